@@ -24,14 +24,14 @@ use serde_json::Value as Json;
 use crate::cancel::Cancel;
 use crate::error::{Error, FileError, InputError, Result};
 
-pub use confine::{Confined, Wall};
+pub use confine::{Confined, Confinement};
 pub use door::{open as open_raw, open_folder, open_strict, resolve_folder, unlink as unlink_raw, unlink_strict};
 pub use lock::{Lock, remove_left_lock};
 pub use look::{
     About, about, about_target, check_readable, exists, folder_identity, is_file, is_folder, is_there, link_target,
     look, look_into, nearest, real,
 };
-pub use mount::{FileSystem, Reach, file_system};
+pub use mount::{FileSystem, LockScope, file_system};
 pub use owner::{
     check_file_writable, check_only_name, check_own, foreign_entries, give, give_subfolder, our_uid, set_mode,
     set_owner, user_words,

@@ -346,7 +346,7 @@ pub fn script(sql: &str) -> impl Iterator<Item = &str> {
 
 /// The release of a database, according to its migrations.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recognition {
+pub struct RecognizedRelease {
     /// The newest recorded release with the same migrations; if there is none, the newest whose migrations are all
     /// applied.
     pub release: Release,
@@ -360,7 +360,7 @@ pub struct Recognition {
     pub missing: Vec<String>,
 }
 
-impl fmt::Display for Recognition {
+impl fmt::Display for RecognizedRelease {
     /// `2.5.1 to 2.5.3`, `2.4.0`, `newer than 2.5.3`, `older than 2.0.0`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.missing.is_empty(), self.unknown.is_empty()) {
@@ -375,7 +375,7 @@ impl fmt::Display for Recognition {
 
 /// Identifies the release of a database by the names of everything that was applied to it: migrations, or patches of 1.x,
 /// which are SQL files.
-pub fn recognise_applied(applied: &BTreeSet<String>) -> Recognition {
+pub fn recognise_applied(applied: &BTreeSet<String>) -> RecognizedRelease {
     match applied.iter().all(|name| name.ends_with(".sql")) {
         true => recognise(&BTreeSet::new(), applied),
         false => recognise(applied, &BTreeSet::new()),
@@ -384,7 +384,7 @@ pub fn recognise_applied(applied: &BTreeSet<String>) -> Recognition {
 
 /// Identifies the release of a database by the names in its `knex_migrations` or, for 1.x, by the names in its setting
 /// `databasePatchedFiles`.
-pub fn recognise(migrations: &BTreeSet<String>, patched_1x: &BTreeSet<String>) -> Recognition {
+pub fn recognise(migrations: &BTreeSet<String>, patched_1x: &BTreeSet<String>) -> RecognizedRelease {
     let first_2x = SQLITE.partition_point(|recording| recording.release.major < 2);
     let (candidates, applied) =
         if migrations.is_empty() { (&SQLITE[..first_2x], patched_1x) } else { (&SQLITE[first_2x..], migrations) };
@@ -395,7 +395,7 @@ pub fn recognise(migrations: &BTreeSet<String>, patched_1x: &BTreeSet<String>) -
     let same = |(_, other): &&(Release, BTreeSet<String>)| other == names;
     let oldest = known.iter().find(same).map_or(known[at].0, |(release, _)| *release);
     let release = known.iter().rev().find(same).map_or(known[at].0, |(release, _)| *release);
-    Recognition {
+    RecognizedRelease {
         release,
         oldest,
         exact: names == applied,

@@ -31,7 +31,7 @@ pub fn trust_system() -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Er
 
 /// Whose fault it is that a handshake failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blame {
+pub enum TlsFaultSide {
     /// The authority is not trusted here, or the certificate is not valid now.
     Authority,
     /// No client could accept this certificate for this host.
@@ -41,14 +41,14 @@ pub enum Blame {
 }
 
 /// Whose fault `error` is.
-pub fn blame(error: &Error) -> Blame {
+pub fn blame(error: &Error) -> TlsFaultSide {
     match error {
         Error::InvalidCertificate(
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } | Certificate::BadEncoding,
-        ) => Blame::Certificate,
-        Error::InvalidCertificate(other) if is_authority(other) || is_old(other) => Blame::Certificate,
-        Error::InvalidCertificate(_) => Blame::Authority,
-        _ => Blame::Handshake,
+        ) => TlsFaultSide::Certificate,
+        Error::InvalidCertificate(other) if is_authority(other) || is_old(other) => TlsFaultSide::Certificate,
+        Error::InvalidCertificate(_) => TlsFaultSide::Authority,
+        _ => TlsFaultSide::Handshake,
     }
 }
 

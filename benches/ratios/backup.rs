@@ -7,12 +7,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use kumadb::backup::hold::{Label, Source};
-use kumadb::backup::{Extent, Held, Store};
+use kumadb::backup::{CopyScope, StagedCopy, Store};
 use kumadb::engine::{Connect, Fit, WriteKey};
 
 use crate::mariadbd::Mariadbd;
 use crate::need;
-use crate::place::{Place, kumadb, memory_of, time_command};
+use crate::place::{RestoreTarget, kumadb, memory_of, time_command};
 use crate::read::add_beats;
 use crate::report::{Limit, Report, timed};
 
@@ -128,7 +128,10 @@ fn hold(place: &Place) -> Duration {
         undoes: None,
     };
     let folder = place.root().join("held");
-    timed(|| Held::take(&Source::Live(&*connect), &folder, &label, &Extent::default(), &mut |_, _| {}).unwrap()).0
+    timed(|| {
+        StagedCopy::take(&Source::Live(&*connect), &folder, &label, &CopyScope::default(), &mut |_, _| {}).unwrap()
+    })
+    .0
 }
 
 fn create(place: &Place) -> Command {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use kumadb::engine::{Connect, WriteKey};
 use kumadb::error::{DockerError, Error, Hint};
-use kumadb::instance::{Instance, Sight};
+use kumadb::instance::{Instance, Locator};
 use kumadb::kuma::init;
 use kumadb::kuma::read::read_state;
-use kumadb::model::state::State;
-use kumadb::model::{Maker, new_monitor};
+use kumadb::model::state::Configuration;
+use kumadb::model::{NewMonitorContext, new_monitor};
 use kumadb::plan::Plan;
-use kumadb::plan::monitor::{New, Notify, TagWish, plan_add};
+use kumadb::plan::monitor::{New, Notify, TagRequest, plan_add};
 use kumadb::schema;
 use kumadb::value::{Secret, Value};
 use tempfile::TempDir;
@@ -101,19 +101,19 @@ impl Place {
             why: "not in this measurement".into(),
             hint: Hint::advice(""),
         }));
-        let sight = Sight { docker, here: self.root().to_owned(), state: self.root().join("state"), beside: false };
+        let sight = Locator { docker, here: self.root().to_owned(), state: self.root().join("state"), beside: false };
         sight.find(Some(&self.target)).unwrap()
     }
 
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> Configuration {
         read_state(&mut *self.instance().connect().unwrap().reader().unwrap(), "bench").unwrap()
     }
 }
 
 /// A plan for `count` typical monitors: mostly http monitors, each with two tags and the default notification.
-pub fn plan(state: &State, count: usize) -> Plan {
+pub fn plan(state: &Configuration, count: usize) -> Plan {
     let table = state.database.schema.table("monitor").unwrap();
-    let by = Maker { user_id: state.owner().unwrap(), ..Maker::default() };
+    let by = NewMonitorContext { user_id: state.owner().unwrap(), ..NewMonitorContext::default() };
     let monitors: Vec<New> = (1..=count)
         .map(|n| {
             let host = format!("host-{n}.example.com");
@@ -126,7 +126,7 @@ pub fn plan(state: &State, count: usize) -> Plan {
             let typed: BTreeMap<String, Value> =
                 typed.iter().cloned().chain([name]).map(|(column, value)| (column.to_owned(), value)).collect();
             let row = new_monitor(state.database.release.release, table, kind, &typed, &by).unwrap();
-            let tags = vec![TagWish::parse("env=prod"), TagWish::parse(&format!("team=team {}", n % 7))];
+            let tags = vec![TagRequest::parse("env=prod"), TagRequest::parse(&format!("team=team {}", n % 7))];
             New { row, tags, notify: Notify::Defaults }
         })
         .collect();

@@ -14,7 +14,7 @@ use kumadb::value::Value;
 
 use crate::mariadbd::Mariadbd;
 use crate::need;
-use crate::place::{Place, plan, time_client};
+use crate::place::{RestoreTarget, plan, time_client};
 use crate::report::{Limit, Report, median, timed};
 
 const MONITORS: usize = 10_000;

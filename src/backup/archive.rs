@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use age::stream::StreamWriter;
 
-use super::hold::Held;
+use super::hold::StagedCopy;
 use super::manifest::{FILE as MANIFEST, FORMAT, MOST as MANIFEST_SIZE, Manifest, Member};
-use super::seal::{Keys, Seal, load_messages};
+use super::seal::{Encryption, Keys, load_messages};
 use crate::error::{Error, Result, SnapshotError};
 use crate::files::{self, Confined};
 
@@ -64,7 +64,7 @@ impl Packed {
     /// # Errors
     /// [`FileError::NoSpace`](crate::error::FileError::NoSpace), [`FileError::Io`](crate::error::FileError::Io);
     /// [`SnapshotError::Invalid`] when the contents differ from what was packed.
-    pub fn make(held: &Held, extra: &[PathBuf], seal: Option<&Seal>, scratch: &Path) -> Result<Packed> {
+    pub fn make(held: &StagedCopy, extra: &[PathBuf], seal: Option<&Encryption>, scratch: &Path) -> Result<Packed> {
         let mut manifest = held.manifest.clone();
         manifest.check(&held.folder.to_string_lossy())?;
         let mut sources: Vec<Source<'_>> =
@@ -98,7 +98,12 @@ impl Packed {
 }
 
 /// Writes and flushes the archive at `to`; returns its hash, its size and, where it is encrypted, keys that open it.
-fn write(to: &Path, manifest: &Manifest, sources: &[Source<'_>], seal: Option<&Seal>) -> Result<(String, u64, Keys)> {
+fn write(
+    to: &Path,
+    manifest: &Manifest,
+    sources: &[Source<'_>],
+    seal: Option<&Encryption>,
+) -> Result<(String, u64, Keys)> {
     let text = manifest.render()?;
     let header = |size: u64| {
         let mut header = tar::Header::new_ustar();

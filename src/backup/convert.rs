@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::hold::{Held, measure, member};
+use super::hold::{StagedCopy, measure, member};
 use super::manifest::MARIADB;
 use crate::engine::mariadb::{MariaDb, read_dumped_tables, stream_dumped_rows};
 use crate::engine::sqlite::SqliteFile;
@@ -21,7 +21,7 @@ const CONVERTED: &str = "converted.db";
 /// Tables with the history of the schema, which differs between the engines.
 const OWN: &[&str] = &["knex_migrations", "knex_migrations_lock"];
 
-impl Held {
+impl StagedCopy {
     /// A reader of the copy.
     pub fn reader(&self) -> Result<Box<dyn Reader>> {
         SqliteFile::new(self.sqlite()?).reader()
@@ -55,7 +55,7 @@ impl Held {
     ///
     /// # Errors
     /// [`SnapshotError::UnknownTables`] where it cannot be converted.
-    pub fn for_engine(mut self, engine: EngineKind) -> Result<Held> {
+    pub fn for_engine(mut self, engine: EngineKind) -> Result<StagedCopy> {
         let id = &self.manifest.id;
         match (self.manifest.engine, engine) {
             (from, to) if from == to => return Ok(self),
@@ -96,7 +96,7 @@ impl Held {
     /// # Errors
     /// [`SnapshotError::UnknownTables`] where MariaDB cannot store all of
     /// it, or the releases differ.
-    pub fn for_mariadb(mut self, database: &mut MariaDb) -> Result<(Held, Vec<String>)> {
+    pub fn for_mariadb(mut self, database: &mut MariaDb) -> Result<(StagedCopy, Vec<String>)> {
         let there = read_database(database, "the database")?;
         if there.migrations.iter().ne(&self.manifest.migrations) {
             return Err(Error::Snapshot(SnapshotError::OtherRelease {
@@ -124,7 +124,7 @@ impl Held {
     }
 
     /// The same copy with the SQLite database at `path`, which is moved into it, in place of its own.
-    pub fn with_database(mut self, path: &Path) -> Result<Held> {
+    pub fn with_database(mut self, path: &Path) -> Result<StagedCopy> {
         let was = self.manifest.database();
         self.manifest.members.retain(|member| member.name != was);
         files::remove(&self.database())?;

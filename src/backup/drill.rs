@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 
-use super::hold::{Held, measure};
-use super::store::{DrillNote, Snapshot};
+use super::hold::{StagedCopy, measure};
+use super::store::{RestoreTestRecord, Snapshot};
 use crate::engine::mariadb::Scratch;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Depth, EngineKind, Reader as _};
@@ -15,7 +15,7 @@ use crate::files::{self, Confined};
 
 /// The result of a passed restore test.
 #[derive(Debug)]
-pub struct Drilled {
+pub struct RestoreTestResult {
     /// Tables.
     pub tables: usize,
     /// Rows in them.
@@ -27,15 +27,15 @@ pub struct Drilled {
 }
 
 /// A place for restore tests, with the MariaDB that the first test that needs it starts there.
-pub struct Drill {
+pub struct RestoreTest {
     folder: PathBuf,
     mariadb: Option<Scratch>,
 }
 
-impl Drill {
+impl RestoreTest {
     /// Restore tests in the private folder `folder`.
-    pub fn new(folder: impl Into<PathBuf>) -> Drill {
-        Drill { folder: folder.into(), mariadb: None }
+    pub fn new(folder: impl Into<PathBuf>) -> RestoreTest {
+        RestoreTest { folder: folder.into(), mariadb: None }
     }
 
     /// Restores `snapshot` and compares every table: SQLite with all its own checks, MariaDB by loading the dump into a
@@ -47,19 +47,19 @@ impl Drill {
     /// [`DatabaseError::MariaDbNotInstalled`](crate::error::DatabaseError::MariaDbNotInstalled) where there is no
     /// `mariadbd` to
     /// test a dump with.
-    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<Drilled> {
+    pub fn restore(&mut self, snapshot: &Snapshot) -> Result<RestoreTestResult> {
         let begun = Instant::now();
         let tried = self.try_restore(snapshot);
         let took = begun.elapsed();
         let (tables, rows) = *tried.as_ref().unwrap_or(&(0, 0));
         let error = tried.as_ref().err().map(ToString::to_string);
-        let note = DrillNote { at: Utc::now(), seconds: took.as_secs_f64(), tables, rows, error };
+        let note = RestoreTestRecord { at: Utc::now(), seconds: took.as_secs_f64(), tables, rows, error };
         // The failed test is the error to report; that it could not be recorded matters less.
         let unnoted = match &tried {
             Err(error) if error.exit() != Exit::Verification => None,
             _ => snapshot.note_drill(note, &self.folder).err(),
         };
-        tried.map(|(tables, rows)| Drilled { tables, rows, took, unnoted })
+        tried.map(|(tables, rows)| RestoreTestResult { tables, rows, took, unnoted })
     }
 
     /// Tables and rows that match.
@@ -98,7 +98,7 @@ impl Drill {
     }
 }
 
-fn check_sqlite(snapshot: &str, held: &Held) -> Result<()> {
+fn check_sqlite(snapshot: &str, held: &StagedCopy) -> Result<()> {
     let manifest = &held.manifest;
     let mut reader = SqliteFile::new(held.database()).read_only()?;
     // No file outside of the folder can be made.

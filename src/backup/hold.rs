@@ -9,7 +9,7 @@ use crate::cancel::Cancel;
 use crate::engine::mariadb::count_dump;
 use crate::engine::space::{Layout, TableSpace, read_space};
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{Connect, Counts, Depth, EngineKind, Fault, Reader, beside};
+use crate::engine::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, beside};
 use crate::error::{DatabaseError, Error, Result, SnapshotError};
 use crate::files;
 use crate::kuma::read::{history, read_any_database, read_counts, read_database};
@@ -23,7 +23,7 @@ type Progress<'p> = &'p mut dyn FnMut(u64, u64);
 
 /// A verified copy in a folder of its own, not compressed yet.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct StagedCopy {
     /// Its folder.
     pub folder: PathBuf,
     /// Its manifest.
@@ -60,7 +60,7 @@ pub struct Label {
 
 /// The contents of a copy, and how thoroughly it is verified.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Extent {
+pub struct CopyScope {
     /// Exclude the history: heartbeats and statistics.
     pub config_only: bool,
     /// SQLite: rewrite the copy without free pages.
@@ -71,7 +71,7 @@ pub struct Extent {
     pub screenshots: bool,
 }
 
-impl Held {
+impl StagedCopy {
     /// Takes the copy into the new folder `folder` and verifies it.
     ///
     /// # Errors
@@ -81,9 +81,9 @@ impl Held {
         source: &Source<'_>,
         folder: &Path,
         label: &Label,
-        extent: &Extent,
+        extent: &CopyScope,
         progress: Progress<'_>,
-    ) -> Result<Held> {
+    ) -> Result<StagedCopy> {
         files::remove_folder(folder)?;
         files::make_folder(folder)?;
         let proof = match source {
@@ -130,22 +130,22 @@ impl Held {
         };
         // Written last: the manifest makes the folder complete.
         manifest.write(folder)?;
-        Ok(Held { folder: folder.to_owned(), manifest, read_back: false })
+        Ok(StagedCopy { folder: folder.to_owned(), manifest, read_back: false })
     }
 
     /// Opens a copy that an earlier run took.
     ///
     /// # Errors
     /// [`SnapshotError::Differs`] when it is incomplete, has an unexpected member, or a file has another hash than before.
-    pub fn open(folder: &Path) -> Result<Held> {
+    pub fn open(folder: &Path) -> Result<StagedCopy> {
         Self::open_until(folder, &Cancel::default())
     }
 
     /// The same, until `cancel` ends it.
-    pub(super) fn open_until(folder: &Path, cancel: &Cancel) -> Result<Held> {
+    pub(super) fn open_until(folder: &Path, cancel: &Cancel) -> Result<StagedCopy> {
         let manifest = Manifest::read(folder)?
             .ok_or_else(|| Error::Snapshot(SnapshotError::Unfinished { folder: folder.to_owned() }))?;
-        let held = Held { folder: folder.to_owned(), manifest, read_back: true };
+        let held = StagedCopy { folder: folder.to_owned(), manifest, read_back: true };
         for expected in &held.manifest.members {
             let (blake3, size) = files::hash_below_unless(folder, &expected.name, cancel)?;
             if (&blake3, size) != (&expected.blake3, expected.size) {
@@ -190,7 +190,7 @@ struct Proof {
     counts: Counts,
     without: Vec<String>,
     pages: Option<u64>,
-    faults: Vec<Fault>,
+    faults: Vec<IntegrityError>,
     verified: Vec<String>,
     member: Member,
 }
@@ -255,7 +255,7 @@ fn prove_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect,
 
 /// Structural damage is an error; broken references are recorded in the manifest, because they are common and fixed in other
 /// ways.
-fn check_sound(reader: &mut dyn Reader, database: &str, depth: Depth) -> Result<Vec<Fault>> {
+fn check_sound(reader: &mut dyn Reader, database: &str, depth: Depth) -> Result<Vec<IntegrityError>> {
     let (damage, faults): (Vec<_>, Vec<_>) = reader.check(depth)?.into_iter().partition(|fault| fault.rows == 0);
     match damage.is_empty() {
         true => Ok(faults),
@@ -267,7 +267,7 @@ fn check_sound(reader: &mut dyn Reader, database: &str, depth: Depth) -> Result<
 }
 
 /// Copies a SQLite database that may be in use, through SQLite itself.
-fn copy_live(connect: &dyn Connect, folder: &Path, extent: &Extent, progress: Progress<'_>) -> Result<Proof> {
+fn copy_live(connect: &dyn Connect, folder: &Path, extent: &CopyScope, progress: Progress<'_>) -> Result<Proof> {
     let (mut source, database, without) = open(connect, read_database, extent)?;
     if !extent.config_only {
         let layout = Layout::read(&mut *source)?;
@@ -288,7 +288,7 @@ fn dump_live(
     connect: &dyn Connect,
     read: Look,
     folder: &Path,
-    extent: &Extent,
+    extent: &CopyScope,
     progress: Progress<'_>,
 ) -> Result<Proof> {
     let (mut source, database, without) = open(connect, read, extent)?;
@@ -316,7 +316,7 @@ fn dump_live(
 type Look = fn(&mut dyn Reader, &str) -> Result<Database>;
 
 /// A reader of the source, its kind, and the tables whose rows are excluded.
-fn open(connect: &dyn Connect, read: Look, extent: &Extent) -> Result<(Box<dyn Reader>, Database, Vec<String>)> {
+fn open(connect: &dyn Connect, read: Look, extent: &CopyScope) -> Result<(Box<dyn Reader>, Database, Vec<String>)> {
     let mut source = connect.reader()?;
     let database = read(&mut *source, &connect.describe())?;
     let without = if extent.config_only { history(&database.schema) } else { Vec::new() };
@@ -340,7 +340,7 @@ pub(super) fn member(folder: &Path, name: &str) -> Result<Member> {
 }
 
 /// Flushes the copy `name` in `folder`; returns its member entry as written. The content of the disk is compared with it when
-/// it is relied on: by [`Held::open`] before anything is written to the database, and in the archive.
+/// it is relied on: by [`StagedCopy::open`] before anything is written to the database, and in the archive.
 fn written(folder: &Path, name: &str, cancel: &Cancel) -> Result<Member> {
     let path = folder.join(name);
     files::flush(&path)?;

@@ -6,10 +6,10 @@ use std::path::{Component, Path};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Counts, EngineKind, Fault};
+use crate::engine::{Counts, EngineKind, IntegrityError};
 use crate::error::{Error, FileError, Result, SnapshotError};
 use crate::files;
-use crate::schema::{self, Recognition, Recording};
+use crate::schema::{self, RecognizedRelease, Recording};
 
 /// Files beside the database that may be in a copy.
 const FOLDERS: [&str; 3] = ["upload", "docker-tls", "screenshots"];
@@ -80,7 +80,7 @@ pub struct Manifest {
     pub pages: Option<u64>,
     /// Faults that the database had when it was copied; the copy has them too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub faults: Vec<Fault>,
+    pub faults: Vec<IntegrityError>,
     /// The files.
     pub members: Vec<Member>,
     /// Hash of the whole archive, in hex; only in the file beside it. It detects changed bits that decompression ignores.
@@ -225,7 +225,7 @@ impl Manifest {
     }
 
     /// The release of the server, as far as its migrations show it.
-    pub fn recognise(&self) -> Recognition {
+    pub fn recognise(&self) -> RecognizedRelease {
         schema::recognise_applied(&self.migrations.iter().cloned().collect())
     }
 

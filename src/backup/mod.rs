@@ -17,25 +17,31 @@ pub mod undo;
 use std::path::Path;
 
 use crate::engine::sqlite::{self, SqliteFile};
-use crate::engine::{Connect, Depth, Fault, WriteKey, Writer};
+use crate::engine::{Connect, Depth, IntegrityError, WriteKey, Writer};
 use crate::error::{Error, Result};
 use crate::files;
 
 pub use archive::Packed;
-pub use drill::{Drill, Drilled};
-pub use hold::{Extent, Held};
+pub use drill::{RestoreTest, RestoreTestResult};
+pub use hold::{CopyScope, StagedCopy};
 use hold::{Label, Source};
 pub use manifest::{Changed, Manifest, Undone};
-pub use seal::{Keys, Seal, new_identity};
+pub use seal::{Encryption, Keys, new_identity};
 
 pub use store::{
-    Credentials, Patience, Snapshot, Store, Stores, check_address, check_variable, no_snapshots, unpack_first,
+    Credentials, Snapshot, Store, Stores, Timeouts, check_address, check_variable, no_snapshots, unpack_first,
 };
 
 /// Unpacks the snapshot selected by `wanted`, see [`Stores::find`], into the new folder `folder`: the first intact copy of it;
 /// `warn` is called for each other. Or copies a database file there that 1.x left behind before it patched its database:
 /// `kuma.db.bak0`.
-pub fn hold(stores: &Stores, wanted: &str, origin: &str, folder: &Path, warn: &mut dyn FnMut(&Error)) -> Result<Held> {
+pub fn hold(
+    stores: &Stores,
+    wanted: &str,
+    origin: &str,
+    folder: &Path,
+    warn: &mut dyn FnMut(&Error),
+) -> Result<StagedCopy> {
     let path = Path::new(wanted);
     if !is_database(path) {
         return unpack_first(&stores.find(wanted, origin, warn)?, folder, warn);
@@ -60,7 +66,7 @@ pub fn hold(stores: &Stores, wanted: &str, origin: &str, folder: &Path, warn: &m
         undo: false,
         undoes: None,
     };
-    Held::take(&Source::Still(&copy), folder, &label, &Extent::default(), &mut |_, _| {})
+    StagedCopy::take(&Source::Still(&copy), folder, &label, &CopyScope::default(), &mut |_, _| {})
 }
 
 /// Whether `path` is a SQLite database file.
@@ -74,7 +80,7 @@ pub fn is_database(path: &Path) -> bool {
 /// of `init`.
 pub struct Guarded {
     writer: Box<dyn Writer>,
-    before: Vec<Fault>,
+    before: Vec<IntegrityError>,
 }
 
 impl Guarded {
@@ -82,9 +88,9 @@ impl Guarded {
     ///
     /// # Errors
     /// [`SnapshotError::Changed`](crate::error::SnapshotError::Changed) when the copy has changed.
-    pub fn open(held: &Held, connect: &dyn Connect) -> Result<Guarded> {
+    pub fn open(held: &StagedCopy, connect: &dyn Connect) -> Result<Guarded> {
         if !held.read_back {
-            Held::open_until(&held.folder, &connect.cancel())?;
+            StagedCopy::open_until(&held.folder, &connect.cancel())?;
         }
         let writer = connect.writer(&WriteKey::new())?;
         Ok(Guarded { writer, before: held.manifest.faults.clone() })
@@ -109,7 +115,7 @@ impl Guarded {
     }
 
     /// Faults that the database had before.
-    pub fn before(&self) -> &[Fault] {
+    pub fn before(&self) -> &[IntegrityError] {
         &self.before
     }
 }

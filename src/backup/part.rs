@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::hold::{Extent, Held, Label, Source, member};
+use super::hold::{CopyScope, Label, Source, StagedCopy, member};
 use super::manifest::MARIADB;
 use crate::engine::EngineKind;
 use crate::engine::mariadb::{count_dump, filter_dump};
@@ -11,12 +11,12 @@ use crate::error::{Error, Result, SnapshotError};
 use crate::files;
 use crate::kuma::read::history_of;
 
-impl Held {
+impl StagedCopy {
     /// Makes a verified copy without the rows of the history in the new folder `folder`.
     ///
     /// # Errors
     /// [`FileError::NoSpace`](crate::error::FileError::NoSpace), [`FileError::Io`](crate::error::FileError::Io); [`SnapshotError::Differs`] where it differs from the original.
-    pub fn without_history(&self, folder: &Path) -> Result<Held> {
+    pub fn without_history(&self, folder: &Path) -> Result<StagedCopy> {
         let part = match self.manifest.engine {
             EngineKind::Sqlite => self.take_part(folder)?,
             EngineKind::MariaDb => self.filter_part(folder)?,
@@ -30,7 +30,7 @@ impl Held {
         Ok(part)
     }
 
-    fn take_part(&self, folder: &Path) -> Result<Held> {
+    fn take_part(&self, folder: &Path) -> Result<StagedCopy> {
         let whole = &self.manifest;
         let config = self.folder.join("db-config.json");
         let label = Label {
@@ -41,9 +41,9 @@ impl Held {
             undo: whole.undo,
             undoes: None,
         };
-        let extent = Extent { config_only: true, ..Extent::default() };
+        let extent = CopyScope { config_only: true, ..CopyScope::default() };
         let file = SqliteFile::new(self.database());
-        let mut part = Held::take(&Source::Live(&file), folder, &label, &extent, &mut |_, _| {})?;
+        let mut part = StagedCopy::take(&Source::Live(&file), folder, &label, &extent, &mut |_, _| {})?;
         (part.manifest.id, part.manifest.created) = (whole.id.clone(), whole.created);
         part.manifest.changed = whole.changed;
         part.manifest.undoes.clone_from(&whole.undoes);
@@ -53,7 +53,7 @@ impl Held {
         Ok(part)
     }
 
-    fn filter_part(&self, folder: &Path) -> Result<Held> {
+    fn filter_part(&self, folder: &Path) -> Result<StagedCopy> {
         files::remove_folder(folder)?;
         files::make_folder(folder)?;
         let mut manifest = self.manifest.clone();
@@ -71,6 +71,6 @@ impl Held {
             manifest.members.push(member(folder, "db-config.json")?);
         }
         manifest.write(folder)?;
-        Ok(Held { folder: folder.to_owned(), manifest, read_back: true })
+        Ok(StagedCopy { folder: folder.to_owned(), manifest, read_back: true })
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use chrono::Utc;
 
-use super::hold::{Held, Label, member, new_id};
+use super::hold::{Label, StagedCopy, member, new_id};
 use super::manifest::{self, FORMAT, Manifest, SQLITE};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Counts, EngineKind};
@@ -16,7 +16,7 @@ use crate::files;
 const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Copies the files of `file` into the new folder `folder` as they are. Only the equality of the bytes is verified.
-pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
+pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<StagedCopy> {
     files::remove_folder(folder)?;
     files::make_folder(folder)?;
     files::require_space(folder, file.size())?;
@@ -59,12 +59,12 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<Held> {
         verified: vec!["hash".into()],
     };
     manifest.write(folder)?;
-    Ok(Held { folder: folder.to_owned(), manifest, read_back: false })
+    Ok(StagedCopy { folder: folder.to_owned(), manifest, read_back: false })
 }
 
 /// Replaces a database whose files are kept in `kept` by the database `wanted`. After an interruption, [`put_back`]
 /// rolls it back.
-pub fn replace(file: &SqliteFile, kept: &Held, wanted: &Path) -> Result<()> {
+pub fn replace(file: &SqliteFile, kept: &StagedCopy, wanted: &Path) -> Result<()> {
     require_raw(kept)?;
     // A WAL of the old database would be applied to the new one.
     for side in SIDES {
@@ -74,7 +74,7 @@ pub fn replace(file: &SqliteFile, kept: &Held, wanted: &Path) -> Result<()> {
 }
 
 /// Restores the files that [`take`] kept.
-pub fn put_back(file: &SqliteFile, kept: &Held) -> Result<()> {
+pub fn put_back(file: &SqliteFile, kept: &StagedCopy) -> Result<()> {
     require_raw(kept)?;
     for suffix in [""].into_iter().chain(SIDES) {
         let (place, copy) = (file.part(suffix), kept.folder.join(format!("kuma.db{suffix}")));
@@ -88,7 +88,7 @@ pub fn put_back(file: &SqliteFile, kept: &Held) -> Result<()> {
 
 /// Puts the staged copy `kept` in the place of the database itself, where there is no disk space to copy it: a rename needs
 /// none, and frees that of the database.
-pub fn move_back(file: &SqliteFile, kept: &Held) -> Result<()> {
+pub fn move_back(file: &SqliteFile, kept: &StagedCopy) -> Result<()> {
     for side in SIDES {
         files::remove(&file.part(side))?;
     }
@@ -100,7 +100,7 @@ pub fn is_moved_back(folder: &Path) -> Result<bool> {
     Ok(files::is_there(&folder.join(manifest::FILE))? && !files::is_there(&folder.join(SQLITE))?)
 }
 
-fn require_raw(kept: &Held) -> Result<()> {
+fn require_raw(kept: &StagedCopy) -> Result<()> {
     match kept.manifest.raw {
         true => Ok(()),
         false => Err(Error::Snapshot(SnapshotError::NotRaw)),

@@ -252,7 +252,7 @@ fn parse_count(text: &str) -> Result<Count, String> {
 
 /// A snapshot, as far as retention needs it.
 #[derive(Clone, Debug)]
-pub struct Kept<'a> {
+pub struct RetentionEntry<'a> {
     /// The snapshot.
     pub manifest: &'a Manifest,
     /// Why it is kept; empty for one that is deleted.
@@ -278,8 +278,9 @@ pub fn judge<'a, Z: TimeZone>(
     now: DateTime<Utc>,
     zone: &Z,
     guards: &mut Guards<'_>,
-) -> Vec<Kept<'a>> {
-    let mut kept: Vec<Kept<'a>> = all.iter().map(|manifest| Kept { manifest, reasons: Vec::new() }).collect();
+) -> Vec<RetentionEntry<'a>> {
+    let mut kept: Vec<RetentionEntry<'a>> =
+        all.iter().map(|manifest| RetentionEntry { manifest, reasons: Vec::new() }).collect();
     let mut groups: Vec<usize> = (0..all.len()).collect();
     groups.sort_by(|a, b| {
         let key = |n: &usize| (group(all[*n]), std::cmp::Reverse((all[*n].created, &all[*n].id)));
@@ -303,7 +304,7 @@ fn group(manifest: &Manifest) -> (&str, &[String], bool) {
 }
 
 /// Adds what is always kept; `members` are one group, newest first.
-fn guard(members: &[usize], kept: &mut [Kept<'_>], now: DateTime<Utc>, guards: &mut Guards<'_>) {
+fn guard(members: &[usize], kept: &mut [RetentionEntry<'_>], now: DateTime<Utc>, guards: &mut Guards<'_>) {
     for n in members {
         let (manifest, reasons) = (kept[*n].manifest, &mut kept[*n].reasons);
         if manifest.created > now {

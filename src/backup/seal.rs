@@ -21,7 +21,7 @@ const MOST_WORK: u8 = 20;
 
 /// What an archive is encrypted with.
 #[derive(Clone)]
-pub enum Seal {
+pub enum Encryption {
     /// The identity of any of these opens it.
     Recipients(Vec<x25519::Recipient>),
     /// This passphrase opens it.
@@ -53,24 +53,24 @@ pub fn new_identity() -> (String, Secret) {
     (recipient, Secret::new(file))
 }
 
-impl Seal {
+impl Encryption {
     /// The requested encryption: with the passphrase in the first line of a file or, without one, to `recipients` and
     /// those in the files `lists`, one per line; `None` where none was requested.
     ///
     /// # Errors
     /// [`FileError::Io`](crate::error::FileError::Io);
-    /// [`SnapshotError::NoRecipient`] as in [`Seal::to`], and for a file
+    /// [`SnapshotError::NoRecipient`] as in [`Encryption::to`], and for a file
     /// without a passphrase.
-    pub fn read(recipients: &[String], lists: &[PathBuf], passphrase: Option<&Path>) -> Result<Option<Seal>> {
+    pub fn read(recipients: &[String], lists: &[PathBuf], passphrase: Option<&Path>) -> Result<Option<Encryption>> {
         if let Some(file) = passphrase {
-            return Ok(Some(Seal::Passphrase(Secret::new(files::read_first_line(file)?))));
+            return Ok(Some(Encryption::Passphrase(Secret::new(files::read_first_line(file)?))));
         }
         if recipients.is_empty() && lists.is_empty() {
             return Ok(None);
         }
         let texts: Vec<String> = lists.iter().map(|list| files::read_whole(list)).collect::<Result<_>>()?;
         let listed = texts.iter().flat_map(|text| text.lines());
-        Seal::to(recipients.iter().map(String::as_str).chain(listed)).map(Some)
+        Encryption::to(recipients.iter().map(String::as_str).chain(listed)).map(Some)
     }
 
     /// Encryption to the recipients in `texts`, one each; blank ones and those that begin with `#` are skipped.
@@ -78,7 +78,7 @@ impl Seal {
     /// # Errors
     /// [`SnapshotError::NoRecipient`]: one of them is not a valid age
     /// recipient, or there is none.
-    pub fn to<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Seal> {
+    pub fn to<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Encryption> {
         let meant = texts.map(str::trim).filter(|text| !text.is_empty() && !text.starts_with('#'));
         let recipients: Vec<x25519::Recipient> = meant
             .map(|text| match text.starts_with("AGE-SECRET-KEY-") {
@@ -91,15 +91,15 @@ impl Seal {
             .collect::<Result<_>>()?;
         match recipients.is_empty() {
             true => Err(Error::Snapshot(SnapshotError::NoRecipient)),
-            false => Ok(Seal::Recipients(recipients)),
+            false => Ok(Encryption::Recipients(recipients)),
         }
     }
 
     /// The recipients, as text; empty for a passphrase.
     pub fn recipients(&self) -> Vec<String> {
         match self {
-            Seal::Recipients(recipients) => recipients.iter().map(ToString::to_string).collect(),
-            Seal::Passphrase(_) => Vec::new(),
+            Encryption::Recipients(recipients) => recipients.iter().map(ToString::to_string).collect(),
+            Encryption::Passphrase(_) => Vec::new(),
         }
     }
 
@@ -119,7 +119,7 @@ impl Seal {
     /// recipient's identity, the result could not be verified. The extra key is created for this and forgotten.
     pub(super) fn begin<W: Write>(&self, to: W) -> io::Result<(StreamWriter<W>, Keys)> {
         let (encryptor, keys) = match self {
-            Seal::Passphrase(passphrase) => {
+            Encryption::Passphrase(passphrase) => {
                 let mut recipient = scrypt::Recipient::new(secret(passphrase));
                 // By default age measures the speed of this machine, which varies from run to run.
                 recipient.set_work_factor(WORK);
@@ -129,7 +129,7 @@ impl Seal {
                     Keys { passphrase: Some(passphrase.clone()), ..Keys::default() },
                 )
             }
-            Seal::Recipients(recipients) => {
+            Encryption::Recipients(recipients) => {
                 let proving = x25519::Identity::generate();
                 let ours = proving.to_public();
                 let all = recipients.iter().chain(iter::once(&ours)).map(|recipient| recipient as &dyn Recipient);
@@ -212,7 +212,7 @@ impl fmt::Debug for Keys {
     }
 }
 
-impl fmt::Debug for Seal {
+impl fmt::Debug for Encryption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("(encryption)")
     }

@@ -40,7 +40,7 @@ impl Bounds {
     pub fn judge(&self, all: &[(&Manifest, u64)], now: DateTime<Utc>) -> Vec<Option<String>> {
         let oldest = self.oldest(now);
         let manifests: Vec<&Manifest> = all.iter().map(|(manifest, _)| *manifest).collect();
-        let chain = Chain::of(&manifests);
+        let chain = UndoHistory::of(&manifests);
         let base = manifests.iter().rposition(|one| one.is_whole() && one.created >= now - BASE_AGE);
         let mut reasons: Vec<Option<String>> = vec![None; all.len()];
         let mut size: u64 = 0;
@@ -94,17 +94,17 @@ const WITHIN: &str = "within the limits of `[undo]`";
 
 /// The undo snapshots of one instance as a history of changes: which of them can still be undone, and which an undo has used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chain {
+pub struct UndoHistory {
     /// Positions of the undo snapshots that undo after undo would restore, oldest first.
     pub steps: Vec<usize>,
     /// For each of the others, the position of the undo that used it; its own for an undo and for a write that changed no row.
     used: Vec<Option<usize>>,
 }
 
-impl Chain {
+impl UndoHistory {
     /// That of `all`, oldest first. The snapshot that an undo makes leads to before the change that it undid, also where the
     /// snapshot of that change was removed.
-    pub fn of(all: &[&Manifest]) -> Chain {
+    pub fn of(all: &[&Manifest]) -> UndoHistory {
         let mut steps: Vec<usize> = Vec::new();
         let mut before: Vec<Vec<usize>> = Vec::new();
         let mut used = vec![None; all.len()];
@@ -136,7 +136,7 @@ impl Chain {
             steps = then;
         }
         steps.iter().for_each(|step| used[*step] = None);
-        Chain { steps, used }
+        UndoHistory { steps, used }
     }
 
     /// What undos have used, by the position of the undo, which is the last of its group.
@@ -176,7 +176,7 @@ pub fn is_base(manifest: &Manifest, instance: Of<'_>, now: DateTime<Utc>) -> boo
 /// The position of the one of `all`, oldest first, to restore for the next `kumadb undo`. Repeated undos go back step by step. Writes that
 /// changed no row are skipped.
 pub fn next(all: &[&Manifest]) -> Option<usize> {
-    Chain::of(all).steps.last().copied()
+    UndoHistory::of(all).steps.last().copied()
 }
 
 /// Parses a size: `500MB`, `1GiB`, `1048576`.

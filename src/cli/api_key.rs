@@ -14,7 +14,7 @@ use crate::formats::{At, Node};
 use crate::kuma::read::read_config;
 use crate::model::state::Config;
 use crate::plan::Plan;
-use crate::plan::fixture::Wishes;
+use crate::plan::fixture::ApplyOptions;
 use crate::plan::user::{find_key, plan_cells};
 use crate::value::{Row, shown_time};
 
@@ -105,7 +105,7 @@ fn add(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
     key.extend(args.expires.as_deref().map(|expires| ("expires", text(expires))));
     let keys = Node::new(at.clone(), vec![Node::map(at.clone(), key)]);
     let read: Read = read_written(&[Node::map(at.clone(), [("api_keys", keys)])])?;
-    let planned = plan_on(config, read, &Wishes::default())?;
+    let planned = plan_on(config, read, &ApplyOptions::default())?;
     carry_out_planned("api-key add", planned, &args.write, &instance, context)
 }
 

@@ -5,11 +5,11 @@ use serde_json::{Value as Json, json};
 
 use super::Context;
 use super::document::{self, DocumentArgs, Planned, PruneArgs};
-use super::far::Luggage;
+use super::far::Inputs;
 use super::fleet::{self, Fleet, FleetArgs};
 use super::plan::Saved;
 use super::tally::{self, summary, summary_json};
-use super::write::{Wish, WriteArgs, carry_out, read_from};
+use super::write::{WriteArgs, WriteRequest, carry_out, read_from};
 use crate::error::{Error, Exit, InputError, OperationError, Result};
 use crate::instance::Instance;
 use crate::kuma::read::read_config;
@@ -30,7 +30,7 @@ pub struct ApplyArgs {
 
 impl ApplyArgs {
     /// Packs the input for a remote job: a saved plan, or fixtures.
-    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
         match self.documents.files.as_slice() {
             [file] if file.as_os_str() != "-" && Saved::read(file)?.is_some() => luggage.take(file),
             _ => self.documents.pack(luggage),
@@ -99,7 +99,7 @@ fn carry_out_said(
         (document, text)
     };
     let question = Some(format!("apply these changes ({summary})?"));
-    let wish = Wish { verb, plan: outline.plan, names: &config, question, done: &done };
+    let wish = WriteRequest { verb, plan: outline.plan, names: &config, question, done: &done };
     let exit = carry_out(&wish, write, instance, context)?;
     Ok(if exit == Exit::Done && !is_whole { Exit::Partial } else { exit })
 }

@@ -12,16 +12,16 @@ use super::instance::are_ambiguous;
 use super::prune::{self, PruneArgs};
 use super::schedule::{self, ScheduleArgs};
 use super::show::{self, ShowArgs};
-use super::store::{KeyArgs, SealArgs};
+use super::store::{EncryptionArgs, KeyArgs};
 use super::table::Header;
 use super::write::{duration, read_from};
 use super::{Context, Ui};
-use crate::backup::{Drill, Extent, Snapshot, Stores};
+use crate::backup::{CopyScope, RestoreTest, Snapshot, Stores};
 use crate::error::{Error, Exit, OperationError, Result};
 use crate::instance::Instance;
 use crate::kuma::read::read_database;
-use crate::run::kept::{self, Kept, offer};
-use crate::run::{Putting, take};
+use crate::run::kept::{self, PendingSnapshot, offer};
+use crate::run::{BackupOptions, take};
 use crate::text::{bytes, counted};
 use crate::value::local_time;
 
@@ -65,7 +65,7 @@ pub struct CreateArgs {
     #[arg(short = 'n', long)]
     dry_run: bool,
     #[command(flatten)]
-    pub seal: SealArgs,
+    pub seal: EncryptionArgs,
     #[command(flatten)]
     fleet: FleetArgs,
 }
@@ -80,8 +80,8 @@ enum VerifyDepth {
 }
 
 impl CreateArgs {
-    fn extent(&self) -> Extent {
-        Extent {
+    fn extent(&self) -> CopyScope {
+        CopyScope {
             config_only: self.config_only,
             compact: self.compact,
             full_check: self.verify == VerifyDepth::Full,
@@ -135,7 +135,7 @@ fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
     if args.fleet.is_many() {
         return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words: created_words }, context);
     }
-    let mut putting = Putting { patience: args.wait.unwrap_or_default(), ..args.seal.putting(args.extent())? };
+    let mut putting = BackupOptions { patience: args.wait.unwrap_or_default(), ..args.seal.putting(args.extent())? };
     if putting.seal.is_none() {
         putting.seal = context.seal()?;
     }
@@ -201,7 +201,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
         if args.undo { context.find().map(|found| kept::waiting(&found)).unwrap_or_default() } else { Vec::new() };
     let mut result = json!({"store": addresses[0], "stores": addresses, "snapshots": documents});
     if args.undo {
-        let place = |one: &Kept| json!({"path": one.folder, "manifest": one.manifest});
+        let place = |one: &PendingSnapshot| json!({"path": one.folder, "manifest": one.manifest});
         result["pending"] = kept.iter().map(place).collect();
     } else {
         result["undo_snapshots"] = json!(others.len());
@@ -254,7 +254,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// The line about a pending snapshot.
-fn waiting_words(one: &Kept) -> String {
+fn waiting_words(one: &PendingSnapshot) -> String {
     let manifest = &one.manifest;
     let made = local_time(manifest.created);
     let place = one.folder.display();
@@ -310,7 +310,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         documents.push(json!({"id": null, "ok": false, "error": error.to_string()}));
     }
     let scratch = args.restore_test.then(|| stores.scratch()).transpose()?;
-    let mut drill = scratch.as_ref().map(|scratch| Drill::new(scratch.path()));
+    let mut drill = scratch.as_ref().map(|scratch| RestoreTest::new(scratch.path()));
     let several = stores.iter().count() > 1;
     for snapshot in &wanted {
         let id = &snapshot.manifest.id;
@@ -337,7 +337,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// Verifies one copy and runs a restore test where requested; details go into `document`, the summary line is returned.
-fn check(snapshot: &Snapshot, drill: Option<&mut Drill>, document: &mut Json, ui: &mut Ui) -> Result<String> {
+fn check(snapshot: &Snapshot, drill: Option<&mut RestoreTest>, document: &mut Json, ui: &mut Ui) -> Result<String> {
     let proof = snapshot.verify()?;
     document["files"] = json!(proof.members);
     document["bytes"] = json!(proof.bytes);

@@ -8,12 +8,12 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::fleet::FleetArgs;
-use super::instance::{Whose, origin_of};
+use super::instance::{SnapshotOwner, origin_of};
 use super::write::duration;
 use super::{Context, config, default_store};
 use crate::backup::freshness::{Limits, Newest, Status, Verdict};
 use crate::backup::store::{Listing, list_all};
-use crate::backup::{Patience, Snapshot, Store};
+use crate::backup::{Snapshot, Store, Timeouts};
 use crate::config::{Config, open_stores};
 use crate::error::{Error, Exit, InputError, OperationError, RemoteError, Result};
 use crate::text::{age_words, counted};
@@ -76,7 +76,7 @@ pub fn status_max_age(option: Option<Duration>, context: &Context<'_>) -> Result
 
 /// The backups of one instance, and the stores to check.
 struct Subject {
-    whose: Whose,
+    whose: SnapshotOwner,
     /// The stores, each with its name in the config file.
     stores: Vec<(Option<String>, Store)>,
 }
@@ -149,7 +149,7 @@ fn subjects(args: &CheckArgs, context: &mut Context<'_>) -> Result<Vec<Subject>>
 
 /// The instance `name` of the config file; `alone` where it is the only one selected.
 fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_>) -> Result<Subject> {
-    let whose = Whose::of(name, config);
+    let whose = SnapshotOwner::of(name, config);
     // A store that only a job names has backups too.
     let mut places = config.stores_of(name);
     for job in config.jobs.iter().filter(|job| job.instances.iter().any(|one| one == name)) {
@@ -175,8 +175,8 @@ fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_
         return Ok(Subject { whose, stores: vec![(None, default_store())] });
     }
     // A check waits for an answer no longer than plugins do.
-    let credentials = context.credentials()?.with_patience(Patience::SHORT);
-    let open = |(name, place): &(&str, &crate::config::Place)| {
+    let credentials = context.credentials()?.with_patience(Timeouts::SHORT);
+    let open = |(name, place): &(&str, &crate::config::StoreConfig)| {
         let stores = open_stores(&[*place], &credentials, &default_store())?;
         Ok(stores.iter().next().cloned().map(|store| (Some((*name).to_owned()), store)))
     };
@@ -185,7 +185,7 @@ fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_
 }
 
 /// The meaning of `-t` where it is not in the config file: a location, or a container, which may be gone.
-fn typed(target: &str, context: &mut Context<'_>) -> Result<Whose> {
+fn typed(target: &str, context: &mut Context<'_>) -> Result<SnapshotOwner> {
     let known = origin_of(target).or_else(|| target.contains('/').then(|| target.to_owned()));
     let (name, origin) = match context.find() {
         Ok(instance) => (instance.name.clone(), Some(instance.origin())),
@@ -195,7 +195,7 @@ fn typed(target: &str, context: &mut Context<'_>) -> Result<Whose> {
         Err(error @ Error::Remote(RemoteError::DataNotLocal { .. })) => return Err(error),
         // The name of a removed container is in the stores; a name in neither is a typo.
         Err(error) => {
-            let whose = Whose::at(target.to_owned(), known.clone());
+            let whose = SnapshotOwner::at(target.to_owned(), known.clone());
             let stores = all_stores(context)?;
             let listings = list_all(&stores.iter().map(|(_, store)| store).collect::<Vec<_>>());
             let has_any = |listing: Result<Listing>| match listing {
@@ -209,33 +209,33 @@ fn typed(target: &str, context: &mut Context<'_>) -> Result<Whose> {
             (target.to_owned(), known)
         }
     };
-    Ok(Whose::at(name, origin))
+    Ok(SnapshotOwner::at(name, origin))
 }
 
 /// The stores from the options or the config file, or the default one.
 fn all_stores(context: &Context<'_>) -> Result<Vec<(Option<String>, Store)>> {
-    Ok(context.stores_with(Patience::SHORT)?.iter().map(|store| (None, store.clone())).collect())
+    Ok(context.stores_with(Timeouts::SHORT)?.iter().map(|store| (None, store.clone())).collect())
 }
 
 /// The instances found, or all that have a backup in the stores.
 fn unnamed(context: &mut Context<'_>) -> Result<Vec<Subject>> {
     let stores = all_stores(context)?;
-    let mut found: Vec<Whose> = Vec::new();
+    let mut found: Vec<SnapshotOwner> = Vec::new();
     if context.store_addresses()?.is_empty() {
         let all = context.sight()?.all_here()?.into_iter().filter_map(|(_, instance)| instance.ok());
-        found.extend(all.map(|instance| Whose::at(instance.name.clone(), Some(instance.origin()))));
+        found.extend(all.map(|instance| SnapshotOwner::at(instance.name.clone(), Some(instance.origin()))));
     }
     if found.is_empty() {
         let all = list_all(&stores.iter().map(|(_, store)| store).collect::<Vec<_>>());
         let listings: Vec<Listing> = all.into_iter().filter_map(Result::ok).collect();
         for manifest in listings.iter().flat_map(|listing| &listing.snapshots).map(|snapshot| &snapshot.manifest) {
             if !manifest.undo && !found.iter().any(|whose| whose.has(manifest)) {
-                found.push(Whose::at(manifest.instance.clone(), Some(manifest.origin.clone())));
+                found.push(SnapshotOwner::at(manifest.instance.clone(), Some(manifest.origin.clone())));
             }
         }
     }
     if found.is_empty() {
-        found.push(Whose::at("backups".into(), None));
+        found.push(SnapshotOwner::at("backups".into(), None));
     }
     Ok(found.into_iter().map(|whose| Subject { whose, stores: stores.clone() }).collect())
 }
@@ -248,7 +248,8 @@ fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime
     }
     let listed = list_all(&stores.values().copied().collect::<Vec<_>>());
     let listings: BTreeMap<String, Result<Listing>> = stores.into_keys().zip(listed).collect();
-    let is_ambiguous = |whose: &Whose| subjects.iter().filter(|other| other.whose.name == whose.name).count() > 1;
+    let is_ambiguous =
+        |whose: &SnapshotOwner| subjects.iter().filter(|other| other.whose.name == whose.name).count() > 1;
     let mut checks = Vec::new();
     for Subject { whose, stores } in &subjects {
         let mut own = Vec::new();
@@ -304,7 +305,7 @@ fn with_unusable(verdict: Verdict, unusable: usize) -> Verdict {
 
 impl Check {
     /// Reads the backups of `whose`.
-    fn read(&mut self, store: &Store, listing: &Listing, whose: &Whose, full: bool) -> Result<()> {
+    fn read(&mut self, store: &Store, listing: &Listing, whose: &SnapshotOwner, full: bool) -> Result<()> {
         let is_backup = |snapshot: &&Snapshot| {
             let manifest = &snapshot.manifest;
             let counts = !manifest.undo && !manifest.raw && snapshot.has_its_size();

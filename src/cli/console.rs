@@ -7,11 +7,11 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 use super::Ui;
 use crate::docker::Console;
-use crate::far::Follower;
+use crate::far::JobProgress;
 use crate::run::Observer as _;
 
 /// The kind of input at this end.
-pub struct Seat<'a> {
+pub struct LocalInput<'a> {
     ui: &'a mut Ui,
     /// A user types; `typed` starts to read when it is first asked.
     terminal: Option<Terminal>,
@@ -26,10 +26,10 @@ struct Terminal {
     size: (u16, u16),
 }
 
-impl<'a> Seat<'a> {
+impl<'a> LocalInput<'a> {
     /// With terminals at both ends, with a program that answers questions, or without input.
-    pub fn new(ui: &'a mut Ui, tty: bool, asks: bool) -> Seat<'a> {
-        Seat { ui, terminal: (tty || asks).then(Terminal::default), tty }
+    pub fn new(ui: &'a mut Ui, tty: bool, asks: bool) -> LocalInput<'a> {
+        LocalInput { ui, terminal: (tty || asks).then(Terminal::default), tty }
     }
 }
 
@@ -65,7 +65,7 @@ impl Drop for Terminal {
     }
 }
 
-impl Console for Seat<'_> {
+impl Console for LocalInput<'_> {
     fn out(&mut self, bytes: &[u8]) {
         self.ui.pass_out(bytes);
     }
@@ -94,7 +94,7 @@ impl Console for Seat<'_> {
     }
 }
 
-impl Follower for Seat<'_> {
+impl JobProgress for LocalInput<'_> {
     fn say(&mut self, line: &str) {
         self.ui.say(line);
     }

@@ -5,18 +5,18 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
-use super::far::Luggage;
+use super::far::Inputs;
 use super::upgrade::{Image, upgraded_lines};
 use super::write::{WriteArgs, finish, outcome_json, with};
 use super::{Context, Ui, remote_job};
 use crate::engine::mariadb::Address;
 use crate::error::{ConvertError, DatabaseError, Error, Exit, InputError, Result};
 use crate::instance::target::check_reach;
-use crate::instance::{Instance, Place};
+use crate::instance::{DbLocation, Instance};
 use crate::kuma::transfer::convert::{self, choice_for};
 use crate::kuma::transfer::{Refused, Report};
 use crate::run::Mode;
-use crate::run::convert::{Conversion, Destination, Goal, check_instance};
+use crate::run::convert::{Conversion, ConversionTarget, Destination, check_instance};
 use crate::schema::Release;
 use crate::text::counted;
 
@@ -53,7 +53,7 @@ impl ConvertArgs {
     }
 
     /// Adds the file with the certificate authority of the new database, if it has one.
-    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
         let options = self.to.split_once('?').map_or("", |(_, options)| options).split('&');
         options.filter_map(|option| option.strip_prefix("ca=")).try_for_each(|path| luggage.take(Path::new(path)))
     }
@@ -72,11 +72,11 @@ pub fn run(args: &ConvertArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     check_instance(&instance, &to)?;
     if let (Destination::External(address), None) = (&to, remote_job::overrides()?) {
-        check_reach(&instance, &Place::External(address.clone()))?;
+        check_reach(&instance, &DbLocation::External(address.clone()))?;
     }
     let has = |choice| args.on_conflict.contains(&choice);
     let on_conflict = convert::OnConflict { cut: has(OnConflict::Cut), rename: has(OnConflict::Rename) };
-    let goal = Goal { to: to.clone(), on_conflict, release: args.release };
+    let goal = ConversionTarget { to: to.clone(), on_conflict, release: args.release };
     let conversion = Conversion::prepare_for(&instance, goal, &settings, context.ui)?;
     let image = conversion.route.as_ref().map(|route| Image::of(&instance, route)).transpose()?;
     if args.write.is_dry_run() {

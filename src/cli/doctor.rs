@@ -9,12 +9,12 @@ use super::fleet::{self, Fleet, FleetArgs};
 use super::salvage::{rebuilt_json, rebuilt_text, salvaged_text};
 use super::write::{WriteArgs, all_lines, changes_json, finish, lines, outcome_json};
 use super::{Context, Ui};
-use crate::doctor::{self, CHECKS, CHOSEN_BY_NAME, Check, Cure, Evidence, Finding};
+use crate::doctor::{self, CHECKS, CHOSEN_BY_NAME, Check, Evidence, Finding, Fix};
 use crate::engine::Depth;
 use crate::error::{DatabaseError, Error, Exit, InputError, RemoteError, Result};
-use crate::instance::{Instance, Place};
+use crate::instance::{DbLocation, Instance};
 use crate::kuma::fresh::weigh;
-use crate::kuma::wreck::Wreck;
+use crate::kuma::wreck::DamagedDb;
 use crate::run::examine::{gather, gather_nowhere, gather_stopped};
 use crate::run::{self, Rebuilt, Settings};
 use crate::schema::Release;
@@ -221,7 +221,7 @@ fn fix(
     if curable.iter().any(|finding| finding.code == "K009") {
         curable.retain(|finding| ["K008", "K009"].contains(&finding.code));
     }
-    let salvages = |finding: &Finding| matches!(finding.fault.cure, Cure::Salvage);
+    let salvages = |finding: &Finding| matches!(finding.fault.cure, Fix::Salvage);
     // Other findings need a database that can be read completely: a damaged one may hide the rows that others refer to.
     if !evidence.damage.is_empty() {
         if !curable.iter().any(|finding| salvages(finding)) {
@@ -232,7 +232,7 @@ fn fix(
                 }
             });
         }
-        curable.retain(|finding| salvages(finding) || matches!(finding.fault.cure, Cure::Files(_)));
+        curable.retain(|finding| salvages(finding) || matches!(finding.fault.cure, Fix::Files(_)));
     }
     if curable.is_empty() {
         return tell(evidence, findings, args, context);
@@ -337,8 +337,8 @@ fn rehearse(fixes: &Fixes, instance: &Instance, settings: &Settings, context: &m
 
 /// Shows what could be recovered from a damaged database now.
 fn foretell(instance: &Instance, release: Option<Release>, ui: &mut Ui) -> Result<()> {
-    let Place::Sqlite(file) = &instance.place else { return Ok(()) };
-    match weigh(&Wreck::open(file.path())?, release) {
+    let DbLocation::Sqlite(file) = &instance.place else { return Ok(()) };
+    match weigh(&DamagedDb::open(file.path())?, release) {
         Ok(salvaged) => ui.say(&format!("\nrecoverable rows:\n{}", salvaged_text(&salvaged))),
         // It may be intact without its WAL, or apart from its indexes.
         Err(error @ Error::Database(DatabaseError::ReleaseNotFound(_))) => ui.warn(&error.to_string()),

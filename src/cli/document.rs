@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::Context;
 use super::engine;
-use super::far::Luggage;
+use super::far::Inputs;
 use super::list_map::MapArgs;
 use super::store::KeyArgs;
 use super::tally;
@@ -19,7 +19,7 @@ use crate::engine::sqlite;
 use crate::error::{Error, Hint, InputError, Problem, RemoteError, Result};
 use crate::files;
 use crate::formats::export::{Choice, Secrets, export};
-use crate::formats::foreign::{self, Format, Outcome, Remark};
+use crate::formats::foreign::{self, Format, Outcome, ReportLine};
 use crate::formats::import::{From, Import, Options, import, import_sources};
 use crate::formats::native::read_fixture;
 use crate::formats::text::beside;
@@ -29,7 +29,7 @@ use crate::kuma::init;
 use crate::kuma::read::{read_all_dependents, read_config};
 use crate::model::fixture::Fixture;
 use crate::model::state::Config;
-use crate::plan::fixture::{Fresh, LeftOut, Outline, Unmanaged, Wishes, plan_fixture};
+use crate::plan::fixture::{ApplyOptions, Entropy, LeftOut, PlanReport, Unmanaged, plan_fixture};
 use crate::text::counted;
 use crate::value::Secret;
 
@@ -85,7 +85,7 @@ pub struct Read {
     /// What they define.
     pub fixture: Fixture,
     /// The report about foreign files.
-    pub remarks: Vec<Remark>,
+    pub remarks: Vec<ReportLine>,
     /// The problems of what was left out as invalid.
     pub left_out: Vec<Problem>,
 }
@@ -95,9 +95,9 @@ pub struct Planned {
     /// The configuration that was read.
     pub config: Config,
     /// The plan.
-    pub outline: Outline,
+    pub outline: PlanReport,
     /// The report about the files.
-    pub remarks: Vec<Remark>,
+    pub remarks: Vec<ReportLine>,
 }
 
 impl Planned {
@@ -112,7 +112,7 @@ impl DocumentArgs {
     ///
     /// # Errors
     /// Problems in the fixtures themselves, which need no connection to be found.
-    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
         self.keys.pack(luggage)?;
         let files = self.files.iter();
         match self.source()? {
@@ -124,7 +124,7 @@ impl DocumentArgs {
                 parts.iter().try_for_each(|part| luggage.take_with_parts(part))
             }),
             Documents::Texts(format) => {
-                let surroundings = Surroundings::default();
+                let surroundings = FixtureEnv::default();
                 self.map.map_file.iter().try_for_each(|file| luggage.take(file))?;
                 let Texts { texts, in_folders, .. } = read_texts(&self.files)?;
                 for (file, text) in &texts {
@@ -213,14 +213,14 @@ enum Documents {
 
 /// Environment variables, and files beside the fixtures.
 #[derive(Default)]
-struct Surroundings {
+struct FixtureEnv {
     /// Files that were already read: hundreds of monitors may use the same one.
     read: RefCell<BTreeMap<PathBuf, std::result::Result<String, String>>>,
     /// Variables that were used.
     asked: RefCell<BTreeSet<String>>,
 }
 
-impl Lookup for Surroundings {
+impl Lookup for FixtureEnv {
     fn variable(&self, name: &str) -> Option<String> {
         self.asked.borrow_mut().insert(name.to_owned());
         std::env::var(name).ok()
@@ -244,7 +244,7 @@ impl Lookup for Surroundings {
     }
 }
 
-impl Surroundings {
+impl FixtureEnv {
     fn read(&self, path: &str) -> std::result::Result<String, String> {
         let path = PathBuf::from(path);
         let read = || match files::read_text(&path) {
@@ -269,7 +269,7 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
             let found = read_texts(&args.files)?;
             found.told.iter().for_each(|line| context.ui.warn(line));
             let options = Options { in_folders: found.in_folders, ..args.options(format)? };
-            let read = import(found.texts, &options, &Surroundings::default());
+            let read = import(found.texts, &options, &FixtureEnv::default());
             for (format, count) in &read.converted {
                 context.ui.say(&format!("reading {} as {}", counted(*count, "file"), format.name()));
             }
@@ -312,7 +312,7 @@ fn read_labels(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
         let option = format!("`--from {LABELS}`");
         return Err(Error::Input(InputError::Conflict { option, other: "`--map`".into() }));
     }
-    whole(import_sources(Format::Autokuma, vec![source], &options, &Surroundings::default()), context)
+    whole(import_sources(Format::Autokuma, vec![source], &options, &FixtureEnv::default()), context)
 }
 
 /// The configuration of another instance, of any release, as fixtures.
@@ -364,7 +364,7 @@ pub fn write_down(config: &Config, choice: &Choice, context: &mut Context<'_>) -
 
 /// Reads fixtures made by [`write_down`].
 pub fn read_written(documents: &[Node]) -> Result<Read> {
-    match read_fixture(documents, &Surroundings::default()) {
+    match read_fixture(documents, &FixtureEnv::default()) {
         Ok(fixture) => Ok(Read { fixture, remarks: Vec::new(), left_out: Vec::new() }),
         Err(problems) => Err(Error::input(problems)),
     }
@@ -386,12 +386,12 @@ pub fn plan(
     context: &mut Context<'_>,
 ) -> Result<Planned> {
     let read = read_documents(args, context)?;
-    let wishes = Wishes {
+    let wishes = ApplyOptions {
         unmanaged,
         known_tags_only: args.no_create_tags,
         skip_unsupported: args.skip_unsupported,
         skip_invalid: args.skip_invalid,
-        ..Wishes::default()
+        ..ApplyOptions::default()
     };
     if let (true, Some(_)) = (args.strict, read.remarks.first()) {
         return Err(Error::input(read.remarks.iter().map(as_problem).collect()));
@@ -411,12 +411,12 @@ fn refuse_prune(left_out: &[Problem]) -> Result<()> {
     Err(Error::Input(InputError::PruneSkipped { count: left_out.len(), first }))
 }
 
-fn as_problem(remark: &Remark) -> Problem {
+fn as_problem(remark: &ReportLine) -> Problem {
     Problem::at(&remark.at, &remark.what, &remark.why)
 }
 
 /// Reads the instance, and plans `read` for it.
-pub fn plan_read(read: Read, mut wishes: Wishes, instance: &Instance) -> Result<Planned> {
+pub fn plan_read(read: Read, mut wishes: ApplyOptions, instance: &Instance) -> Result<Planned> {
     let config = read_from(instance, |reader, name| {
         let config = read_config(reader, name)?;
         if wishes.unmanaged == Unmanaged::Deleted {
@@ -428,7 +428,7 @@ pub fn plan_read(read: Read, mut wishes: Wishes, instance: &Instance) -> Result<
 }
 
 /// Plans `read` for a configuration that was already read.
-pub fn plan_on(config: Config, read: Read, wishes: &Wishes) -> Result<Planned> {
+pub fn plan_on(config: Config, read: Read, wishes: &ApplyOptions) -> Result<Planned> {
     let Read { fixture, mut remarks, mut left_out } = read;
     match plan_fixture(&config, &fixture, wishes, &mut Random)? {
         Ok(mut outline) => {
@@ -437,8 +437,12 @@ pub fn plan_on(config: Config, read: Read, wishes: &Wishes) -> Result<Planned> {
                 left_out.extend(invalid.iter().map(|left| Problem::at(&left.at, &left.subject, &left.why)));
                 refuse_prune(&left_out)?;
             }
-            let skipped =
-                |left: LeftOut| Remark { at: left.at, what: left.subject, why: left.why, outcome: Outcome::Skipped };
+            let skipped = |left: LeftOut| ReportLine {
+                at: left.at,
+                what: left.subject,
+                why: left.why,
+                outcome: Outcome::Skipped,
+            };
             remarks.extend(invalid.into_iter().map(skipped));
             Ok(Planned { config, outline, remarks })
         }
@@ -449,7 +453,7 @@ pub fn plan_on(config: Config, read: Read, wishes: &Wishes) -> Result<Planned> {
 /// Random values from the operating system.
 struct Random;
 
-impl Fresh for Random {
+impl Entropy for Random {
     fn token(&mut self, length: usize) -> Result<String> {
         init::random_text(length)
     }

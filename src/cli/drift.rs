@@ -12,7 +12,7 @@ use super::tally::{self, summary, summary_json};
 use super::write::{changes_json, shown_lines, step_lines};
 use crate::error::{Exit, Result};
 use crate::plan::Step;
-use crate::plan::fixture::{Account, Fate, Unmanaged};
+use crate::plan::fixture::{ItemOutcome, ItemReport, Unmanaged};
 use crate::text::At;
 
 #[derive(Args, Debug)]
@@ -77,10 +77,10 @@ pub fn run(args: &DriftArgs, context: &mut Context<'_>) -> Result<Exit> {
 
 fn differences(planned: &Planned) -> Vec<Difference<'_>> {
     let steps = steps_by_item(planned);
-    let differs = |account: &&Account| account.fate != Fate::Unchanged;
+    let differs = |account: &&ItemReport| account.fate != ItemOutcome::Unchanged;
     let accounts = planned.outline.accounts.iter().filter(differs).map(|account| {
         let what = match account.fate {
-            Fate::Created => "does not exist on the instance".to_owned(),
+            ItemOutcome::Created => "does not exist on the instance".to_owned(),
             _ => {
                 let (own, parts) = (format!("~ {}: ", account.subject), format!(" of {}", account.subject));
                 let lines = steps.get(account.subject.as_str()).into_iter().flatten().flat_map(|step| step_lines(step));

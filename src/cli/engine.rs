@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use super::Global;
 use crate::config::Target;
-use crate::docker::{Docker, Surroundings};
+use crate::docker::{Docker, DockerEnv};
 use crate::error::Result;
 
 /// As the docker CLI reads them; empty values count as unset.
-pub fn surroundings(global: &Global) -> Surroundings {
+pub fn surroundings(global: &Global) -> DockerEnv {
     let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let home = said("HOME").map(PathBuf::from);
     let config = said("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".docker")));
-    Surroundings {
+    DockerEnv {
         host: global.docker_host.clone(),
         context: global.docker_context.clone(),
         docker_host: said("DOCKER_HOST"),
@@ -29,11 +29,11 @@ pub fn surroundings(global: &Global) -> Surroundings {
 }
 
 /// The same, where the config file may set an engine for `target`.
-pub fn of(target: &Target, global: &Global) -> Surroundings {
+pub fn of(target: &Target, global: &Global) -> DockerEnv {
     surroundings(global).or(target.docker_host.as_deref(), target.context.as_deref())
 }
 
 /// The selected engine.
-pub fn connect(surroundings: &Surroundings) -> Result<Arc<Docker>> {
+pub fn connect(surroundings: &DockerEnv) -> Result<Arc<Docker>> {
     surroundings.endpoint().and_then(|endpoint| Docker::connect(&endpoint)).map(Arc::new)
 }

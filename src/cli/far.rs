@@ -5,13 +5,13 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::backup::BackupVerb;
-use super::console::Seat;
+use super::console::LocalInput;
 use super::user::UserVerb;
 use super::{Context, Verb, store};
 use crate::backup::Store;
 use crate::config::read_credentials;
 use crate::error::{Error, Exit, InputError, RemoteError, Result, TargetError};
-use crate::far::{Binary, Far, Follower as _, Order, Overrides, Ran};
+use crate::far::{Binary, FinishedJob, JobProgress as _, Overrides, RemoteJob, RemoteVerb};
 use crate::files;
 
 /// Variables of kumadb that only apply to this machine.
@@ -30,7 +30,7 @@ const SYSTEM: [&str; 5] = ["TERM", "NO_COLOR", "COLUMNS", "LANG", "TZ"];
 
 /// The inputs and outputs of a remote job on this machine.
 #[derive(Default)]
-pub struct Luggage {
+pub struct Inputs {
     /// Files that it reads: remote path, and path on this machine.
     pub files: BTreeMap<PathBuf, PathBuf>,
     /// Options that stand for the config file of this machine.
@@ -49,7 +49,7 @@ pub struct Luggage {
     snapshot: Option<String>,
 }
 
-impl Luggage {
+impl Inputs {
     /// Adds the file at `path`, if there is one.
     pub fn take(&mut self, path: &Path) -> Result<()> {
         if path.is_file() {
@@ -79,8 +79,8 @@ impl Luggage {
         Ok(())
     }
 
-    fn of(verb: &Verb, origin: &str, context: &mut Context<'_>) -> Result<Luggage> {
-        let mut luggage = Luggage::default();
+    fn of(verb: &Verb, origin: &str, context: &mut Context<'_>) -> Result<Inputs> {
+        let mut luggage = Inputs::default();
         match verb {
             Verb::Plan(args) => {
                 args.documents.pack(&mut luggage)?;
@@ -160,7 +160,7 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
         return Err(elsewhere);
     }
     let found = docker.container(container)?.ok_or_else(|| Error::Target(TargetError::NotFound(container.clone())))?;
-    let luggage = Luggage::of(verb, folder, context)?;
+    let luggage = Inputs::of(verb, folder, context)?;
     let (back, filled, folders) = (luggage.back.clone(), luggage.filled.clone(), luggage.folders.clone());
     if verb.makes_snapshots() && !context.local_stores()?.is_empty() {
         context
@@ -174,10 +174,10 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
         read.extend(docker.containers()?.iter().filter_map(|server| Some(server.data().ok()?.path)));
     }
     let binary = Binary::read(context.global.remote_binary.as_deref())?;
-    let far = Far { docker: &docker, server: found, read, socket: context.global.remote_socket.clone(), binary };
+    let far = RemoteVerb { docker: &docker, server: found, read, socket: context.global.remote_socket.clone(), binary };
     // Signals are forwarded to the job.
     context.ui.finish_in_order();
-    let mut seat = Seat::new(context.ui, order.tty, order.asks);
+    let mut seat = LocalInput::new(context.ui, order.tty, order.asks);
     let ran = far.run(order, &mut seat)?;
     let exit = i32::try_from(ran.code).ok().and_then(Exit::of).ok_or_else(|| {
         Error::Remote(RemoteError::CannotRun {
@@ -206,7 +206,7 @@ pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<E
     Ok(exit)
 }
 
-fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> Result<Order> {
+fn order(luggage: Inputs, verb: &Verb, target: &str, context: &Context<'_>) -> Result<RemoteJob> {
     let typed = std::env::args_os().skip(1).map(|arg| {
         arg.into_string()
             .map_err(|arg| Error::Input(InputError::NotUtf8 { what: format!("`{}`", arg.to_string_lossy()) }))
@@ -230,7 +230,7 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
     let takes = verb.makes_snapshots() || matches!(verb, Verb::Backup(BackupVerb::Create(_)));
     let seal = if takes { context.seal()? } else { None };
     let snapshot = luggage.snapshot.as_ref().map(files::absolute).transpose()?;
-    Ok(Order {
+    Ok(RemoteJob {
         args,
         env,
         here: std::env::current_dir().map_err(Error::file("find", "."))?,
@@ -253,7 +253,7 @@ fn order(luggage: Luggage, verb: &Verb, target: &str, context: &Context<'_>) -> 
 
 /// Copies the snapshots that the verb left in the remote `folder` into the same folder here; each is verified before
 /// it is listed.
-fn bring_home(ran: &Ran<'_>, folder: &Path, seat: &mut Seat<'_>) -> Result<()> {
+fn bring_home(ran: &FinishedJob<'_>, folder: &Path, seat: &mut LocalInput<'_>) -> Result<()> {
     let store = Store::new(folder);
     let scratch = store.scratch()?;
     let fetched = scratch.path().join("fetched");

@@ -12,7 +12,7 @@ use crate::engine::EngineKind;
 use crate::error::{DatabaseError, DockerError, Error, Exit, Result};
 use crate::files;
 use crate::instance::find::{Found, How};
-use crate::instance::{Instance, Place};
+use crate::instance::{DbLocation, Instance};
 use crate::kuma::read::read_overview;
 use crate::text::counted;
 use crate::value::{local_time, shown_time, utc_time};
@@ -46,7 +46,7 @@ pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
     for found in &all {
         let line = match &found.instance {
             Ok(instance) => look(instance, found, args.open),
-            Err(error) => Line { error: Some(error.to_string()), ..Line::default() },
+            Err(error) => InstanceRow { error: Some(error.to_string()), ..InstanceRow::default() },
         };
         let old = found.old_copies();
         documents.push(line.json(found, &old));
@@ -75,7 +75,7 @@ pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
 
 /// The row of one instance.
 #[derive(Default)]
-struct Line {
+struct InstanceRow {
     state: String,
     engine: String,
     kind: Option<EngineKind>,
@@ -89,7 +89,7 @@ struct Line {
     error: Option<String>,
 }
 
-impl Line {
+impl InstanceRow {
     fn json(&self, found: &Found, old: &[PathBuf]) -> Json {
         let compose = found.compose.as_ref();
         json!({
@@ -131,15 +131,15 @@ fn known(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-fn look(instance: &Instance, found: &Found, open: bool) -> Line {
-    let mut line = Line {
+fn look(instance: &Instance, found: &Found, open: bool) -> InstanceRow {
+    let mut line = InstanceRow {
         engine: instance.engine_words().to_owned(),
         kind: Some(instance.engine()),
-        embedded: matches!(instance.place, Place::Embedded(_)),
+        embedded: matches!(instance.place, DbLocation::Embedded(_)),
         folder: instance.folder.as_ref().map(|folder| folder.display().to_string()),
         image: instance.container.as_ref().map(|server| server.container().image.clone()),
         state: if matches!(found.how, How::Volume(_)) { "unused".into() } else { "folder".into() },
-        ..Line::default()
+        ..InstanceRow::default()
     };
     let mut read = || -> Result<()> {
         if let Some(server) = &instance.container {

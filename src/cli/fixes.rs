@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::write::all_lines;
 use super::{Context, Ui};
-use crate::doctor::{self, Cure, Evidence, FileChange, Finding};
+use crate::doctor::{self, Evidence, FileChange, Finding, Fix};
 use crate::error::{Error, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma::init::{check_password, hash};
@@ -31,16 +31,16 @@ pub fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Resul
     let mut fixes = Fixes { salvage: false, files: Vec::new(), plan, statements: Vec::new() };
     for finding in findings {
         match &finding.fault.cure {
-            Cure::Statements(statements) => {
+            Fix::Statements(statements) => {
                 for statement in statements {
                     if !fixes.statements.contains(statement) {
                         fixes.statements.push(statement.clone());
                     }
                 }
             }
-            Cure::Salvage => fixes.salvage = true,
-            Cure::Files(changes) => fixes.files.extend(changes.iter().cloned()),
-            Cure::Password { id, name, old } => {
+            Fix::Salvage => fixes.salvage = true,
+            Fix::Files(changes) => fixes.files.extend(changes.iter().cloned()),
+            Fix::Password { id, name, old } => {
                 let password = Secret::new(ui.password(&format!("user `{name}`"))?);
                 if let Some(problem) = check_password(&password) {
                     return Err(Error::Input(InputError::Problems(vec![problem])));
@@ -54,7 +54,7 @@ pub fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Resul
                 let change = Change::Update { id: *id, set };
                 fixes.plan.steps.push(Step { table: "user".into(), subject: format!("user `{name}`"), change });
             }
-            Cure::Rows(_) | Cure::Advice(_) => {}
+            Fix::Rows(_) | Fix::Advice(_) => {}
         }
     }
     Ok(fixes)

@@ -122,7 +122,7 @@ impl FleetArgs {
 
 /// A run that waits for an answer.
 struct Run<'c> {
-    crew: &'c Crew,
+    crew: &'c Workers,
     name: String,
     begun: Instant,
     child: Child,
@@ -132,7 +132,7 @@ struct Run<'c> {
 }
 
 /// How a run ended.
-struct Ended {
+struct FinishedChild {
     name: String,
     exit: Exit,
     took: Duration,
@@ -141,14 +141,14 @@ struct Ended {
 }
 
 /// The state of a run.
-enum Begun<'c> {
+enum RunState<'c> {
     Asks(Run<'c>, Json),
-    Ended(Ended),
+    Ended(FinishedChild),
 }
 
 /// The running children, and whether no more are to be started.
 #[derive(Default)]
-struct Crew {
+struct Workers {
     stopped: AtomicBool,
     pids: Mutex<Vec<u32>>,
 }
@@ -160,7 +160,7 @@ pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
     let names = fleet.args.names(&config::required(context)?.1)?;
     let words = own_words(std::env::args_os().skip(1))?;
     let parallel = fleet.args.groups.parallel.get();
-    let crew = Crew::default();
+    let crew = Workers::default();
     let mut watch = Watch { crew: &crew, signal: 0 };
     let asked = if context.ui.is_yes() { "--yes" } else { "--asked-by-parent" };
     let begin = |name: String| Run::begin(&name, &words, fleet.more, asked, &crew);
@@ -170,8 +170,8 @@ pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
         let mut asking = Vec::new();
         for one in begun {
             match one? {
-                Begun::Asks(run, asks) => asking.push((run, asks)),
-                Begun::Ended(one) => ended.push(one),
+                RunState::Asks(run, asks) => asking.push((run, asks)),
+                RunState::Ended(one) => ended.push(one),
             }
         }
         if asking.is_empty() {
@@ -246,12 +246,18 @@ fn own_words(typed: impl Iterator<Item = OsString>) -> Result<Vec<OsString>> {
 
 impl<'c> Run<'c> {
     /// Runs `kumadb -t NAME WORDS` until it ends or asks.
-    fn begin(name: &str, words: &[OsString], more: &[&str], asked: &str, crew: &'c Crew) -> Result<Begun<'c>> {
+    fn begin(name: &str, words: &[OsString], more: &[&str], asked: &str, crew: &'c Workers) -> Result<RunState<'c>> {
         let begun = Instant::now();
         if crew.stopped.load(Ordering::SeqCst) {
             let document = json!({"error": {"message": "interrupted before it started", "hint": null}});
             let (name, took) = (name.to_owned(), Duration::ZERO);
-            return Ok(Begun::Ended(Ended { name, exit: Exit::Interrupted, took, document, story: String::new() }));
+            return Ok(RunState::Ended(FinishedChild {
+                name,
+                exit: Exit::Interrupted,
+                took,
+                document,
+                story: String::new(),
+            }));
         }
         let failed = Error::file("run", "kumadb");
         let program = std::env::current_exe().map_err(Error::file("find", "kumadb"))?;
@@ -276,19 +282,19 @@ impl<'c> Run<'c> {
     }
 
     /// Waits until it ends or asks.
-    fn listen(mut self) -> Result<Begun<'c>> {
+    fn listen(mut self) -> Result<RunState<'c>> {
         let mut first = Vec::new();
         let line = (&mut self.out).take(RESULT).read_until(b'\n', &mut first);
         line.map_err(Error::file("read from", "kumadb"))?;
         let first = String::from_utf8_lossy(&first).into_owned();
         match serde_json::from_str::<Json>(&first) {
-            Ok(asks) if asks.get("question").is_some() => Ok(Begun::Asks(self, asks)),
-            _ => self.end(first).map(Begun::Ended),
+            Ok(asks) if asks.get("question").is_some() => Ok(RunState::Asks(self, asks)),
+            _ => self.end(first).map(RunState::Ended),
         }
     }
 
     /// Answers yes, and waits until it ends or asks again.
-    fn answer((mut run, _): (Run<'c>, Json)) -> Result<Begun<'c>> {
+    fn answer((mut run, _): (Run<'c>, Json)) -> Result<RunState<'c>> {
         if let Some(answer) = &mut run.answer {
             // A child that has ended meanwhile reports why.
             let _ = answer.write_all(b"yes\n");
@@ -297,7 +303,7 @@ impl<'c> Run<'c> {
     }
 
     /// Waits for the end; `text` is the beginning of its result.
-    fn end(mut self, mut text: String) -> Result<Ended> {
+    fn end(mut self, mut text: String) -> Result<FinishedChild> {
         let rest = RESULT.saturating_sub(text.len() as u64);
         let (rest, is_cut) = read_bounded(&mut self.out, rest).map_err(Error::file("read from", "kumadb"))?;
         text.push_str(&String::from_utf8_lossy(&rest));
@@ -318,7 +324,7 @@ impl<'c> Run<'c> {
             let last = story.lines().last().unwrap_or("it exited without a message");
             json!({"error": {"message": last, "hint": null}})
         });
-        Ok(Ended { name: self.name, exit, took: self.begun.elapsed(), document, story })
+        Ok(FinishedChild { name: self.name, exit, took: self.begun.elapsed(), document, story })
     }
 }
 
@@ -332,7 +338,7 @@ fn read_bounded(source: &mut dyn Read, most: u64) -> std::io::Result<(Vec<u8>, b
 
 /// Forwards a signal to the children that did not get it from the terminal.
 struct Watch<'c> {
-    crew: &'c Crew,
+    crew: &'c Workers,
     signal: i32,
 }
 
@@ -388,13 +394,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Prints the table or the JSON document; returns the worst exit code.
-fn tell(ended: &[Ended], words: fn(&Json) -> String, ui: &mut Ui) -> Result<Exit> {
+fn tell(ended: &[FinishedChild], words: fn(&Json) -> String, ui: &mut Ui) -> Result<Exit> {
     let worst = ended.iter().map(|one| one.exit).max_by_key(|exit| exit.gravity()).unwrap_or(Exit::Done);
-    let warnings = |one: &Ended| -> Vec<String> {
+    let warnings = |one: &FinishedChild| -> Vec<String> {
         let lines = one.story.lines().filter_map(|line| line.strip_prefix("warning: "));
         lines.map(str::to_owned).collect()
     };
-    let error = |one: &Ended| one.document.get("error").filter(|error| error.is_object()).cloned();
+    let error = |one: &FinishedChild| one.document.get("error").filter(|error| error.is_object()).cloned();
     ui.clear_screen()?;
     let documents: Vec<Json> = ended
         .iter()
@@ -415,7 +421,7 @@ fn tell(ended: &[Ended], words: fn(&Json) -> String, ui: &mut Ui) -> Result<Exit
             ui.warn(&format!("{}: {warning}", one.name));
         }
     }
-    let row = |one: &Ended| {
+    let row = |one: &FinishedChild| {
         let result = match error(one) {
             Some(error) => error["message"].as_str().unwrap_or_default().lines().next().unwrap_or_default().to_owned(),
             None => words(&one.document),

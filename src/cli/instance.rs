@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::{Context, config, default_store, engine, remote_job, store};
 use crate::backup::undo::Bounds;
-use crate::backup::{Credentials, Manifest, Patience, Seal, Store, Stores};
-use crate::config::{Config, Place, Target, open_stores};
+use crate::backup::{Credentials, Encryption, Manifest, Store, Stores, Timeouts};
+use crate::config::{Config, StoreConfig, Target, open_stores};
 use crate::engine::Connect as _;
 use crate::engine::mariadb::Address;
 use crate::error::{Error, RemoteError, Result};
@@ -31,7 +31,7 @@ pub struct Named {
 
 /// The owner of snapshots.
 #[derive(Clone, Debug)]
-pub struct Whose {
+pub struct SnapshotOwner {
     /// The name of the instance.
     pub name: String,
     /// Another name of its snapshots: the container that the config file has under this name.
@@ -42,7 +42,7 @@ pub struct Whose {
     others: Vec<String>,
 }
 
-impl Whose {
+impl SnapshotOwner {
     /// Whether the snapshot with this manifest belongs to it.
     pub fn has(&self, manifest: &Manifest) -> bool {
         match &self.origin {
@@ -52,19 +52,19 @@ impl Whose {
     }
 }
 
-impl Whose {
+impl SnapshotOwner {
     /// The instance at `origin`, or with this name where the location is unknown.
-    pub fn at(name: String, origin: Option<String>) -> Whose {
-        Whose { name, older: None, origin, others: Vec::new() }
+    pub fn at(name: String, origin: Option<String>) -> SnapshotOwner {
+        SnapshotOwner { name, older: None, origin, others: Vec::new() }
     }
 
     /// The instance called `name` in `config`, else any with this name.
-    pub fn of(name: &str, config: &Config) -> Whose {
+    pub fn of(name: &str, config: &Config) -> SnapshotOwner {
         let text = |target: &Target| target.target.read().ok().map(|text| text.reveal().to_owned());
         let named = config.instances.get(name).and_then(text);
         let others = || config.instances.iter().filter(|(other, _)| *other != name);
         let is_unique = |named: &String| others().all(|(_, target)| text(target).as_ref() != Some(named));
-        Whose {
+        SnapshotOwner {
             name: name.to_owned(),
             origin: named.as_deref().and_then(origin_of),
             older: named.filter(is_unique),
@@ -83,9 +83,9 @@ pub fn are_ambiguous<'m>(manifests: impl Iterator<Item = &'m Manifest>) -> bool 
 
 impl Context<'_> {
     /// The owner of snapshots called `name`: the instance of this name in the config file, else any with this name.
-    pub(super) fn whose(&self, name: &str) -> Result<Whose> {
+    pub(super) fn whose(&self, name: &str) -> Result<SnapshotOwner> {
         let config = config::read(self)?.unwrap_or_default();
-        Ok(Whose::of(name, &config))
+        Ok(SnapshotOwner::of(name, &config))
     }
 
     /// The selected instance in the config file, if it is there: by name or by location.
@@ -185,12 +185,12 @@ impl Context<'_> {
     }
 
     /// The encryption of the instance's snapshots, from the environment or the config file.
-    pub(super) fn seal(&self) -> Result<Option<Seal>> {
+    pub(super) fn seal(&self) -> Result<Option<Encryption>> {
         if let Some(recipients) = &self.recipients {
-            return Seal::read(recipients, &[], None);
+            return Encryption::read(recipients, &[], None);
         }
         match std::env::var_os("KUMADB_RECIPIENTS_FILE").filter(|file| !file.is_empty()) {
-            Some(file) => Seal::read(&[], &[file.into()], None),
+            Some(file) => Encryption::read(&[], &[file.into()], None),
             None => self.named()?.map_or(Ok(None), |named| named.target.seal()),
         }
     }
@@ -256,11 +256,11 @@ impl Context<'_> {
 
     /// The stores of the options, else of the config file, else the default one.
     pub(super) fn stores(&self) -> Result<Stores> {
-        self.stores_with(Patience::default())
+        self.stores_with(Timeouts::default())
     }
 
     /// The same; a store that does not answer is retried for as long as `patience` allows.
-    pub(super) fn stores_with(&self, patience: Patience) -> Result<Stores> {
+    pub(super) fn stores_with(&self, patience: Timeouts) -> Result<Stores> {
         let credentials = self.credentials()?.with_patience(patience);
         let stores = match self.configured_stores()? {
             Some(places) => open_stores(&places.iter().collect::<Vec<_>>(), &credentials, &default_store())?,
@@ -286,12 +286,12 @@ impl Context<'_> {
 
     /// The stores of the config file, unless others were given: those of the selected instance, or all where it names none or
     /// none is selected.
-    pub(super) fn configured_stores(&self) -> Result<Option<Vec<Place>>> {
+    pub(super) fn configured_stores(&self) -> Result<Option<Vec<StoreConfig>>> {
         if !self.global.store.is_empty() {
             return Ok(None);
         }
         let Some(config) = config::read(self)? else { return Ok(None) };
-        let places: Vec<Place> = match self.configured_name(&config) {
+        let places: Vec<StoreConfig> = match self.configured_name(&config) {
             Some(name) => config.stores_of(&name).into_iter().map(|(_, place)| place.clone()).collect(),
             None => config.stores.into_values().collect(),
         };

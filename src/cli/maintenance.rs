@@ -22,7 +22,7 @@ use crate::kuma::public::read_server_zone;
 use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::state::Config;
 use crate::plan::Plan;
-use crate::plan::fixture::Wishes;
+use crate::plan::fixture::ApplyOptions;
 use crate::plan::user::plan_cells;
 use crate::report::maintenance::{WindowState, end as end_of, start as start_of, state};
 use crate::text::counted;
@@ -186,7 +186,7 @@ fn add(verb: &str, from: DateTime<Utc>, args: &WindowArgs, context: &mut Context
     }
     let windows = Node::new(at.clone(), vec![Node::map(at.clone(), window)]);
     let fixture = read_written(&[Node::map(at.clone(), [("maintenance", windows)])])?;
-    let planned = plan_on(config, fixture, &Wishes::default())?;
+    let planned = plan_on(config, fixture, &ApplyOptions::default())?;
     context.ui.say(&format!("{} under maintenance until {}", counted(paths.len(), "monitor"), local_time(until)));
     carry_out_planned(verb, planned, &args.write, &instance, context)
 }

@@ -68,7 +68,7 @@ use crate::docker::{Docker, SOCKET};
 use crate::error::{Error, Exit, OperationError, RemoteError, Result};
 use crate::far::Overrides;
 use crate::files::Confined;
-use crate::instance::{Instance, Sight};
+use crate::instance::{Instance, Locator};
 use crate::run::{Journal, repair_owner};
 
 pub use completion::answer as complete;
@@ -386,14 +386,14 @@ struct Context<'a> {
 
 impl Context<'_> {
     /// What finds instances on this machine.
-    fn sight(&self) -> Result<Sight> {
+    fn sight(&self) -> Result<Locator> {
         self.sight_on(engine::connect(&engine::surroundings(&self.global)))
     }
 
-    fn sight_on(&self, docker: Result<Arc<Docker>>) -> Result<Sight> {
+    fn sight_on(&self, docker: Result<Arc<Docker>>) -> Result<Locator> {
         let here = std::env::current_dir().map_err(Error::file("find", "."))?;
         *self.docker.borrow_mut() = docker.as_ref().ok().cloned();
-        Ok(Sight { docker, here, state: state_folder(), beside: remote_job::overrides()?.is_some() })
+        Ok(Locator { docker, here, state: state_folder(), beside: remote_job::overrides()?.is_some() })
     }
 
     /// The selected instance; warns when an operation on it was interrupted and no process works on it.

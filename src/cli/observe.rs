@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::backup::find;
-use super::far::Luggage;
+use super::far::Inputs;
 use super::store::KeyArgs;
 use super::ui::Color;
 use super::write::read_from;
@@ -17,7 +17,7 @@ use crate::engine::Reader;
 use crate::error::{Exit, Result};
 use crate::kuma::beats::read_last_beats;
 use crate::kuma::read::read_shown_state;
-use crate::model::state::State;
+use crate::model::state::Configuration;
 use crate::plan::pick::Pick;
 use crate::report::status::{BeatStatus, Freshness, LastBeat, Status};
 use crate::report::strip::mark;
@@ -35,7 +35,7 @@ pub struct SourceArgs {
 
 impl SourceArgs {
     /// Packs the files of these options for a remote job.
-    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
         self.keys.pack(luggage)
     }
 
@@ -151,7 +151,7 @@ pub fn repeat(
 /// Monitors with their status.
 pub struct Observed {
     /// All monitors.
-    pub state: State,
+    pub state: Configuration,
     /// Their last heartbeats.
     pub last: BTreeMap<i64, LastBeat>,
     /// Ids of the selected monitors, in ascending order.

@@ -17,7 +17,7 @@ use crate::error::{Error, Exit, FileError, InputError, Result};
 use crate::files;
 use crate::formats::Syntax;
 use crate::formats::render::render_json;
-use crate::plan::fixture::Outline;
+use crate::plan::fixture::PlanReport;
 
 /// The newest version of the format of saved plans.
 const FORM: u32 = 1;
@@ -50,7 +50,7 @@ pub struct Saved {
     /// Its summary, in words.
     pub summary: String,
     /// The plan.
-    pub outline: Outline,
+    pub outline: PlanReport,
 }
 
 impl Saved {

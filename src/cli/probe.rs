@@ -7,19 +7,19 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::far::Luggage;
+use super::far::Inputs;
 use super::write::{duration, read_from};
 use super::{Context, Ui};
-use crate::docker::Life;
+use crate::docker::RunState;
 use crate::error::{Error, Exit, Hint, InputError, Result, ServerError, TargetError};
 use crate::face::{
-    Face, Known, Login, Manner, Page, Reply, Trust, Verdict, judge_badge, judge_entry, judge_metrics, public_monitors,
-    read_monitors,
+    HttpClient, HttpOptions, Known, Login, Reply, ServerState, Trust, Verdict, judge_badge, judge_entry, judge_metrics,
+    public_monitors, read_monitors,
 };
 use crate::files;
 use crate::instance::Instance;
 use crate::kuma::read::{read_config, read_shown_state};
-use crate::model::state::{Config, State};
+use crate::model::state::{Config, Configuration};
 use crate::plan::pick::Pick;
 use crate::text::counted;
 use crate::value::Secret;
@@ -68,19 +68,19 @@ pub struct AddressArgs {
 }
 
 /// A server that was contacted.
-pub struct Asked {
-    pub face: Face,
-    pub page: Page,
+pub struct ContactedServer {
+    pub face: HttpClient,
+    pub page: ServerState,
     how: &'static str,
     reply: Reply,
     verdict: Verdict,
 }
 
-impl Asked {
+impl ContactedServer {
     /// Fails unless it is a real server that is up.
     pub fn check(&self) -> Result<()> {
         match self.page {
-            Page::Server => Ok(()),
+            ServerState::Server => Ok(()),
             _ => Err(no_answer(self.face.base(), &self.verdict.means, Hint::command("kumadb probe"))),
         }
     }
@@ -88,14 +88,14 @@ impl Asked {
 
 impl AddressArgs {
     /// Packs the files of these options for a remote job.
-    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
         self.ca.iter().try_for_each(|file| luggage.take(file))
     }
 
     /// Finds the server of `instance`: the first address where the real server responds, else the first where anything
     /// responds.
     /// answers at.
-    pub fn find(&self, instance: Option<&Instance>) -> Result<Asked> {
+    pub fn find(&self, instance: Option<&Instance>) -> Result<ContactedServer> {
         let places = match (&self.url, instance) {
             (Some(url), _) => vec![(url.clone(), "as given")],
             (None, Some(instance)) => places(instance)?,
@@ -108,16 +108,16 @@ impl AddressArgs {
             }
             None => None,
         };
-        let manner = Manner { timeout: self.timeout, trust: Trust { authorities, anybody: self.insecure } };
+        let manner = HttpOptions { timeout: self.timeout, trust: Trust { authorities, anybody: self.insecure } };
         let (mut other, mut silent) = (None, Vec::new());
         for (place, how) in places {
-            let face = Face::new(&place, &manner)?;
+            let face = HttpClient::new(&place, &manner)?;
             let reply = face.ask("/api/entry-page", None);
             let (page, verdict) = judge_entry(&reply, || face.ask("/", None));
-            let asked = Asked { face, page, how, reply, verdict };
+            let asked = ContactedServer { face, page, how, reply, verdict };
             match page {
-                Page::Server => return Ok(asked),
-                Page::Nobody => silent.push(format!("{place}: {}", asked.verdict.means)),
+                ServerState::Server => return Ok(asked),
+                ServerState::Nobody => silent.push(format!("{place}: {}", asked.verdict.means)),
                 _ => other = other.or(Some(asked)),
             }
         }
@@ -141,9 +141,9 @@ fn places(instance: &Instance) -> Result<Vec<(String, &'static str)>> {
     let name = server.name();
     let place = format!("container `{name}`");
     match server.life()? {
-        Life::Stopped => Err(no_answer(&place, "it is stopped", Hint::command(format!("docker start {name}")))),
-        Life::Paused => Err(no_answer(&place, "it is paused", Hint::command(format!("docker unpause {name}")))),
-        Life::Running | Life::Restarting => match server.addresses()? {
+        RunState::Stopped => Err(no_answer(&place, "it is stopped", Hint::command(format!("docker start {name}")))),
+        RunState::Paused => Err(no_answer(&place, "it is paused", Hint::command(format!("docker unpause {name}")))),
+        RunState::Running | RunState::Restarting => match server.addresses()? {
             found if found.is_empty() => {
                 let why = "it publishes no port and has no IP address that this machine can reach";
                 Err(no_answer(&place, why, Hint::command("--url http://HOST:3001")))
@@ -185,8 +185,8 @@ pub fn run(args: &ProbeArgs, context: &mut Context<'_>) -> Result<Exit> {
         Err(error) => return Err(error),
     };
     let asked = args.address.find(instance.as_ref())?;
-    let is_up = asked.page == Page::Server;
-    let Asked { face, how, reply, verdict, .. } = asked;
+    let is_up = asked.page == ServerState::Server;
+    let ContactedServer { face, how, reply, verdict, .. } = asked;
     let mut checks = vec![Check { path: "/api/entry-page".into(), reply, verdict }];
     let mut differing = None;
     if is_up {
@@ -217,7 +217,7 @@ pub fn run(args: &ProbeArgs, context: &mut Context<'_>) -> Result<Exit> {
 
 impl ProbeArgs {
     /// Packs the files of these options for a remote job, and the password, whatever its source.
-    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
         self.address.pack(luggage)?;
         match &self.password_file {
             Some(file) => luggage.take(file),
@@ -249,13 +249,13 @@ impl ProbeArgs {
 }
 
 /// Reads the database for the comparison; an error becomes a warning, and the other checks continue.
-fn read(instance: &Instance, ui: &mut Ui) -> Option<(State, Config)> {
+fn read(instance: &Instance, ui: &mut Ui) -> Option<(Configuration, Config)> {
     let read = read_from(instance, |reader, name| Ok((read_shown_state(reader, name)?, read_config(reader, name)?)));
     read.map_err(|error| ui.warn(&format!("cannot read the database to compare with it: {error}"))).ok()
 }
 
 /// Compares the monitors that a running server checks with those in its database.
-fn compare(known: &[Known], state: &State) -> Differing {
+fn compare(known: &[Known], state: &Configuration) -> Differing {
     let ids: BTreeSet<i64> = known.iter().filter_map(|known| known.id).collect();
     let names: BTreeSet<&str> =
         known.iter().filter(|known| known.id.is_none()).map(|known| known.name.as_str()).collect();
@@ -271,7 +271,7 @@ fn compare(known: &[Known], state: &State) -> Differing {
 }
 
 /// Requests the four badges of each named monitor, or of the first public ones.
-fn ask_badges(named: &[String], face: &Face, state: &State, config: &Config) -> Result<Vec<Check>> {
+fn ask_badges(named: &[String], face: &HttpClient, state: &Configuration, config: &Config) -> Result<Vec<Check>> {
     let public = public_monitors(config);
     let ids = match named.is_empty() {
         true => public.iter().copied().take(BADGED).collect(),
@@ -289,7 +289,7 @@ fn ask_badges(named: &[String], face: &Face, state: &State, config: &Config) -> 
         .collect())
 }
 
-fn document(face: &Face, how: &str, good: bool, checks: &[Check], differing: Option<&Differing>) -> Json {
+fn document(face: &HttpClient, how: &str, good: bool, checks: &[Check], differing: Option<&Differing>) -> Json {
     let checks: Vec<Json> = checks
         .iter()
         .map(|Check { path, reply, verdict }| {
@@ -308,7 +308,7 @@ fn document(face: &Face, how: &str, good: bool, checks: &[Check], differing: Opt
     json!({"address": face.base(), "how": how, "ok": good, "checks": checks, "monitors": monitors})
 }
 
-fn text(face: &Face, how: &str, checks: &[Check], differing: Option<&Differing>) -> String {
+fn text(face: &HttpClient, how: &str, checks: &[Check], differing: Option<&Differing>) -> String {
     let row = |check: &Check| {
         let mark = if check.verdict.good { "ok" } else { "bad" };
         vec![mark.into(), check.path.clone(), check.verdict.answer.clone(), check.verdict.means.clone()]

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Context;
 use super::write::{WriteArgs, finish};
 use crate::error::{Exit, Result};
-use crate::run::{self, Foreseen, Resumed};
+use crate::run::{self, Preview, Resumed};
 use crate::text::counted;
 
 #[derive(Args, Debug)]
@@ -63,18 +63,18 @@ pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// Shows what would be done.
-fn foresee(foreseen: Foreseen, context: &mut Context<'_>) -> Result<Exit> {
+fn foresee(foreseen: Preview, context: &mut Context<'_>) -> Result<Exit> {
     let (verb, would, what) = match &foreseen {
-        Foreseen::Verify(record) => {
+        Preview::Verify(record) => {
             (Some(&record.verb), "verify", "be finished, or rolled back if the server is not running")
         }
-        Foreseen::Finish(record) => (Some(&record.verb), "finish", "be finished: only its snapshot is not stored yet"),
-        Foreseen::RollBack(record) => (Some(&record.verb), "roll_back", "be rolled back"),
-        Foreseen::Pack(_) => (None, "store", ""),
+        Preview::Finish(record) => (Some(&record.verb), "finish", "be finished: only its snapshot is not stored yet"),
+        Preview::RollBack(record) => (Some(&record.verb), "roll_back", "be rolled back"),
+        Preview::Pack(_) => (None, "store", ""),
     };
     let mut document = json!({"dry_run": true, "verb": verb, "would": would});
     let text = match (&foreseen, verb) {
-        (Foreseen::Pack(pending), _) => {
+        (Preview::Pack(pending), _) => {
             document["pending"] = json!(pending);
             format!("dry run: {} would be stored; nothing changed", counted(*pending, "pending snapshot"))
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::error::{Error, Exit, RemoteError, Result};
-use crate::far::{Order, Overrides};
+use crate::far::{Overrides, RemoteJob};
 
 #[derive(Args, Debug)]
 pub struct RemoteJobArgs {
@@ -16,7 +16,7 @@ pub struct RemoteJobArgs {
 
 /// Becomes the verb of the job.
 pub fn run(args: &RemoteJobArgs) -> Result<Exit> {
-    let mut command = Order::take(&args.folder)?;
+    let mut command = RemoteJob::take(&args.folder)?;
     let failed = command.exec();
     Err(Error::file("run", command.get_program())(failed))
 }

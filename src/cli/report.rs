@@ -24,7 +24,7 @@ use crate::kuma::uptime::{read_buckets, read_latest};
 use crate::plan::pick::Pick;
 use crate::report::chart;
 use crate::report::html::{
-    BAR, Entry, Health, MaintenanceLine, OutageLine, Overview, Page, Section, overall, render, without_credentials,
+    BAR, Entry, Health, HtmlPage, MaintenanceLine, OutageLine, Overview, Section, overall, render, without_credentials,
 };
 use crate::report::maintenance::{WindowState, end, start, state};
 use crate::report::status::{BeatStatus, Status, count};
@@ -100,7 +100,7 @@ fn write(args: &ReportArgs, context: &mut Context<'_>) -> Result<()> {
         None => private_page(reader, name, now),
     })?;
     let monitors = page.sections.iter().map(|section| section.monitors.len()).sum();
-    let html = render(&Page { health, refresh: args.every.map(|every| every.as_secs().max(1)), ..page });
+    let html = render(&HtmlPage { health, refresh: args.every.map(|every| every.as_secs().max(1)), ..page });
     files::write_output(&args.file, 0o644, |file| file.write_all(html.as_bytes()))?;
     let document = json!({"written": args.file, "size_bytes": html.len(), "monitors": monitors});
     let shown = args.file.display();
@@ -122,7 +122,7 @@ fn examine(context: &mut Context<'_>) -> Result<Health> {
 }
 
 /// What is read of all monitors for their lines.
-struct Figures {
+struct ReportData {
     observed: Observed,
     beats: BTreeMap<i64, Vec<Beat>>,
     tallies: Vec<BTreeMap<i64, Tally>>,
@@ -130,12 +130,12 @@ struct Figures {
     day: Window,
 }
 
-impl Figures {
-    fn read(reader: &mut dyn Reader, observed: Observed, windows: &[Window]) -> Result<Figures> {
+impl ReportData {
+    fn read(reader: &mut dyn Reader, observed: Observed, windows: &[Window]) -> Result<ReportData> {
         let (schema, ids) = (&observed.state.database.schema, &observed.ids);
         let day = Window::last(Unit::Hour, HOURS, observed.now);
         let tallies: Result<Vec<_>> = windows.iter().map(|window| read_latest(reader, schema, ids, window)).collect();
-        Ok(Figures {
+        Ok(ReportData {
             beats: read_recent(reader, ids, BAR)?,
             buckets: read_buckets(reader, schema, ids, &day)?,
             tallies: tallies?,
@@ -175,12 +175,12 @@ impl Figures {
     }
 }
 
-fn private_page(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>) -> Result<Page> {
+fn private_page(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>) -> Result<HtmlPage> {
     let observed = Observed::read(reader, name, now, (Pick::default(), &StatusFilter::default()))?;
     let outages = read_outages(reader, &observed, now - TimeDelta::days(OUTAGES.0), now)?;
     let zone = read_server_zone(reader)?;
     let windows = read_maintenance(reader, &observed.state.database.schema)?;
-    let figures = Figures::read(reader, observed, &Window::pages(now))?;
+    let figures = ReportData::read(reader, observed, &Window::pages(now))?;
     let observed = &figures.observed;
     let stale = observed.freshness.overdue(now).map(|age| {
         format!(
@@ -202,7 +202,7 @@ fn private_page(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>) -> Resu
     lines.sort_by_key(|line| std::cmp::Reverse(line.start));
     lines.truncate(OUTAGES.1);
     let counts = count(observed.ids.iter().map(|id| observed.status(*id)));
-    Ok(Page {
+    Ok(HtmlPage {
         title: format!("Status of {}", name.trim_matches('`')),
         description: String::new(),
         at: now,
@@ -219,7 +219,7 @@ fn private_page(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>) -> Resu
 }
 
 /// The monitors of each group, those without one first.
-fn sections(figures: &Figures) -> Vec<Section> {
+fn sections(figures: &ReportData) -> Vec<Section> {
     let state = &figures.observed.state;
     let mut sections: BTreeMap<String, Section> = BTreeMap::new();
     for id in &figures.observed.ids {
@@ -257,7 +257,7 @@ fn maintenance(row: &Row, zone: chrono_tz::Tz, now: DateTime<Utc>, is_private: b
 
 /// What the visitors of the status page see (`getStatusPageData` and `/api/status-page/heartbeat`, 2.5.3): no message, no
 /// target, no monitor of a group that is not public.
-fn public_page(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, slug: &str) -> Result<Page> {
+fn public_page(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, slug: &str) -> Result<HtmlPage> {
     let mut observed = Observed::read(reader, name, now, (Pick::default(), &StatusFilter::default()))?;
     let schema = &observed.state.database.schema;
     let StatusPage { row, groups, incidents, maintenance: shown } = read_status_page(reader, schema, slug)?;
@@ -268,7 +268,7 @@ fn public_page(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, slug: &s
     };
     let (zone, windows) = (read_server_zone(reader)?, read_maintenance(reader, schema)?);
     observed.ids = groups.iter().flat_map(|(_, ids)| ids).copied().collect();
-    let figures = Figures::read(reader, observed, &Window::pages(now)[..1])?;
+    let figures = ReportData::read(reader, observed, &Window::pages(now)[..1])?;
     let entry = |id: &i64| {
         let mut entry = figures.entry(*id);
         (entry.detail, entry.pings) = (String::new(), Vec::new());
@@ -290,7 +290,7 @@ fn public_page(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, slug: &s
         figures.observed.ids.iter().filter_map(|id| figures.beats(*id).last().copied()).collect();
     let text = |column: &str| row.text(column).unwrap_or_default().to_owned();
     let windows = windows.iter().filter(|row| row.int("id").is_some_and(|id| shown.contains(&id)));
-    Ok(Page {
+    Ok(HtmlPage {
         title: text("title"),
         description: text("description"),
         at: now,

@@ -9,9 +9,9 @@ use super::{Context, Ui};
 use crate::engine::sqlite::SqliteFile;
 use crate::error::{DatabaseError, Error, Exit, Result};
 use crate::files;
-use crate::instance::Place;
+use crate::instance::DbLocation;
 use crate::kuma::fresh::{Salvaged, TableReport, make, weigh};
-use crate::kuma::wreck::{JournalUse, WalUse, Wreck};
+use crate::kuma::wreck::{DamagedDb, JournalUse, WalUse};
 use crate::run::{Observer as _, Rebuilt};
 use crate::salvage::List;
 use crate::schema::Release;
@@ -41,7 +41,7 @@ pub fn run(args: &SalvageArgs, context: &mut Context<'_>) -> Result<Exit> {
         let who = holders.join(", ");
         context.ui.warn(&format!("{who} has the database open: rows written during the salvage may be incomplete"));
     }
-    let wreck = Wreck::open(file.path())?;
+    let wreck = DamagedDb::open(file.path())?;
     let salvaged = match &args.to {
         Some(to) if !args.dry_run => {
             make(&wreck, to, args.release, &mut |done, total| context.ui.progress(done, total))?
@@ -74,7 +74,7 @@ fn find(from: &str, context: &mut Context<'_>) -> Result<PathBuf> {
     }
     context.global.target = Some(from.to_owned());
     match context.instance()?.place {
-        Place::Sqlite(file) => Ok(file.path().to_owned()),
+        DbLocation::Sqlite(file) => Ok(file.path().to_owned()),
         _ => Err(Error::Database(DatabaseError::NotSalvageable { database: from.to_string() })),
     }
 }

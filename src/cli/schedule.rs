@@ -9,9 +9,9 @@ use sd_notify::NotifyState;
 use super::{Context, Ui, config, engine};
 use crate::config::Target;
 use crate::error::{Error, Exit, OperationError, Result};
-use crate::instance::Sight;
+use crate::instance::Locator;
 use crate::run::{Observer, Step};
-use crate::schedule::{self, Event, Host, Level, World};
+use crate::schedule::{self, Event, Host, Level, RunEnv};
 
 /// Polling interval for signals.
 const LOOK: Duration = Duration::from_millis(100);
@@ -28,7 +28,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
     let global = context.global.clone();
     let here = std::env::current_dir().map_err(Error::file("find", "."))?;
     let sight = |target: &Target| {
-        Ok(Sight {
+        Ok(Locator {
             docker: engine::connect(&engine::of(target, &global)),
             here: here.clone(),
             state: super::state_folder(),
@@ -36,7 +36,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
         })
     };
     let credentials = context.credentials()?;
-    let world = World {
+    let world = RunEnv {
         sight: &sight,
         credentials: &credentials,
         instances: super::state_folder(),
@@ -45,7 +45,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     let (json, verbose) = (context.global.json, context.global.verbose);
     let journal = is_journal();
-    let mut here = Here { ui: context.ui, alive: Instant::now(), ready: false, json, verbose, journal };
+    let mut here = ProcessHost { ui: context.ui, alive: Instant::now(), ready: false, json, verbose, journal };
     match &args.once {
         Some(name) => {
             let ended = schedule::once(name, &config, &world, &mut here)?;
@@ -65,7 +65,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// This process: its clock, its signals, and the service manager.
-struct Here<'u> {
+struct ProcessHost<'u> {
     ui: &'u mut Ui,
     alive: Instant,
     ready: bool,
@@ -83,7 +83,7 @@ fn is_journal() -> bool {
     rustix::fs::fstat(rustix::stdio::stderr()).is_ok_and(|found| named == format!("{}:{}", found.st_dev, found.st_ino))
 }
 
-impl Here<'_> {
+impl ProcessHost<'_> {
     /// Notifies systemd, where it listens; without a listener this is not an error.
     fn notify(&mut self, states: &[NotifyState<'_>]) {
         if let Err(error) = sd_notify::notify(states) {
@@ -99,7 +99,7 @@ impl Here<'_> {
     }
 }
 
-impl Observer for Here<'_> {
+impl Observer for ProcessHost<'_> {
     fn step(&mut self, step: &Step) -> Result<()> {
         self.keep_alive();
         match step {
@@ -118,7 +118,7 @@ impl Observer for Here<'_> {
     }
 }
 
-impl Host for Here<'_> {
+impl Host for ProcessHost<'_> {
     fn now(&mut self) -> DateTime<Utc> {
         Utc::now()
     }

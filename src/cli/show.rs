@@ -6,7 +6,7 @@ use serde_json::json;
 use super::backup::{document, find};
 use super::store::KeyArgs;
 use super::{Context, Ui};
-use crate::backup::store::DrillNote;
+use crate::backup::store::RestoreTestRecord;
 use crate::backup::{Manifest, Snapshot, unpack_first};
 use crate::error::{Exit, Result};
 use crate::kuma::read::read_shown_state;
@@ -56,7 +56,7 @@ pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn summary(copies: &[Snapshot], drills: &[DrillNote]) -> String {
+fn summary(copies: &[Snapshot], drills: &[RestoreTestRecord]) -> String {
     let first = &copies[0];
     let manifest = &first.manifest;
     let holds = match (manifest.raw, manifest.without.is_empty()) {
@@ -87,7 +87,7 @@ fn summary(copies: &[Snapshot], drills: &[DrillNote]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn words(drill: &DrillNote) -> String {
+fn words(drill: &RestoreTestRecord) -> String {
     let at = local_time(drill.at);
     match &drill.error {
         Some(error) => format!("{at}: FAILED: {error}"),

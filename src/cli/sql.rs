@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::far::Luggage;
+use super::far::Inputs;
 use super::format::{self, Format, FormatArgs};
 use super::write::{WriteArgs, finish, outcome_json, read_from};
 use super::{Context, Ui};
@@ -54,7 +54,7 @@ pub struct SqlArgs {
 
 impl SqlArgs {
     /// Packs the statements for a remote job, whatever their source.
-    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
         match (&self.statement, &self.file) {
             (_, Some(file)) => luggage.take(file),
             (Some(_), None) => Ok(()),

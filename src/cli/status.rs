@@ -15,10 +15,10 @@ use crate::backup::store::Listing;
 use crate::doctor::evidence::Candidate;
 use crate::error::{DatabaseError, DockerError, Error, Exit, OperationError, Result, TargetError};
 use crate::files::FileSystem;
-use crate::instance::{Instance, Place};
+use crate::instance::{DbLocation, Instance};
 use crate::kuma::beats::read_last_beats;
 use crate::kuma::read::{read_shown_state, read_summary};
-use crate::model::state::{Database, State, Summary};
+use crate::model::state::{Configuration, Database, Summary};
 use crate::report::status::{Freshness, LastBeat, Status, count, counts_text};
 use crate::run::Journal;
 use crate::run::candidates::find_candidates;
@@ -80,13 +80,13 @@ impl Backups {
 }
 
 /// What is read from the database.
-struct Seen {
-    state: State,
+struct StatusData {
+    state: Configuration,
     summary: Summary,
     last: BTreeMap<i64, LastBeat>,
 }
 
-impl Seen {
+impl StatusData {
     fn statuses(&self) -> BTreeMap<Status, usize> {
         count(self.state.monitors.keys().map(|id| Status::of(&self.state, *id, self.last.get(id))))
     }
@@ -115,7 +115,7 @@ fn show(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     let read = instance.connect().and_then(|connect| connect.reader()).and_then(|mut reader| {
         let state = read_shown_state(&mut *reader, &format!("`{}`", instance.name))?;
         let summary = read_summary(&mut *reader, &state.database.schema)?;
-        Ok(Seen { last: read_last_beats(&mut *reader)?, state, summary })
+        Ok(StatusData { last: read_last_beats(&mut *reader)?, state, summary })
     });
     let (read, unread) = match read {
         Err(Error::Database(DatabaseError::Unreachable { .. }))
@@ -157,7 +157,7 @@ fn show(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     backups.warning(&instance.name, max_age).iter().for_each(|warning| context.ui.warn(warning));
     let unfinished = Journal::read(instance.work()).ok().flatten().map(|journal| journal.record);
 
-    let statuses = read.as_ref().map(Seen::statuses).unwrap_or_default();
+    let statuses = read.as_ref().map(StatusData::statuses).unwrap_or_default();
     let overdue = read.as_ref().and_then(|seen| Freshness::of(&seen.state, &seen.last).overdue(Utc::now()));
     if let Some(age) = overdue {
         let name = &instance.name;
@@ -181,7 +181,7 @@ fn show(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     if instance.size() > 0 {
         rows.push(("size", bytes(instance.size())));
     }
-    if let Some(Seen { state: State { database, .. }, summary, .. }) = &read {
+    if let Some(StatusData { state: Configuration { database, .. }, summary, .. }) = &read {
         rows.push(("release", release_words(database, server_release.as_deref())));
         rows.push(("monitors", format!("{} ({} active)", summary.monitors, summary.active)));
         if !statuses.is_empty() {
@@ -209,7 +209,7 @@ fn show(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         "folder": instance.folder,
         "network_file_system": network.as_ref().map(|found| json!({"type": found.kind, "lock_reaches": found.reach.word()})),
         "engine": instance.engine(),
-        "embedded": matches!(instance.place, Place::Embedded(_)),
+        "embedded": matches!(instance.place, DbLocation::Embedded(_)),
         "size_bytes": instance.size(),
         "release": read.as_ref().map(|seen| seen.state.database.release.to_string()),
         "server_release": server_release,

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Ui;
-use super::far::Luggage;
-use crate::backup::{Credentials, Extent, Keys, Seal, Store, Stores};
+use super::far::Inputs;
+use crate::backup::{CopyScope, Credentials, Encryption, Keys, Store, Stores};
 use crate::error::{Error, InputError, Result};
 use crate::files;
-use crate::run::Putting;
+use crate::run::BackupOptions;
 use crate::value::Secret;
 
 /// How a snapshot is put away.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Encryption and upload")]
-pub struct SealArgs {
+pub struct EncryptionArgs {
     /// Encrypt to this age recipient: age1... (can be repeated)
     #[arg(hide_short_help = true, long, value_name = "RECIPIENT")]
     encrypt_to: Vec<String>,
@@ -42,22 +42,22 @@ pub struct KeyArgs {
     passphrase_file: Option<PathBuf>,
 }
 
-impl SealArgs {
+impl EncryptionArgs {
     /// Packs the files of these options for a remote job.
-    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
         self.recipients_file.iter().chain(&self.passphrase_file).try_for_each(|file| luggage.take(file))
     }
 
     /// The backup options for a snapshot of `extent`.
-    pub fn putting(&self, extent: Extent) -> Result<Putting> {
-        let seal = Seal::read(&self.encrypt_to, &self.recipients_file, self.passphrase_file.as_deref())?;
-        Ok(Putting { extent, seal, unread: self.no_read_back, ..Putting::default() })
+    pub fn putting(&self, extent: CopyScope) -> Result<BackupOptions> {
+        let seal = Encryption::read(&self.encrypt_to, &self.recipients_file, self.passphrase_file.as_deref())?;
+        Ok(BackupOptions { extent, seal, unread: self.no_read_back, ..BackupOptions::default() })
     }
 }
 
 impl KeyArgs {
     /// Packs the files of these options for a remote job.
-    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
         self.identity.iter().chain(&self.passphrase_file).try_for_each(|file| luggage.take(file))
     }
 

@@ -5,9 +5,9 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::document::Planned;
 
-use crate::formats::foreign::{Outcome, Remark};
+use crate::formats::foreign::{Outcome, ReportLine};
 use crate::model::entities::ENTITIES;
-use crate::plan::fixture::Fate;
+use crate::plan::fixture::ItemOutcome;
 use crate::text::counted;
 
 /// The summary in words: `3 to create, 1 unchanged`.
@@ -41,13 +41,13 @@ struct Tally {
 
 impl Tally {
     fn of(planned: &Planned) -> Tally {
-        let count = |fate: Fate| planned.outline.accounts.iter().filter(|account| account.fate == fate).count();
+        let count = |fate: ItemOutcome| planned.outline.accounts.iter().filter(|account| account.fate == fate).count();
         let deleted = ENTITIES.iter().map(|entity| planned.outline.plan.tally(entity.table).deleted).sum();
         Tally {
-            created: count(Fate::Created),
-            changed: count(Fate::Changed),
+            created: count(ItemOutcome::Created),
+            changed: count(ItemOutcome::Changed),
             deleted,
-            unchanged: count(Fate::Unchanged),
+            unchanged: count(ItemOutcome::Unchanged),
         }
     }
 }
@@ -84,9 +84,9 @@ pub fn summary_json(planned: &Planned) -> Json {
         .iter()
         .map(|account| {
             let fate = match account.fate {
-                Fate::Created => "created",
-                Fate::Changed => "changed",
-                Fate::Unchanged => "unchanged",
+                ItemOutcome::Created => "created",
+                ItemOutcome::Changed => "changed",
+                ItemOutcome::Unchanged => "unchanged",
             };
             json!({"location": account.at.to_string(), "subject": account.subject, "result": fate})
         })
@@ -124,7 +124,7 @@ pub fn tell(planned: &Planned, context: &mut Context<'_>) {
 }
 
 /// Shows the report about files.
-pub fn tell_remarks(remarks: &[Remark], context: &mut Context<'_>) {
+pub fn tell_remarks(remarks: &[ReportLine], context: &mut Context<'_>) {
     for remark in remarks.iter().take(SHOWN) {
         let end = match remark.outcome {
             Outcome::Skipped => ": skipped",

@@ -11,13 +11,13 @@ use super::restore::scratch_for;
 use super::store::KeyArgs;
 use super::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::backup::undo::next;
-use crate::backup::{Changed, Held, Manifest, Snapshot, Store, Stores, Undone, unpack_first};
+use crate::backup::{Changed, Manifest, Snapshot, StagedCopy, Store, Stores, Undone, unpack_first};
 use crate::error::{Error, Exit, Hint, InputError, Result, SnapshotError};
 use crate::files;
 use crate::instance::Instance;
 use crate::kuma::read::history;
 use crate::model::state::Fingerprint;
-use crate::run::kept::{self, Kept};
+use crate::run::kept::{self, PendingSnapshot};
 use crate::run::{self, LastUndo, Settings, Work, put_files_back};
 use crate::text::counted;
 use crate::value::local_time;
@@ -43,7 +43,7 @@ enum Found {
     /// The copies in the stores.
     Stored(Vec<Snapshot>),
     /// A pending one in the data folder.
-    Kept(Box<Kept>),
+    Kept(Box<PendingSnapshot>),
 }
 
 impl Found {
@@ -55,7 +55,7 @@ impl Found {
     }
 
     /// Unpacks it into the new folder `folder`.
-    fn open(&self, folder: &Path, context: &mut Context<'_>) -> Result<Held> {
+    fn open(&self, folder: &Path, context: &mut Context<'_>) -> Result<StagedCopy> {
         match self {
             Found::Stored(copies) => unpack_first(copies, folder, &mut |error| context.ui.warn(&error.to_string())),
             // A copy, because the write that restores it may store and remove the original.
@@ -65,8 +65,8 @@ impl Found {
 }
 
 /// How a change is rolled back.
-struct Way {
-    held: Held,
+struct UndoMethod {
+    held: StagedCopy,
     /// Tables whose rows stay.
     kept: Vec<String>,
     /// Whether rows that those tables have lost are restored.
@@ -176,7 +176,7 @@ fn changed(undone: &[&Manifest]) -> Changed {
 }
 
 /// Warns where those writes have deleted history that is not in the undo snapshot.
-fn tell_of_lost(way: &Way, undone: &[&Manifest], args: &UndoArgs, context: &mut Context<'_>) {
+fn tell_of_lost(way: &UndoMethod, undone: &[&Manifest], args: &UndoArgs, context: &mut Context<'_>) {
     if args.config_only || way.held.manifest.is_whole() {
         return;
     }
@@ -192,7 +192,7 @@ fn tell_of_lost(way: &Way, undone: &[&Manifest], args: &UndoArgs, context: &mut 
 }
 
 /// Determines how `held` is restored to undo what was `changed`, and the differences.
-fn compare(held: Held, changed: Changed, args: &UndoArgs, instance: &Instance) -> Result<Way> {
+fn compare(held: StagedCopy, changed: Changed, args: &UndoArgs, instance: &Instance) -> Result<UndoMethod> {
     let manifest = &held.manifest;
     if manifest.reason == CONVERT {
         let (id, engine) = (manifest.id.clone(), manifest.engine.to_string());
@@ -231,12 +231,12 @@ fn compare(held: Held, changed: Changed, args: &UndoArgs, instance: &Instance) -
     let kept = if parts { kept } else { Vec::new() };
     let shown = now.fingerprint.clone();
     let difference = Difference::between(now, &then?, &held, &kept);
-    Ok(Way { held, kept, merges, difference, shown })
+    Ok(UndoMethod { held, kept, merges, difference, shown })
 }
 
 fn carry_out(
     args: &UndoArgs,
-    way: &Way,
+    way: &UndoMethod,
     instance: &Instance,
     store: &Store,
     context: &mut Context<'_>,

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::format::FormatArgs;
 use super::password::PasswordArgs;
-use super::write::{Wish, WriteArgs, carry_out, input, read_from};
+use super::write::{WriteArgs, WriteRequest, carry_out, input, read_from};
 use crate::error::{Error, Exit, InputError, Problem, Result};
 use crate::instance::Instance;
 use crate::kuma::init;
@@ -243,6 +243,6 @@ impl Change {
         let Change { verb, plan, said } = self;
         let done = |_: &Outcome| (json!({"changed": said}), said.clone());
         let question = (plan.steps.len() > 1).then(|| format!("change {}?", counted(plan.steps.len(), "row")));
-        carry_out(&Wish { verb, plan, names: config, question, done: &done }, args, instance, context)
+        carry_out(&WriteRequest { verb, plan, names: config, question, done: &done }, args, instance, context)
     }
 }

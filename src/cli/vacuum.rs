@@ -8,7 +8,7 @@ use super::write::{WriteArgs, finish, outcome_json, read_from, with};
 use crate::engine::EngineKind;
 use crate::engine::space::{AutoVacuum, Space, read_space};
 use crate::error::{Error, Exit, InputError, OperationError, Result};
-use crate::instance::Place;
+use crate::instance::DbLocation;
 use crate::run::{self, Work, compact};
 use crate::schema::quote;
 use crate::text::bytes;
@@ -64,7 +64,7 @@ pub fn run(args: &VacuumArgs, context: &mut Context<'_>) -> Result<Exit> {
         })?;
         return Ok(Exit::Done);
     }
-    if matches!(instance.place, Place::External(_)) {
+    if matches!(instance.place, DbLocation::External(_)) {
         context.ui.say(
             "kumadb cannot check the disk of this MariaDB: make sure that there is free space for a second copy \
              of the largest table",

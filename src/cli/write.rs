@@ -11,7 +11,7 @@ use crate::engine::Reader;
 use crate::error::{Error, Exit, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma;
-use crate::model::state::{Config, State};
+use crate::model::state::{Config, Configuration};
 use crate::plan::{Assignment, Cell, Change, Plan, Step};
 use crate::run::{self, Mode, Outcome, Settings, Work};
 use crate::text::counted;
@@ -93,7 +93,7 @@ pub fn pause(text: &str) -> Result<Duration, String> {
 }
 
 /// A write that a verb requests.
-pub struct Wish<'a> {
+pub struct WriteRequest<'a> {
     /// The verb, as typed.
     pub verb: &'a str,
     /// The changes.
@@ -112,7 +112,7 @@ pub trait Names {
     fn name(&self, id: i64) -> Option<String>;
 }
 
-impl Names for State {
+impl Names for Configuration {
     fn name(&self, id: i64) -> Option<String> {
         self.monitors.get(&id).map(|monitor| monitor.name().to_owned())
     }
@@ -126,7 +126,12 @@ impl Names for Config {
 }
 
 /// Shows the plan, asks, and writes it; or does a dry run.
-pub fn carry_out(wish: &Wish<'_>, args: &WriteArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Exit> {
+pub fn carry_out(
+    wish: &WriteRequest<'_>,
+    args: &WriteArgs,
+    instance: &Instance,
+    context: &mut Context<'_>,
+) -> Result<Exit> {
     let settings = args.settings(wish.verb);
     if wish.plan.is_empty() {
         context.ui.result(&json!({"changes": []}), || "nothing to change".into())?;
@@ -194,7 +199,7 @@ pub fn outcome_json(outcome: &Outcome) -> serde_json::Map<String, Json> {
     document
 }
 
-fn beats_text(outcome: &Outcome, wish: &Wish<'_>) -> String {
+fn beats_text(outcome: &Outcome, wish: &WriteRequest<'_>) -> String {
     if outcome.beats.is_empty() {
         return String::new();
     }
@@ -395,12 +400,12 @@ fn step_json(step: &Step) -> Json {
 }
 
 /// Reads the state that a plan is made for, in any state of the server.
-pub fn read_state(instance: &Instance) -> Result<State> {
+pub fn read_state(instance: &Instance) -> Result<Configuration> {
     read_from(instance, kuma::read::read_state)
 }
 
 /// Reads the state for display only, which is faster; nothing is written from it.
-pub fn read_shown_state(instance: &Instance) -> Result<State> {
+pub fn read_shown_state(instance: &Instance) -> Result<Configuration> {
     read_from(instance, kuma::read::read_shown_state)
 }
 

@@ -8,17 +8,17 @@ use croner::parser::{CronParser, Seconds, Year};
 /// A cron expression in a time zone, with the meaning that the server gives it in maintenance windows (croner, in
 /// 2.5.3).
 #[derive(Clone, Debug)]
-pub struct When {
+pub struct CronSchedule {
     cron: Cron,
     zone: Tz,
 }
 
-impl When {
+impl CronSchedule {
     /// Five fields, or six with the seconds first.
     ///
     /// # Errors
     /// The expression is invalid, or never matches; in words.
-    pub fn parse(text: &str, zone: Tz) -> Result<When, String> {
+    pub fn parse(text: &str, zone: Tz) -> Result<CronSchedule, String> {
         if reads_differently(text) {
             return Err(format!(
                 "`{text}`: the server interprets `?`, `W` and `L` after a weekday differently; for the last Friday, \
@@ -27,7 +27,7 @@ impl When {
         }
         let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
         let cron = parser.parse(text).map_err(|error| format!("`{text}` is not a valid cron expression: {error}"))?;
-        Ok(When { cron, zone })
+        Ok(CronSchedule { cron, zone })
     }
 
     /// The first match after `time`; `None` where there is none.

@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 
 use crate::backup::retention::Policy;
 use crate::backup::undo::Bounds;
-use crate::backup::{Extent, check_address};
+use crate::backup::{CopyScope, check_address};
 use crate::error::{Problem, Result};
 use crate::files;
 use crate::formats::node::{At, Data, Entry, Node};
@@ -23,7 +23,7 @@ use crate::text::did_you_mean;
 use crate::value::Secret;
 
 pub use alert::{Alert, AlertKind};
-pub use cron::When;
+pub use cron::CronSchedule;
 pub use draft::{Draft, DraftInstance, table_name};
 pub use stores::{open_stores, read_credentials};
 
@@ -31,7 +31,7 @@ pub use stores::{open_stores, read_credentials};
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// Stores, by name.
-    pub stores: BTreeMap<String, Place>,
+    pub stores: BTreeMap<String, StoreConfig>,
     /// Instances, by name.
     pub instances: BTreeMap<String, Target>,
     /// Retention policies, by name.
@@ -44,7 +44,7 @@ pub struct Config {
 
 /// A store.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct StoreConfig {
     /// A folder, or `s3://…` and the like.
     pub address: String,
     /// A file with credentials in lines `NAME=VALUE`.
@@ -97,7 +97,7 @@ pub struct Job {
     /// Its name.
     pub name: String,
     /// Its schedule.
-    pub when: When,
+    pub when: CronSchedule,
     /// The longest random delay.
     pub jitter: Duration,
     /// Names of instances.
@@ -105,7 +105,7 @@ pub struct Job {
     /// Names of stores; see [`Config::stores_of_job`].
     pub stores: Vec<String>,
     /// What its snapshots contain.
-    pub extent: Extent,
+    pub extent: CopyScope,
     /// Encrypt to these age recipients.
     pub encrypt_to: Vec<String>,
     /// Encrypt to the recipients in this file.
@@ -190,7 +190,7 @@ pub fn read_config(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
                 if let (Err(why), Some(node)) = (check_address(&address), table.find("address")) {
                     reader.wrong(node, why);
                 }
-                let place = Place { address, credentials_file: reader.path(table, "credentials_file") };
+                let place = StoreConfig { address, credentials_file: reader.path(table, "credentials_file") };
                 config.stores.insert(name.to_owned(), place);
             }
         }
@@ -422,7 +422,7 @@ impl Reader {
                 Tz::UTC
             }),
         };
-        let when = self.required(table, "cron").and_then(|text| match When::parse(&text, zone) {
+        let when = self.required(table, "cron").and_then(|text| match CronSchedule::parse(&text, zone) {
             Ok(when) => Some(when),
             Err(why) => {
                 self.wrong(table.find("cron").unwrap_or(table), why);
@@ -449,7 +449,7 @@ impl Reader {
             jitter: self.duration(table, "jitter", Duration::ZERO),
             instances,
             stores,
-            extent: Extent {
+            extent: CopyScope {
                 config_only: self.flag(table, "config_only"),
                 compact: self.flag(table, "compact"),
                 full_check: self.flag(table, "full_check"),

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Config, Job, Place, Target};
-use crate::backup::{Credentials, Keys, Seal, Store, Stores, check_variable};
+use super::{Config, Job, StoreConfig, Target};
+use crate::backup::{Credentials, Encryption, Keys, Store, Stores, check_variable};
 use crate::error::{Error, InputError, Result};
 use crate::files;
 use crate::value::Secret;
@@ -16,7 +16,7 @@ const NEXT_RUNS: usize = 8;
 impl Config {
     /// The stores of the instance called `name`, each with its own name: its own list, else those of the jobs that back it up,
     /// else all.
-    pub fn stores_of(&self, name: &str) -> Vec<(&str, &Place)> {
+    pub fn stores_of(&self, name: &str) -> Vec<(&str, &StoreConfig)> {
         let mut names: Vec<&str> = match self.instances.get(name) {
             Some(target) if !target.stores.is_empty() => target.stores.iter().map(String::as_str).collect(),
             _ => {
@@ -31,7 +31,7 @@ impl Config {
     }
 
     /// The stores of `job` for snapshots of the instance called `name`: the job's own, else those of the instance.
-    pub fn stores_of_job(&self, job: &Job, name: &str) -> Vec<(&str, &Place)> {
+    pub fn stores_of_job(&self, job: &Job, name: &str) -> Vec<(&str, &StoreConfig)> {
         match job.stores.is_empty() {
             true => self.stores_of(name),
             false => self.places(&job.stores.iter().map(String::as_str).collect::<Vec<_>>()),
@@ -54,8 +54,8 @@ impl Config {
     }
 
     /// The stores with these names, each once.
-    fn places(&self, names: &[&str]) -> Vec<(&str, &Place)> {
-        let mut places: Vec<(&str, &Place)> = Vec::new();
+    fn places(&self, names: &[&str]) -> Vec<(&str, &StoreConfig)> {
+        let mut places: Vec<(&str, &StoreConfig)> = Vec::new();
         for name in names {
             if let Some((name, place)) = self.stores.get_key_value(*name)
                 && !places.iter().any(|(other, _)| other == name)
@@ -76,8 +76,8 @@ impl Job {
     }
 
     /// The encryption of its snapshots, where it sets one.
-    pub fn seal(&self) -> Result<Option<Seal>> {
-        Seal::read(&self.encrypt_to, self.recipients_file.as_slice(), self.passphrase_file.as_deref())
+    pub fn seal(&self) -> Result<Option<Encryption>> {
+        Encryption::read(&self.encrypt_to, self.recipients_file.as_slice(), self.passphrase_file.as_deref())
     }
 
     /// The keys of its snapshots.
@@ -88,15 +88,15 @@ impl Job {
 
 impl Target {
     /// The encryption of its snapshots, where it sets one.
-    pub fn seal(&self) -> Result<Option<Seal>> {
-        Seal::read(&self.encrypt_to, self.recipients_file.as_slice(), None)
+    pub fn seal(&self) -> Result<Option<Encryption>> {
+        Encryption::read(&self.encrypt_to, self.recipients_file.as_slice(), None)
     }
 }
 
 /// Opens the stores at `places` with their credential files, and with `credentials` for the rest; archives are created in
 /// `fallback` when none of them is a folder.
-pub fn open_stores(places: &[&Place], credentials: &Credentials, fallback: &Store) -> Result<Stores> {
-    let open = |place: &&Place| {
+pub fn open_stores(places: &[&StoreConfig], credentials: &Credentials, fallback: &Store) -> Result<Stores> {
+    let open = |place: &&StoreConfig| {
         let own = place.credentials_file.as_deref().map(read_credentials).transpose()?.unwrap_or_default();
         let own = Credentials::new(own);
         Store::open(&place.address, &own.or(credentials))

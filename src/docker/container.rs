@@ -19,7 +19,7 @@ const SOURCE: &str = "https://github.com/louislam/uptime-kuma";
 /// Whether a container runs. After an operation it is what it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Life {
+pub enum RunState {
     /// Its processes run.
     Running,
     /// Its processes are paused.
@@ -30,22 +30,22 @@ pub enum Life {
     Stopped,
 }
 
-impl fmt::Display for Life {
+impl fmt::Display for RunState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Life::Running => "running",
-            Life::Paused => "paused",
-            Life::Restarting => "restarting",
-            Life::Stopped => "stopped",
+            RunState::Running => "running",
+            RunState::Paused => "paused",
+            RunState::Restarting => "restarting",
+            RunState::Stopped => "stopped",
         })
     }
 }
 
 /// The state of a container at one point in time.
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct ContainerStatus {
     /// Whether it runs.
-    pub life: Life,
+    pub life: RunState,
     /// Exit code of its last run; 0 while it runs.
     pub exit_code: i64,
     /// Whether its last run was killed because of memory.
@@ -128,13 +128,13 @@ impl fmt::Display for Orchestrator {
 
 /// A container that mounts a given folder.
 #[derive(Clone, Debug)]
-pub struct Neighbour {
+pub struct MountingContainer {
     /// Its id.
     pub id: String,
     /// Its name.
     pub name: String,
     /// Whether it runs.
-    pub life: Life,
+    pub life: RunState,
     /// Whether it runs the server, and that folder is its data folder.
     pub server: bool,
     /// Whether the folder is read-only in it.
@@ -155,7 +155,7 @@ pub struct Container {
     /// Whether it runs the server, according to image, labels and environment.
     pub server: bool,
     /// Its state when it was inspected.
-    pub state: State,
+    pub state: ContainerStatus,
     /// `no`, `always`, `unless-stopped`, `on-failure`.
     pub restart_policy: String,
     /// Whether the engine deletes it as soon as it stops.
@@ -250,7 +250,7 @@ impl Container {
             name: answer.name.unwrap_or_default().trim_start_matches('/').to_owned(),
             image_id: answer.image.unwrap_or_default(),
             server: is_server(&image, &labels, &env),
-            state: State::from_inspect(answer.state.unwrap_or_default(), answer.restart_count.unwrap_or(0)),
+            state: ContainerStatus::from_inspect(answer.state.unwrap_or_default(), answer.restart_count.unwrap_or(0)),
             restart_policy: host
                 .restart_policy
                 .and_then(|policy| policy.name)
@@ -354,14 +354,14 @@ impl Container {
     }
 
     /// This container as a user of `folder` on the host, which is a real path, if it mounts it.
-    pub(super) fn neighbour(&self, folder: &Path) -> Option<Neighbour> {
+    pub(super) fn neighbour(&self, folder: &Path) -> Option<MountingContainer> {
         let touches = |mount: &&Mount| {
             let source = real(&mount.source);
             !mount.source.as_os_str().is_empty() && (source.starts_with(folder) || folder.starts_with(&source))
         };
         let mut mounts = self.mounts.iter().filter(touches).peekable();
         mounts.peek()?;
-        Some(Neighbour {
+        Some(MountingContainer {
             id: self.id.clone(),
             name: self.name.clone(),
             life: self.state.life,
@@ -371,40 +371,40 @@ impl Container {
     }
 }
 
-impl State {
+impl ContainerStatus {
     /// The state of the container over a longer time: one in a restart loop runs in between, each time for less than the 10 s
     /// after which the engine counts a run as successful.
-    pub fn life_so_far(&self) -> Life {
+    pub fn life_so_far(&self) -> RunState {
         let young = |at: DateTime<Utc>| Utc::now().signed_duration_since(at).num_seconds() < 10;
         match self.life {
-            Life::Running if self.restart_count > 0 && self.started_at.is_some_and(young) => Life::Restarting,
+            RunState::Running if self.restart_count > 0 && self.started_at.is_some_and(young) => RunState::Restarting,
             life => life,
         }
     }
 
     /// Whether its last run ended by itself, with an error: it was not stopped.
     pub fn failed(&self) -> bool {
-        self.life == Life::Stopped && (self.oom_killed || ![0, 130, 137, 143].contains(&self.exit_code))
+        self.life == RunState::Stopped && (self.oom_killed || ![0, 130, 137, 143].contains(&self.exit_code))
     }
 
-    fn from_inspect(state: ContainerState, restart_count: i64) -> State {
+    fn from_inspect(state: ContainerState, restart_count: i64) -> ContainerStatus {
         let yes = |flag: Option<bool>| flag.unwrap_or(false);
         let life = if yes(state.restarting) {
-            Life::Restarting
+            RunState::Restarting
         } else if yes(state.paused) {
-            Life::Paused
+            RunState::Paused
         } else if yes(state.running) || state.status == Some(ContainerStateStatusEnum::STOPPING) {
             // Podman's `stopping` is `running` for Docker.
-            Life::Running
+            RunState::Running
         } else {
-            Life::Stopped
+            RunState::Stopped
         };
         // The engine writes the year 1 for "never".
         let time = |text: Option<String>| {
             let time = DateTime::parse_from_rfc3339(&text?).ok()?.to_utc();
             (time.timestamp() > 0).then_some(time)
         };
-        State {
+        ContainerStatus {
             life,
             exit_code: state.exit_code.unwrap_or(0),
             oom_killed: yes(state.oom_killed),
@@ -469,10 +469,11 @@ mod tests {
     #[test]
     fn one_that_podman_is_stopping_still_runs() {
         let life = |status, running| {
-            State::from_inspect(ContainerState { status: Some(status), running, ..Default::default() }, 0).life
+            ContainerStatus::from_inspect(ContainerState { status: Some(status), running, ..Default::default() }, 0)
+                .life
         };
-        assert_eq!(life(ContainerStateStatusEnum::STOPPING, Some(false)), Life::Running);
-        assert_eq!(life(ContainerStateStatusEnum::EXITED, Some(false)), Life::Stopped);
+        assert_eq!(life(ContainerStateStatusEnum::STOPPING, Some(false)), RunState::Running);
+        assert_eq!(life(ContainerStateStatusEnum::EXITED, Some(false)), RunState::Stopped);
     }
 
     #[test]

@@ -12,12 +12,12 @@ pub const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 pub struct Endpoint {
     /// The address in messages.
     pub(super) address: String,
-    pub(super) way: Way,
+    pub(super) way: Transport,
 }
 
 /// The transport to an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Transport {
     /// A local socket.
     Unix(PathBuf),
     /// A port, with or without TLS.
@@ -67,7 +67,7 @@ impl TlsFiles {
 impl Endpoint {
     /// Whether it is a local socket, so that the engine's folders are most likely on this machine.
     pub fn is_local(&self) -> bool {
-        matches!(self.way, Way::Unix(_))
+        matches!(self.way, Transport::Unix(_))
     }
 
     /// Parses `unix:///path`, a path, `tcp://host:port`, `host:port`, `http(s)://host:port` or
@@ -90,7 +90,7 @@ impl Endpoint {
             None => ("tcp", address),
         };
         let way = match scheme {
-            "unix" if !rest.is_empty() => Ok(Way::Unix(rest.into())),
+            "unix" if !rest.is_empty() => Ok(Transport::Unix(rest.into())),
             "unix" => Err("the path of the socket is missing"),
             "tcp" | "http" | "https" => {
                 let tls = match scheme {
@@ -98,13 +98,13 @@ impl Endpoint {
                     _ => tls,
                 };
                 let default = if tls.is_some() { 2376 } else { 2375 };
-                split_port(rest.trim_end_matches('/')).map(|(host, port)| Way::Tcp {
+                split_port(rest.trim_end_matches('/')).map(|(host, port)| Transport::Tcp {
                     host,
                     port: port.unwrap_or(default),
                     tls,
                 })
             }
-            "ssh" => login(rest).map(Way::Ssh),
+            "ssh" => login(rest).map(Transport::Ssh),
             _ => Err("this scheme is not supported"),
         };
         let address = if address.contains("://") { address.to_owned() } else { format!("{scheme}://{rest}") };
@@ -113,7 +113,7 @@ impl Endpoint {
 
     /// The engine on the local socket `path`.
     pub fn socket(path: &Path) -> Endpoint {
-        Endpoint { address: format!("unix://{}", path.display()), way: Way::Unix(path.to_owned()) }
+        Endpoint { address: format!("unix://{}", path.display()), way: Transport::Unix(path.to_owned()) }
     }
 
     /// The address in messages.
@@ -124,7 +124,10 @@ impl Endpoint {
 
 impl Default for Endpoint {
     fn default() -> Self {
-        Endpoint { address: DEFAULT_HOST.to_owned(), way: Way::Unix(DEFAULT_HOST.trim_start_matches("unix://").into()) }
+        Endpoint {
+            address: DEFAULT_HOST.to_owned(),
+            way: Transport::Unix(DEFAULT_HOST.trim_start_matches("unix://").into()),
+        }
     }
 }
 
@@ -172,15 +175,15 @@ fn split_port(place: &str) -> Result<(String, Option<u16>), &'static str> {
 mod tests {
     use super::*;
 
-    fn way(address: &str) -> Option<Way> {
+    fn way(address: &str) -> Option<Transport> {
         Endpoint::parse(address, None).ok().map(|endpoint| endpoint.way)
     }
 
     #[test]
     fn reads_every_kind_of_address() {
-        assert_eq!(way("/run/x.sock"), Some(Way::Unix("/run/x.sock".into())));
-        assert_eq!(way("unix:///run/x.sock"), Some(Way::Unix("/run/x.sock".into())));
-        let tcp = |host: &str, port| Some(Way::Tcp { host: host.into(), port, tls: None });
+        assert_eq!(way("/run/x.sock"), Some(Transport::Unix("/run/x.sock".into())));
+        assert_eq!(way("unix:///run/x.sock"), Some(Transport::Unix("/run/x.sock".into())));
+        let tcp = |host: &str, port| Some(Transport::Tcp { host: host.into(), port, tls: None });
         for (text, host, port) in [
             ("tcp://cellar", "cellar", 2375),
             ("tcp://cellar:99/", "cellar", 99),
@@ -192,7 +195,7 @@ mod tests {
             assert_eq!(way(text), tcp(host, port), "{text}");
         }
         let ssh = |user: Option<&str>, host: &str, port, socket: Option<&str>| {
-            Some(Way::Ssh(Login {
+            Some(Transport::Ssh(Login {
                 user: user.map(Into::into),
                 host: host.into(),
                 port,

@@ -20,8 +20,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{Stream, StreamExt as _};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
-use super::endpoint::Way;
-use super::{Container, Docker, Life, Mount, MountKind, helper, status};
+use super::endpoint::Transport;
+use super::{Container, Docker, Mount, MountKind, RunState, helper, status};
 use crate::error::{DockerError, Error, RemoteError, Result};
 use crate::files;
 
@@ -64,7 +64,7 @@ pub struct Engine {
 
 /// The description of a remote job.
 #[derive(Clone, Debug)]
-pub struct Errand {
+pub struct JobSpec {
     /// The command line.
     pub command: Vec<String>,
     /// Whether it uses a terminal.
@@ -88,12 +88,12 @@ type Said<'a> = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Err
 
 /// Bytes received of stdout and of stderr, and the end of them.
 #[derive(Default)]
-struct Heard {
+struct Received {
     count: [usize; 2],
     last: [Vec<u8>; 2],
 }
 
-impl Heard {
+impl Received {
     fn hear(&mut self, stream: usize, bytes: &[u8]) {
         self.count[stream] += bytes.len();
         let last = &mut self.last[stream];
@@ -102,7 +102,7 @@ impl Heard {
     }
 
     /// Whether both end with the same bytes; `end` may have received fewer.
-    fn ends_like(&self, end: &Heard) -> bool {
+    fn ends_like(&self, end: &Received) -> bool {
         (0..2).all(|stream| {
             let (ours, theirs) = (&self.last[stream], &end.last[stream]);
             let n = ours.len().min(theirs.len());
@@ -154,9 +154,9 @@ impl Docker {
     /// The likely paths of this engine's socket on its own machine.
     pub fn own_sockets(&self) -> Vec<String> {
         let known = match &self.endpoint.way {
-            Way::Unix(path) => Some(path.to_string_lossy().into_owned()),
-            Way::Ssh(login) => login.socket.clone(),
-            Way::Tcp { .. } => None,
+            Transport::Unix(path) => Some(path.to_string_lossy().into_owned()),
+            Transport::Ssh(login) => login.socket.clone(),
+            Transport::Tcp { .. } => None,
         };
         let mut sockets: Vec<String> = known.into_iter().collect();
         sockets.extend([SOCKET, "/run/podman/podman.sock"].map(str::to_owned));
@@ -168,7 +168,7 @@ impl Docker {
     ///
     /// # Errors
     /// [`RemoteError::CannotRun`] when the engine refuses every known way.
-    pub fn create_errand(&self, errand: &Errand) -> Result<Container> {
+    pub fn create_errand(&self, errand: &JobSpec) -> Result<Container> {
         let mut refused = String::new();
         for socket in &errand.sockets {
             // Not every engine lets a container see the host's processes: then fewer processes with an open file are named.
@@ -191,7 +191,7 @@ impl Docker {
         Err(Error::Remote(RemoteError::CannotRun { engine: self.address().to_owned(), why }))
     }
 
-    fn try_errand(&self, errand: &Errand, socket: &str, pid_mode: Option<&str>) -> Result<Container> {
+    fn try_errand(&self, errand: &JobSpec, socket: &str, pid_mode: Option<&str>) -> Result<Container> {
         let name = helper::random_name("kumadb-job")?;
         let server = &errand.server;
         let words = |words: &[&str]| Some(words.iter().map(|&word| word.to_owned()).collect());
@@ -270,7 +270,7 @@ impl Docker {
         let attached = attached.map_err(|error| failed("attach to", &error))?;
         let started = self.block(self.client.start_container(&container.id, None::<StartContainerOptions>));
         started.map_err(|error| failed("start", &error))?;
-        let mut heard = Heard::default();
+        let mut heard = Received::default();
         let mut broken = self.follow(container, attached.output, Some(attached.input), &mut heard, console);
         // A broken connection may work again, and the engine's log has the output of the meantime.
         for _ in 0..REUNIONS {
@@ -279,7 +279,7 @@ impl Docker {
             let _ = self.block(async { tokio::time::timeout(SOON, wait).await });
             let again = self.again(container);
             let now = again.map_err(|error| lost(broken.err().unwrap_or_else(|| error.to_string())))?;
-            if now.state.life == Life::Stopped && self.is_all(container, &heard).map_err(lost)? {
+            if now.state.life == RunState::Stopped && self.is_all(container, &heard).map_err(lost)? {
                 return Ok(now.state.exit_code);
             }
             let log = LogsOptionsBuilder::default().stdout(true).stderr(true).follow(true).build();
@@ -295,7 +295,7 @@ impl Docker {
         container: &Container,
         mut output: Said<'_>,
         mut input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
-        heard: &mut Heard,
+        heard: &mut Received,
         console: &mut dyn Console,
     ) -> Result<(), String> {
         let mut old = if input.is_none() { heard.count } else { [0; 2] };
@@ -341,9 +341,9 @@ impl Docker {
     }
 
     /// Whether `heard` is everything in the engine's log: the last lines are compared.
-    fn is_all(&self, container: &Container, heard: &Heard) -> Result<bool, String> {
+    fn is_all(&self, container: &Container, heard: &Received) -> Result<bool, String> {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail("10").build();
-        let mut end = Heard::default();
+        let mut end = Received::default();
         let mut log = Box::pin(self.client.logs(&container.id, Some(options)));
         while let Some(piece) = self.block(log.next()) {
             let piece = piece.map_err(|error| super::fault::reason(&error))?;
@@ -371,7 +371,7 @@ impl Docker {
 
     /// Removes ended remote jobs that no process waits for. `now` is the time of the engine's clock.
     pub fn clear_errands(&self, now: DateTime<Utc>) -> Result<()> {
-        for errand in self.errands()?.iter().filter(|errand| errand.state.life == Life::Stopped) {
+        for errand in self.errands()?.iter().filter(|errand| errand.state.life == RunState::Stopped) {
             let (since, patience) = match errand.state.finished_at {
                 Some(ended) if errand.labels.contains_key(helper::FETCHED) => (Some(ended), IN_TRANSFER),
                 Some(ended) => (Some(ended), JUST_ENDED),
@@ -398,7 +398,7 @@ impl Docker {
     }
 }
 
-impl Errand {
+impl JobSpec {
     fn labels(&self) -> HashMap<String, String> {
         let mut labels = HashMap::from([(helper::ERRAND.to_owned(), self.server.id.clone())]);
         labels.extend(self.fetched.then(|| (helper::FETCHED.to_owned(), String::new())));

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::endpoint::{Endpoint, Login, Way};
+use super::endpoint::{Endpoint, Login, Transport};
 use crate::error::{DockerError, Error, Hint, find, io_reason};
 use crate::tls;
 
@@ -11,24 +11,24 @@ pub const NO_SOCKET: &str = "no such socket";
 
 /// A problem with the connection to an engine.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct ConnectionFault {
     why: String,
     hint: Hint,
 }
 
-impl Fault {
-    pub fn new(why: impl Into<String>, hint: impl Into<String>) -> Fault {
-        Fault { why: why.into(), hint: Hint::advice(hint) }
+impl ConnectionFault {
+    pub fn new(why: impl Into<String>, hint: impl Into<String>) -> ConnectionFault {
+        ConnectionFault { why: why.into(), hint: Hint::advice(hint) }
     }
 
     /// With a command to type.
-    fn with_command(why: impl Into<String>, command: impl Into<String>) -> Fault {
-        Fault { why: why.into(), hint: Hint::command(command) }
+    fn with_command(why: impl Into<String>, command: impl Into<String>) -> ConnectionFault {
+        ConnectionFault { why: why.into(), hint: Hint::command(command) }
     }
 
     /// A local problem.
-    pub fn plain(error: &io::Error) -> Fault {
-        Fault::new(io_reason(error), "is Docker running? `docker ps` must work for the same user")
+    pub fn plain(error: &io::Error) -> ConnectionFault {
+        ConnectionFault::new(io_reason(error), "is Docker running? `docker ps` must work for the same user")
     }
 
     /// The error for users, about `endpoint`.
@@ -37,7 +37,7 @@ impl Fault {
     }
 
     /// An error message of ssh, or of Docker's command line on the remote host.
-    pub fn of_ssh(login: &Login, complaint: &str) -> Fault {
+    pub fn of_ssh(login: &Login, complaint: &str) -> ConnectionFault {
         let place = login.user.as_ref().map_or(login.host.clone(), |user| format!("{user}@{}", login.host));
         let port = login.port.map(|port| format!(" -p {port}")).unwrap_or_default();
         let ssh = format!("ssh{port} {place}");
@@ -47,35 +47,35 @@ impl Fault {
             _ => login.host.clone(),
         };
         if has("IDENTIFICATION HAS CHANGED") {
-            return Fault::new(
+            return ConnectionFault::new(
                 "its host key does not match known_hosts: another machine answers, or the host was reinstalled",
                 format!("if the host was reinstalled, remove its old key: ssh-keygen -R {known}, then `{ssh}`"),
             );
         }
         if has("Host key verification failed") {
-            return Fault::new(
+            return ConnectionFault::new(
                 "its host key is unknown",
                 format!("run `{ssh}` once, and compare the key that it shows"),
             );
         }
         if let Some(line) = complaint.lines().find(|line| line.contains("Permission denied (")) {
             let methods = line.split_once('(').map_or("", |(_, rest)| rest.trim_end_matches(['.', ')']));
-            return Fault::new(
+            return ConnectionFault::new(
                 format!("ssh login failed: permission denied ({methods})"),
                 format!("`{ssh}` must work: load the key with ssh-add, or install it with ssh-copy-id{port} {place}"),
             );
         }
         if has("Could not resolve hostname") {
-            return Fault::new(
+            return ConnectionFault::new(
                 format!("host name `{}` not found", login.host),
                 "check the host name: `getent hosts NAME`",
             );
         }
         if has("Connection refused") {
-            return Fault::new("connection refused", format!("`{ssh}` must work"));
+            return ConnectionFault::new("connection refused", format!("`{ssh}` must work"));
         }
         if has("command not found") || has("docker: not found") {
-            return Fault::new(
+            return ConnectionFault::new(
                 "`docker` not found on the remote host",
                 format!(
                     "`{ssh} docker version` must work: install the Docker CLI on the remote host, in the PATH of ssh \
@@ -84,56 +84,56 @@ impl Fault {
             );
         }
         if has("permission denied") {
-            return Fault::with_command(
+            return ConnectionFault::with_command(
                 "permission denied on Docker's socket of the remote host",
                 format!("{ssh} sudo usermod -aG docker {}", login.user.as_deref().unwrap_or("USER")),
             );
         }
         if has("dial unix") || has("Is the docker daemon running") {
-            return Fault::with_command(
+            return ConnectionFault::with_command(
                 "Docker is not running on the remote host",
                 format!("{ssh} sudo systemctl start docker"),
             );
         }
         let last = complaint.lines().rev().map(str::trim).find(|line| !line.is_empty());
         let why = last.unwrap_or("ssh exited without a message").trim_end_matches('.');
-        Fault::new(why, format!("`{ssh} docker version` must work"))
+        ConnectionFault::new(why, format!("`{ssh} docker version` must work"))
     }
 
     /// A failed request.
-    pub fn of_request(endpoint: &Endpoint, error: &bollard::errors::Error) -> Fault {
-        if let (Way::Tcp { tls, .. }, Some(fault)) = (&endpoint.way, find(error)) {
+    pub fn of_request(endpoint: &Endpoint, error: &bollard::errors::Error) -> ConnectionFault {
+        if let (Transport::Tcp { tls, .. }, Some(fault)) = (&endpoint.way, find(error)) {
             let folder = tls.as_ref().map(|tls| tls.folder.display().to_string()).unwrap_or_default();
             return of_tls(&folder, tls.as_ref().is_some_and(|tls| tls.cert.is_some()), fault);
         }
         let why = reason(error);
         if why.contains("HTTP request to an HTTPS server") {
-            return Fault::new(
+            return ConnectionFault::new(
                 "the port requires TLS",
                 "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to a folder with ca.pem, cert.pem and key.pem",
             );
         }
         let hint = match (&endpoint.way, io_error(error).map(io::Error::kind)) {
-            (Way::Unix(_), Some(io::ErrorKind::PermissionDenied)) => {
+            (Transport::Unix(_), Some(io::ErrorKind::PermissionDenied)) => {
                 "add your user to the group `docker`, or run kumadb as root"
             }
-            (Way::Tcp { host, .. }, _) if crate::error::is_lookup(error) => {
+            (Transport::Tcp { host, .. }, _) if crate::error::is_lookup(error) => {
                 let why = format!("host name `{host}` not found");
-                return Fault::with_command(why, format!("getent hosts {host}"));
+                return ConnectionFault::with_command(why, format!("getent hosts {host}"));
             }
-            (Way::Tcp { .. }, _) => {
+            (Transport::Tcp { .. }, _) => {
                 "check that the engine listens on that port; on its host: `ss -ltnp | grep dockerd`"
             }
             _ => "is Docker running? `docker ps` must work for the same user",
         };
-        Fault::new(why, hint)
+        ConnectionFault::new(why, hint)
     }
 }
 
-fn of_tls(folder: &str, shown: bool, fault: &rustls::Error) -> Fault {
+fn of_tls(folder: &str, shown: bool, fault: &rustls::Error) -> ConnectionFault {
     use rustls::Error::*;
     match fault {
-        InvalidCertificate(_) => Fault::new(
+        InvalidCertificate(_) => ConnectionFault::new(
             tls::explain(fault),
             format!(
                 "put the CA certificate that signed it into `{folder}/ca.pem`, and use the host name in the certificate"
@@ -141,14 +141,19 @@ fn of_tls(folder: &str, shown: bool, fault: &rustls::Error) -> Fault {
         ),
         AlertReceived(_) if shown => {
             let why = format!("the engine rejects our certificate: {}", tls::explain(fault));
-            Fault::new(why, format!("cert.pem and key.pem in `{folder}` must be signed by the CA of the engine"))
+            ConnectionFault::new(
+                why,
+                format!("cert.pem and key.pem in `{folder}` must be signed by the CA of the engine"),
+            )
         }
-        AlertReceived(_) => Fault::new(
+        AlertReceived(_) => ConnectionFault::new(
             "the engine requires a client certificate",
             format!("put cert.pem and key.pem into `{folder}`, signed by the CA of the engine"),
         ),
-        InvalidMessage(_) => Fault::new("the port does not use TLS", "unset DOCKER_TLS_VERIFY and DOCKER_TLS"),
-        _ => Fault::new(tls::explain(fault), format!("check the files in `{folder}`")),
+        InvalidMessage(_) => {
+            ConnectionFault::new("the port does not use TLS", "unset DOCKER_TLS_VERIFY and DOCKER_TLS")
+        }
+        _ => ConnectionFault::new(tls::explain(fault), format!("check the files in `{folder}`")),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptions};
 
-use super::{Container, Docker, Image, Life, status};
+use super::{Container, Docker, Image, RunState, status};
 use crate::error::{DockerError, Error, FileError, Result};
 use crate::files;
 
@@ -108,7 +108,7 @@ impl<'a> Helper<'a> {
     ) -> Result<Helper<'a>> {
         let failed = |why: String, log| Error::Docker(DockerError::Helper { container: server.name.clone(), why, log });
         let now = docker.again(server)?;
-        if now.state.life != Life::Stopped {
+        if now.state.life != RunState::Stopped {
             return Err(failed("the server and its own MariaDB are running".into(), Vec::new()));
         }
         now.data()?;
@@ -153,11 +153,11 @@ impl<'a> Helper<'a> {
             }
             self.container = self.docker.again(&self.container)?;
             let why = match self.container.state.life {
-                Life::Running if begin.elapsed() < DEADLINE => {
+                RunState::Running if begin.elapsed() < DEADLINE => {
                     std::thread::sleep(PAUSE);
                     continue;
                 }
-                Life::Running => format!("MariaDB accepts no connection after {} s", DEADLINE.as_secs()),
+                RunState::Running => format!("MariaDB accepts no connection after {} s", DEADLINE.as_secs()),
                 _ => format!("MariaDB exited with code {}", self.container.state.exit_code),
             };
             let log = self.docker.last_errors(&self.container, None);
@@ -210,7 +210,7 @@ impl Docker {
     pub fn remove_helper(&self, stale: &StaleHelper) -> Result<()> {
         // A MariaDB that is stopped during its start can wait forever for a thread of its own that has ended (10.11.19).
         let begin = Instant::now();
-        let starts = |now: Container| now.state.life == Life::Running && !self.answers(&now);
+        let starts = |now: Container| now.state.life == RunState::Running && !self.answers(&now);
         while begin.elapsed() < DEADLINE && self.block(self.inspect(&stale.container.id))?.is_some_and(starts) {
             std::thread::sleep(PAUSE);
         }
@@ -263,7 +263,7 @@ impl Docker {
     /// Ends a helper without killing it, removes it, and verifies that it is gone.
     fn dismiss(&self, helper: &Container) -> Result<()> {
         let Some(now) = self.block(self.inspect(&helper.id))? else { return Ok(()) };
-        if now.state.life != Life::Stopped {
+        if now.state.life != RunState::Stopped {
             self.end(&now, GRACE, &mut |_| Ok(()))?;
         }
         // Without its volumes: they belong to the server.

@@ -72,7 +72,7 @@ pub(super) fn ids(user: &str) -> Option<(u32, u32)> {
 
 /// The files of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shipped {
+pub struct ServerFiles {
     /// Its release, as in its files: `2.5.3`.
     pub release: Option<String>,
     /// The files below `db`: migrations of 2.x in `knex_migrations`, patches of 1.x in `db` itself or in
@@ -80,7 +80,7 @@ pub struct Shipped {
     files: BTreeSet<String>,
 }
 
-impl Shipped {
+impl ServerFiles {
     /// Whether it has the migration or patch called `name`.
     pub fn knows(&self, name: &str) -> bool {
         self.files.iter().any(|file| file.rsplit('/').next() == Some(name))
@@ -130,7 +130,7 @@ impl Docker {
 
     /// The files of the server in `container`, whether it runs or not; `None` where they are not like the official
     /// ones, or the engine does not show them.
-    pub fn shipped(&self, container: &Container) -> Result<Option<Shipped>> {
+    pub fn shipped(&self, container: &Container) -> Result<Option<ServerFiles>> {
         let app = &container.working_dir;
         let Some(archive) = self.download(container, &app.join("db"))? else { return Ok(None) };
         let mut files = BTreeSet::new();
@@ -146,7 +146,7 @@ impl Docker {
             file.and_then(|mut file| file.read_to_string(&mut text)).map_err(unreadable)?;
         }
         let about: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let shipped = Shipped { release: about["version"].as_str().map(str::to_owned), files };
+        let shipped = ServerFiles { release: about["version"].as_str().map(str::to_owned), files };
         Ok(Some(shipped).filter(|shipped| !shipped.migrations().is_empty()))
     }
 

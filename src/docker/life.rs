@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bollard::query_parameters::{StartContainerOptions, StopContainerOptionsBuilder};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Container, Docker, Life, Orchestrator, status};
+use super::{Container, Docker, Orchestrator, RunState, status};
 use crate::error::{DockerError, Error, Result};
 
 /// Interval of `tick` calls.
@@ -32,9 +32,9 @@ impl Container {
     pub fn run(&self) -> Start {
         let at = match self.state.life {
             // The end of the previous run.
-            Life::Running | Life::Paused => self.state.finished_at,
+            RunState::Running | RunState::Paused => self.state.finished_at,
             // The engine records the start late, when a process that ends at once has already written its log.
-            Life::Restarting | Life::Stopped => self.state.started_at.map(|at| at - TimeDelta::seconds(1)),
+            RunState::Restarting | RunState::Stopped => self.state.started_at.map(|at| at - TimeDelta::seconds(1)),
         };
         Start { at, restart_count: self.state.restart_count }
     }
@@ -77,11 +77,11 @@ impl Docker {
         tick: &mut dyn FnMut(Duration) -> Result<()>,
     ) -> Result<()> {
         let now = self.again(container)?;
-        if now.state.life == Life::Stopped {
+        if now.state.life == RunState::Stopped {
             return Ok(());
         }
         now.check_stoppable()?;
-        if now.state.life == Life::Paused {
+        if now.state.life == RunState::Paused {
             self.unpause(&now)?;
         }
         self.end(&now, grace, tick)
@@ -108,7 +108,7 @@ impl Docker {
             None => return Err(would_not()),
         }
         match self.again(container)?.state.life {
-            Life::Stopped => Ok(()),
+            RunState::Stopped => Ok(()),
             _ => Err(would_not()),
         }
     }
@@ -119,7 +119,7 @@ impl Docker {
     /// # Errors
     /// [`DockerError::Action`], where the engine, or a proxy in front of it, does not allow it.
     pub fn check_startable(&self, container: &Container) -> Result<()> {
-        if self.again(container)?.state.life != Life::Running {
+        if self.again(container)?.state.life != RunState::Running {
             return Ok(());
         }
         match self.block(self.client.start_container(&container.id, None::<StartContainerOptions>)) {
@@ -135,9 +135,9 @@ impl Docker {
     pub fn start(&self, container: &Container) -> Result<Start> {
         let now = self.again(container)?;
         match now.state.life {
-            Life::Running | Life::Restarting => return Ok(now.run()),
-            Life::Paused => return self.unpause(&now).map(|()| now.run()),
-            Life::Stopped => {}
+            RunState::Running | RunState::Restarting => return Ok(now.run()),
+            RunState::Paused => return self.unpause(&now).map(|()| now.run()),
+            RunState::Stopped => {}
         }
         match self.block(self.client.start_container(&now.id, None::<StartContainerOptions>)) {
             Err(error) if status(&error) != Some(304) => return Err(self.failed("start", &now.name, &error)),
@@ -148,23 +148,23 @@ impl Docker {
         Ok(Start { at: now.state.finished_at, restart_count: 0 })
     }
 
-    /// Restores the state `before`, in which the container was found. For [`Life::Stopped`] it is stopped as by
+    /// Restores the state `before`, in which the container was found. For [`RunState::Stopped`] it is stopped as by
     /// [`stop`](Self::stop).
     pub fn put_back(
         &self,
         container: &Container,
-        before: Life,
+        before: RunState,
         grace: Duration,
         tick: &mut dyn FnMut(Duration) -> Result<()>,
     ) -> Result<()> {
         match before {
-            Life::Running | Life::Restarting => self.start(container).map(drop),
-            Life::Paused if self.again(container)?.state.life == Life::Paused => Ok(()),
-            Life::Paused => {
+            RunState::Running | RunState::Restarting => self.start(container).map(drop),
+            RunState::Paused if self.again(container)?.state.life == RunState::Paused => Ok(()),
+            RunState::Paused => {
                 self.start(container)?;
                 self.pause(container)
             }
-            Life::Stopped => self.stop(container, grace, tick),
+            RunState::Stopped => self.stop(container, grace, tick),
         }
     }
 

@@ -19,8 +19,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 
-use super::endpoint::{Endpoint, TlsFiles, Way};
-use super::fault::Fault;
+use super::endpoint::{Endpoint, TlsFiles, Transport};
+use super::fault::ConnectionFault;
 use super::ssh::Ssh;
 use crate::error::Result;
 use crate::tls;
@@ -38,7 +38,7 @@ impl Connection for Box<dyn Duplex> {
 
 /// Opens connections to one engine.
 #[derive(Clone)]
-pub(super) enum Line {
+pub(super) enum Connector {
     /// A socket.
     Unix(Arc<Path>),
     /// A port.
@@ -49,29 +49,29 @@ pub(super) enum Line {
     Ssh(Arc<Ssh>),
 }
 
-impl Line {
+impl Connector {
     /// Prepares connections to `endpoint`: reads files, and logs in with ssh.
-    pub fn to(endpoint: &Endpoint) -> Result<Line> {
+    pub fn to(endpoint: &Endpoint) -> Result<Connector> {
         let line = match &endpoint.way {
-            Way::Unix(path) => Ok(Line::Unix(path.as_path().into())),
-            Way::Tcp { host, port, tls: None } => Ok(Line::Tcp(host.as_str().into(), *port)),
-            Way::Tcp { host, port, tls: Some(files) } => {
-                client(files).map(|config| Line::Tls(host.as_str().into(), *port, Arc::new(config).into()))
+            Transport::Unix(path) => Ok(Connector::Unix(path.as_path().into())),
+            Transport::Tcp { host, port, tls: None } => Ok(Connector::Tcp(host.as_str().into(), *port)),
+            Transport::Tcp { host, port, tls: Some(files) } => {
+                client(files).map(|config| Connector::Tls(host.as_str().into(), *port, Arc::new(config).into()))
             }
-            Way::Ssh(login) => Ssh::connect(login).map(|ssh| Line::Ssh(Arc::new(ssh))),
+            Transport::Ssh(login) => Ssh::connect(login).map(|ssh| Connector::Ssh(Arc::new(ssh))),
         };
         line.map_err(|fault| fault.at(endpoint))
     }
 
     async fn open(self) -> io::Result<Box<dyn Duplex>> {
         Ok(match self {
-            Line::Unix(path) => Box::new(UnixStream::connect(path).await?),
-            Line::Tcp(host, port) => Box::new(reach(&host, port).await?),
-            Line::Tls(host, port, connector) => {
+            Connector::Unix(path) => Box::new(UnixStream::connect(path).await?),
+            Connector::Tcp(host, port) => Box::new(reach(&host, port).await?),
+            Connector::Tls(host, port, connector) => {
                 let name = ServerName::try_from(host.as_ref()).map_err(io::Error::other)?.to_owned();
                 Box::new(connector.connect(name, reach(&host, port).await?).await?)
             }
-            Line::Ssh(ssh) => {
+            Connector::Ssh(ssh) => {
                 let socket = ssh.open()?;
                 socket.set_nonblocking(true)?;
                 Box::new(UnixStream::from_std(socket)?)
@@ -80,7 +80,7 @@ impl Line {
     }
 }
 
-impl<Uri> tower_service::Service<Uri> for Line {
+impl<Uri> tower_service::Service<Uri> for Connector {
     type Response = TokioIo<Box<dyn Duplex>>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
@@ -103,10 +103,10 @@ async fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
 }
 
 /// The TLS configuration with `files`.
-fn client(files: &TlsFiles) -> Result<ClientConfig, Fault> {
+fn client(files: &TlsFiles) -> Result<ClientConfig, ConnectionFault> {
     let provider = Arc::new(ring::default_provider());
     let unusable = |what: &dyn std::fmt::Display| {
-        Fault::new(
+        ConnectionFault::new(
             format!("cannot use TLS with the files in `{}`: {what}", files.folder.display()),
             format!("check ca.pem, cert.pem and key.pem in `{}`", files.folder.display()),
         )
@@ -115,7 +115,9 @@ fn client(files: &TlsFiles) -> Result<ClientConfig, Fault> {
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable(&error))?;
     let builder = match &files.ca {
-        _ if !files.verify => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider.clone()))),
+        _ if !files.verify => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider.clone())))
+        }
         Some(ca) => {
             let mut roots = RootCertStore::empty();
             for certificate in certificates(ca).map_err(|error| unusable(&error))? {
@@ -148,9 +150,9 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 
 /// Accepts any certificate, for `DOCKER_TLS` without `DOCKER_TLS_VERIFY` and contexts with `SkipTLSVerify`.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct AcceptAnyCertificate(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -22,18 +22,20 @@ mod surroundings;
 mod volume;
 
 pub use archive::{Fetched, Stat};
-pub use container::{Compose, Container, DataFolder, Life, Mount, MountKind, Neighbour, Orchestrator, State};
+pub use container::{
+    Compose, Container, ContainerStatus, DataFolder, Mount, MountKind, MountingContainer, Orchestrator, RunState,
+};
 pub use endpoint::{DEFAULT_HOST, Endpoint, TlsFiles};
-pub use errand::{Console, Engine, Errand, SOCKET, VOLUME};
+pub use errand::{Console, Engine, JobSpec, SOCKET, VOLUME};
 pub use exec::Output;
 pub use fault::NO_SOCKET;
 pub use helper::{Helper, StaleHelper};
-pub use image::{Image, Shipped};
+pub use image::{Image, ServerFiles};
 pub use labels::Labelled;
 pub use life::{GRACE, Start};
-pub use ready::{Answer, Page};
+pub use ready::{Answer, EntryPage};
 pub use successor::Successor;
-pub use surroundings::Surroundings;
+pub use surroundings::DockerEnv;
 pub use volume::Volume;
 
 use std::collections::HashMap;
@@ -48,9 +50,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tokio::runtime::{Builder, Runtime};
 
-use self::endpoint::Way;
-use self::fault::{Fault, io_error, reason};
-use self::line::Line;
+use self::endpoint::Transport;
+use self::fault::{ConnectionFault, io_error, reason};
+use self::line::Connector;
 use crate::error::{DockerError, Error, Result};
 
 /// Timeout of an ordinary request.
@@ -71,7 +73,7 @@ pub struct Docker {
     client: bollard::Docker,
     endpoint: Endpoint,
     runtime: Runtime,
-    line: Line,
+    line: Connector,
 }
 
 impl Docker {
@@ -81,12 +83,14 @@ impl Docker {
     /// [`DockerError::Unreachable`] when nothing responds, when access is
     /// denied, or when the engine is too old.
     pub fn connect(endpoint: &Endpoint) -> Result<Docker> {
-        let runtime =
-            Builder::new_current_thread().enable_all().build().map_err(|error| Fault::plain(&error).at(endpoint))?;
-        let line = Line::to(endpoint)?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| ConnectionFault::plain(&error).at(endpoint))?;
+        let line = Connector::to(endpoint)?;
         let version = Arc::new(OnceLock::new());
-        let client =
-            client(endpoint, &line, &version).map_err(|error| Fault::of_request(endpoint, &error).at(endpoint))?;
+        let client = client(endpoint, &line, &version)
+            .map_err(|error| ConnectionFault::of_request(endpoint, &error).at(endpoint))?;
         let docker = Docker { client, endpoint: endpoint.clone(), runtime, line };
         let ping = docker.runtime.block_on(async { tokio::time::timeout(GREETING, docker.client.ping()).await });
         match ping {
@@ -102,14 +106,14 @@ impl Docker {
         let (major, minor) = OLDEST;
         match spoken {
             Some(spoken) if spoken >= OLDEST => Ok(()),
-            Some(_) => Err(Fault::new(
+            Some(_) => Err(ConnectionFault::new(
                 format!("it supports Docker API version {version}, but kumadb requires {major}.{minor}"),
                 "install Docker 19.03 or newer, or Podman 3 or newer on that host",
             )
             .at(&self.endpoint)),
             None => {
                 let why = "the service is not a Docker engine: it does not report a Docker API version";
-                Err(Fault::new(why, "check the port").at(&self.endpoint))
+                Err(ConnectionFault::new(why, "check the port").at(&self.endpoint))
             }
         }
     }
@@ -117,10 +121,10 @@ impl Docker {
     /// Why a request had no response.
     fn unreachable(&self, error: &bollard::errors::Error) -> Error {
         let said = match &self.line {
-            Line::Ssh(ssh) => ssh.fault(),
+            Connector::Ssh(ssh) => ssh.fault(),
             _ => None,
         };
-        said.unwrap_or_else(|| Fault::of_request(&self.endpoint, error)).at(&self.endpoint)
+        said.unwrap_or_else(|| ConnectionFault::of_request(&self.endpoint, error)).at(&self.endpoint)
     }
 
     /// The engine's address, as given or by default.
@@ -165,7 +169,7 @@ impl Docker {
 
     /// Every container, running or not, that mounts `folder` of the host, a part of it, or a folder above it, sorted
     /// by name. Our own helper containers are left out.
-    pub fn containers_on(&self, folder: &Path) -> Result<Vec<Neighbour>> {
+    pub fn containers_on(&self, folder: &Path) -> Result<Vec<MountingContainer>> {
         let folder = real(folder);
         Ok(self.all(true)?.iter().filter_map(|container| container.neighbour(&folder)).collect())
     }
@@ -177,7 +181,7 @@ impl Docker {
         let shares = |other: &Container| {
             other.id != container.id
                 && other.server
-                && other.state.life != Life::Stopped
+                && other.state.life != RunState::Stopped
                 && other.data().is_ok_and(|theirs| real(&theirs.path) == folder)
         };
         Ok(self.all(false)?.into_iter().filter(shares).map(|other| other.name).collect())
@@ -249,7 +253,7 @@ fn removed(container: &str) -> Error {
 /// Connects through `line`, and notes the engine's API version.
 fn client(
     endpoint: &Endpoint,
-    line: &Line,
+    line: &Connector,
     version: &Arc<OnceLock<String>>,
 ) -> Result<bollard::Docker, bollard::errors::Error> {
     // Idle connections are kept, because a new one over ssh starts a program on the remote host.
@@ -267,9 +271,9 @@ fn client(
     };
     // Only a proxy reads the name.
     let name = match &endpoint.way {
-        Way::Tcp { host, port, .. } if host.contains(':') => format!("http://[{host}]:{port}"),
-        Way::Tcp { host, port, .. } => format!("http://{host}:{port}"),
-        Way::Unix(_) | Way::Ssh(_) => "http://docker".to_owned(),
+        Transport::Tcp { host, port, .. } if host.contains(':') => format!("http://[{host}]:{port}"),
+        Transport::Tcp { host, port, .. } => format!("http://{host}:{port}"),
+        Transport::Unix(_) | Transport::Ssh(_) => "http://docker".to_owned(),
     };
     bollard::Docker::connect_with_custom_transport(send, Some(name), REQUEST.as_secs(), bollard::API_DEFAULT_VERSION)
 }

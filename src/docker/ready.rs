@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::endpoint::Way;
-use super::{Container, Docker, Life, Start};
+use super::endpoint::Transport;
+use super::{Container, Docker, RunState, Start};
 use crate::error::{DockerError, Error, Result};
 
 /// Two good responses in a row, at least this long apart, are required.
@@ -45,7 +45,7 @@ fi"#;
 
 /// The start page of the real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Page {
+pub enum EntryPage {
     /// `entryPage`: the dashboard or a chosen status page.
     Entry,
     /// `statusPageMatchedDomain`: the status page of the requested domain.
@@ -56,7 +56,7 @@ pub enum Page {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The real server.
-    Up(Page),
+    Up(EntryPage),
     /// It waits for the choice of a database: it found none.
     SetUp,
     /// It is busy migrating its database. It must not be stopped now.
@@ -70,9 +70,9 @@ impl Docker {
     /// each.
     pub fn addresses(&self, container: &Container) -> Vec<(String, &'static str)> {
         let host = match &self.endpoint.way {
-            Way::Unix(_) => None,
-            Way::Tcp { host, .. } => Some(host.as_str()),
-            Way::Ssh(login) => Some(login.host.as_str()),
+            Transport::Unix(_) => None,
+            Transport::Tcp { host, .. } => Some(host.as_str()),
+            Transport::Ssh(login) => Some(login.host.as_str()),
         };
         addresses(container, host)
     }
@@ -100,8 +100,8 @@ impl Docker {
         }
         let json = serde_json::from_str::<serde_json::Value>(&body).unwrap_or_default();
         Ok(match json["type"].as_str() {
-            Some("entryPage") => Answer::Up(Page::Entry),
-            Some("statusPageMatchedDomain") => Answer::Up(Page::StatusPage),
+            Some("entryPage") => Answer::Up(EntryPage::Entry),
+            Some("statusPageMatchedDomain") => Answer::Up(EntryPage::StatusPage),
             Some("setup-database") => Answer::SetUp,
             _ => Answer::Nothing(format!("another service answers on its port, with status {status}")),
         })
@@ -214,12 +214,14 @@ impl Docker {
 fn fallen(now: &Container, start: &Start) -> Option<String> {
     let code = now.state.exit_code;
     match now.state.life {
-        Life::Stopped if now.state.oom_killed => Some("it ran out of memory".into()),
-        Life::Stopped => Some(format!("it exited with code {code}")),
-        Life::Restarting => Some(format!("it exits repeatedly with code {code}")),
-        Life::Running if now.state.restart_count > start.restart_count => Some("it exited and was restarted".into()),
-        Life::Paused => Some("it is paused".into()),
-        Life::Running => None,
+        RunState::Stopped if now.state.oom_killed => Some("it ran out of memory".into()),
+        RunState::Stopped => Some(format!("it exited with code {code}")),
+        RunState::Restarting => Some(format!("it exits repeatedly with code {code}")),
+        RunState::Running if now.state.restart_count > start.restart_count => {
+            Some("it exited and was restarted".into())
+        }
+        RunState::Paused => Some("it is paused".into()),
+        RunState::Running => None,
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::endpoint::Login;
-use super::fault::Fault;
+use super::fault::ConnectionFault;
 
 /// How long an unused login stays open, in seconds.
 const LINGER: u32 = 8;
@@ -33,22 +33,23 @@ pub(super) struct Ssh {
 
 impl Ssh {
     /// Logs in. On a terminal, ssh may ask for a passphrase, or to confirm a host key.
-    pub fn connect(login: &Login) -> Result<Ssh, Fault> {
-        let folder = tempfile::Builder::new().prefix("kumadb-").tempdir().map_err(|error| Fault::plain(&error))?;
+    pub fn connect(login: &Login) -> Result<Ssh, ConnectionFault> {
+        let folder =
+            tempfile::Builder::new().prefix("kumadb-").tempdir().map_err(|error| ConnectionFault::plain(&error))?;
         let ssh = Ssh { login: login.clone(), folder };
-        let mut command = ssh.command(&["-M", "-N", "-f"]).map_err(|error| Fault::plain(&error))?;
+        let mut command = ssh.command(&["-M", "-N", "-f"]).map_err(|error| ConnectionFault::plain(&error))?;
         command.args(["-o", &format!("ControlPersist={LINGER}"), "-o", "ServerAliveInterval=15"]);
         match command.arg("--").arg(&login.host).stdin(Stdio::null()).stdout(Stdio::null()).status() {
             Ok(status) if status.success() => {
                 // Messages of a successful login are not the reason why a session ends later.
-                File::create(ssh.complaints()).map_err(|error| Fault::plain(&error))?;
+                File::create(ssh.complaints()).map_err(|error| ConnectionFault::plain(&error))?;
                 Ok(ssh)
             }
-            Ok(_) => Err(Fault::of_ssh(login, &ssh.complaint())),
+            Ok(_) => Err(ConnectionFault::of_ssh(login, &ssh.complaint())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(Fault::new("there is no `ssh` on this machine", "apt install openssh-client"))
+                Err(ConnectionFault::new("there is no `ssh` on this machine", "apt install openssh-client"))
             }
-            Err(error) => Err(Fault::plain(&error)),
+            Err(error) => Err(ConnectionFault::plain(&error)),
         }
     }
 
@@ -71,12 +72,12 @@ impl Ssh {
     }
 
     /// Why an open connection ended.
-    pub fn fault(&self) -> Option<Fault> {
+    pub fn fault(&self) -> Option<ConnectionFault> {
         let begin = Instant::now();
         while begin.elapsed() < LAST_WORDS {
             let complaint = self.complaint();
             if !complaint.is_empty() {
-                return Some(Fault::of_ssh(&self.login, &complaint));
+                return Some(ConnectionFault::of_ssh(&self.login, &complaint));
             }
             std::thread::sleep(Duration::from_millis(20));
         }

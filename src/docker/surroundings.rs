@@ -15,7 +15,7 @@ const DEFAULT_CONTEXT: &str = "default";
 
 /// The options and environment that select the engine. The caller reads the environment.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct DockerEnv {
     /// The option `-H`.
     pub host: Option<String>,
     /// The option `--context`.
@@ -63,13 +63,13 @@ struct DockerEndpoint {
     skip_tls_verify: bool,
 }
 
-impl Surroundings {
+impl DockerEnv {
     /// The same, with the engine at `host` or of `context` where no option is given.
-    pub fn or(&self, host: Option<&str>, context: Option<&str>) -> Surroundings {
+    pub fn or(&self, host: Option<&str>, context: Option<&str>) -> DockerEnv {
         if self.host.is_some() || self.context.is_some() {
             return self.clone();
         }
-        Surroundings { host: host.map(str::to_owned), context: context.map(str::to_owned), ..self.clone() }
+        DockerEnv { host: host.map(str::to_owned), context: context.map(str::to_owned), ..self.clone() }
     }
 
     /// The selected engine: the option, `DOCKER_HOST`, `DOCKER_CONTEXT`, the current context of the docker CLI, else

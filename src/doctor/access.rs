@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::monitors::{Monitors, id, set, shown, subject};
-use super::{Cure, Evidence, Fault};
+use super::{Evidence, Fault, Fix};
 use crate::model::push_token_length;
 use crate::value::{Row, Value, stored_time};
 
@@ -46,8 +46,8 @@ pub(super) fn find_bad_tokens(evidence: &Evidence, faults: &mut Vec<Fault>) {
             continue;
         };
         let cure = match evidence.tokens.get(&id(row)).filter(|_| !may_be_in_use) {
-            Some(token) => Cure::Rows(vec![monitors.set(row, &[("push_token", token.as_str().into())])]),
-            None => Cure::Advice(format!("set a new token: kumadb monitor edit {} -s push_token=TOKEN", id(row))),
+            Some(token) => Fix::Rows(vec![monitors.set(row, &[("push_token", token.as_str().into())])]),
+            None => Fix::Advice(format!("set a new token: kumadb monitor edit {} -s push_token=TOKEN", id(row))),
         };
         faults.push(Fault {
             subject: monitors.subject(row, "push_token"),
@@ -69,7 +69,7 @@ pub(super) fn find_unusable_keys(evidence: &Evidence, faults: &mut Vec<Fault>) {
             faults.push(Fault {
                 subject: subject("api_key", row, "expires"),
                 what: format!("API key `{name}` expires at {}, which is not a date: it never expires", shown(expires)),
-                cure: Cure::Advice(format!(
+                cure: Fix::Advice(format!(
                     "replace the key: kumadb api-key add NAME --expires DATE, then: kumadb api-key delete {}",
                     id(row)
                 )),
@@ -89,7 +89,7 @@ pub(super) fn find_unusable_keys(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "API keys are enabled, but {why}: `/metrics` answers 401 to everybody, because the server does not \
                  accept passwords while `apiKeysEnabled` is true"
             ),
-            cure: Cure::Advice(
+            cure: Fix::Advice(
                 "create a key: kumadb api-key add NAME; or, to use the password again, set `apiKeysEnabled: false` \
                  under `settings` in a fixture, and apply it"
                     .into(),
@@ -124,13 +124,13 @@ pub(super) fn find_bad_domains(evidence: &Evidence, faults: &mut Vec<Fault>) {
         let named = format!("domain `{domain}`");
         let (what, cure) = if host.is_empty() || host.contains(char::is_whitespace) {
             let advice = "set the domain again in the web UI, or with a fixture and `kumadb apply`";
-            (format!("{named} of a status page is not a host name"), Cure::Advice(advice.into()))
+            (format!("{named} of a status page is not a host name"), Fix::Advice(advice.into()))
         } else if is_taken {
             let advice = format!("remove it in the web UI: `{host}` already exists");
-            (format!("{named} of a status page has more than a host name in lower case"), Cure::Advice(advice))
+            (format!("{named} of a status page has more than a host name in lower case"), Fix::Advice(advice))
         } else {
             let step = set("status_page_cname", &named, row, &[("domain", host.as_str().into())]);
-            (format!("{named} of a status page has more than the host name `{host}`"), Cure::Rows(vec![step]))
+            (format!("{named} of a status page has more than the host name `{host}`"), Fix::Rows(vec![step]))
         };
         faults.push(Fault {
             subject: subject("status_page_cname", row, "domain"),

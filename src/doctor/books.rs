@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::evidence::Content;
 use super::monitors::{set, subject};
-use super::{Cure, Evidence, Fault, Subject};
+use super::{Evidence, Fault, Fix, Subject};
 use crate::plan::{Cell, Change, Step};
 use crate::schema::{self, EngineKind, Recording, Schema};
 use crate::value::{Row, Value};
@@ -118,5 +118,5 @@ fn fault(content: &Content, key: &str, right: &str, what: String) -> Fault {
         Some(row) => subject("setting", row, "value"),
         None => Subject::column("setting", "value"),
     };
-    Fault { subject, what, cure: Cure::Rows(vec![step]) }
+    Fault { subject, what, cure: Fix::Rows(vec![step]) }
 }

@@ -25,7 +25,7 @@ pub struct Evidence {
     /// The container.
     pub container: Option<Running>,
     /// Parts that could not be gathered.
-    pub unread: Vec<Unread>,
+    pub unread: Vec<Unavailable>,
     /// Why there is no instance to examine: an empty folder, an incomplete db-config.json.
     pub nowhere: Option<String>,
     /// What is wrong with `db-config.json`.
@@ -74,7 +74,7 @@ impl Candidate {
 
 /// A part that could not be gathered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unread {
+pub struct Unavailable {
     /// `database`, `container`, `journal`.
     pub part: &'static str,
     /// Why not.
@@ -188,15 +188,15 @@ pub struct Folder {
     /// Bytes of the database.
     pub size: u64,
     /// Files and folders directly in it, and the data folder itself under an empty name.
-    pub files: Vec<Seen>,
+    pub files: Vec<FileEvidence>,
     /// Files in `upload/`.
-    pub uploads: Vec<Seen>,
+    pub uploads: Vec<FileEvidence>,
     /// The number of files in `screenshots/`.
     pub screenshots: usize,
     /// The user id of the server process and its group, if known.
     pub server: Option<(u32, u32)>,
     /// Files and folders of the embedded MariaDB, relative to the data folder: `mariadb/kuma`.
-    pub mariadb: Vec<Seen>,
+    pub mariadb: Vec<FileEvidence>,
     /// The folder `mariadb/` contains a complete installation.
     pub mariadb_installed: Option<bool>,
     /// The container cannot write there.
@@ -209,7 +209,7 @@ pub struct Folder {
 
 /// One file or folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct FileEvidence {
     /// Its name; empty for the data folder itself.
     pub name: String,
     /// Bytes.
@@ -282,7 +282,7 @@ impl Evidence {
 
 impl Folder {
     /// The file called `name`.
-    pub fn file(&self, name: &str) -> Option<&Seen> {
+    pub fn file(&self, name: &str) -> Option<&FileEvidence> {
         self.files.iter().find(|seen| seen.name == name)
     }
 }

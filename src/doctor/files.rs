@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::evidence::{Folder, Seen};
-use super::{Cure, Evidence, Fault, FileChange, Subject};
+use super::evidence::{FileEvidence, Folder};
+use super::{Evidence, Fault, FileChange, Fix, Subject};
 use crate::schema::EngineKind;
 use crate::text::{bytes, counted};
 
@@ -15,7 +15,7 @@ pub(super) fn find_damage(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: at(evidence, "kuma.db"),
             what: format!("`kuma.db` is not a SQLite database but {what}: the server does not start with it"),
-            cure: Cure::Advice(format!("{command}; check the result with `kumadb status`, or {RESTORE}")),
+            cure: Fix::Advice(format!("{command}; check the result with `kumadb status`, or {RESTORE}")),
         });
     }
     if evidence.damage.is_empty() || has_loose_wal(evidence) {
@@ -38,7 +38,7 @@ pub(super) fn find_open_transaction(evidence: &Evidence, faults: &mut Vec<Fault>
              contains a part of the transaction",
             counted(usize::try_from(pages).unwrap_or(usize::MAX), "page")
         ),
-        cure: Cure::Advice(
+        cure: Fix::Advice(
             "start the server, or write with kumadb: both roll the transaction back. Until then, do not copy `kuma.db` \
              without this file; `kumadb backup create` and all verbs that read use the state before the transaction"
                 .into(),
@@ -74,11 +74,11 @@ pub(super) fn find_wrong_wal(evidence: &Evidence, faults: &mut Vec<Fault>) {
 }
 
 /// A SQLite file can be read page by page; the files of MariaDB cannot.
-fn anew(evidence: &Evidence) -> Cure {
+fn anew(evidence: &Evidence) -> Fix {
     // A new database is made for a known release, without the tables of any other.
     match evidence.engine == Some(EngineKind::MariaDb) || evidence.has_unknown_migrations() {
-        true => Cure::Advice(RESTORE.into()),
-        false => Cure::Salvage,
+        true => Fix::Advice(RESTORE.into()),
+        false => Fix::Salvage,
     }
 }
 
@@ -120,7 +120,7 @@ pub(super) fn find_full_disk(evidence: &Evidence, faults: &mut Vec<Fault>) {
             bytes(folder.free),
             bytes(folder.size)
         ),
-        cure: Cure::Advice(advice),
+        cure: Fix::Advice(advice),
     });
 }
 
@@ -136,7 +136,7 @@ pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "the first start was interrupted while it created the tables ({tables} exist, without users and \
                  monitors); each start now fails"
             ),
-            cure: Cure::Advice(
+            cure: Fix::Advice(
                 "stop the server, then recreate the database: DROP DATABASE and CREATE DATABASE … CHARACTER SET \
                  utf8mb4 (SQLite: rename kuma.db); then start the server"
                     .into(),
@@ -149,12 +149,12 @@ pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "{why}: the server starts with this file, and everything that needs these tables fails with \"no such \
                  table\""
             ),
-            cure: Cure::Advice(RESTORE.into()),
+            cure: Fix::Advice(RESTORE.into()),
         }),
         (Some(why), None) => faults.push(Fault {
             subject: Subject::default(),
             what: format!("{why}: the server shows its setup page, as if all data were lost"),
-            cure: Cure::Advice("find the data with `kumadb find`, then mount that folder at /app/data".into()),
+            cure: Fix::Advice("find the data with `kumadb find`, then mount that folder at /app/data".into()),
         }),
     }
     find_stale(evidence, faults);
@@ -199,7 +199,7 @@ fn find_stale(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     old.words(),
                     now.words()
                 ),
-                cure: Cure::Files(changes.map(|name| aside(folder, name, evidence)).collect()),
+                cure: Fix::Files(changes.map(|name| aside(folder, name, evidence)).collect()),
             });
             return;
         }
@@ -213,7 +213,7 @@ fn find_stale(evidence: &Evidence, faults: &mut Vec<Fault>) {
              correct db-config.json, with the server stopped",
         ),
     };
-    faults.push(Fault { subject: at(evidence, "kuma.db"), what, cure: Cure::Advice(cure.into()) });
+    faults.push(Fault { subject: at(evidence, "kuma.db"), what, cure: Fix::Advice(cure.into()) });
 }
 
 /// Other copies of a database that is missing or cannot be read. Nothing is restored unasked.
@@ -221,7 +221,7 @@ pub(super) fn find_candidates(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.extend(evidence.candidates.iter().map(|candidate| Fault {
         subject: at(evidence, &candidate.name),
         what: format!("another copy of the database is in the data folder: {}", candidate.words()),
-        cure: Cure::Advice(candidate.command.clone()),
+        cure: Fix::Advice(candidate.command.clone()),
     }));
 }
 
@@ -247,7 +247,7 @@ pub(super) fn find_invalid_config(evidence: &Evidence, faults: &mut Vec<Fault>) 
             ..Subject::default()
         },
         what: format!("`db-config.json` is invalid: {why}; {consequence}"),
-        cure: Cure::Advice(
+        cure: Fix::Advice(
             "correct the file manually: {\"type\": \"sqlite\"}, {\"type\": \"embedded-mariadb\"}, or {\"type\": \
              \"mariadb\", \
              \"hostname\": …, \"port\": 3306, \"username\": …, \"password\": …, \"dbName\": …}; until then kumadb \
@@ -264,7 +264,7 @@ pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: Subject { path: Some(folder.path.clone()), ..Subject::default() },
             what: "the data folder is read-only in the container: nothing can be stored".into(),
-            cure: Cure::Advice(
+            cure: Fix::Advice(
                 "remove `:ro` from the volume, or mount the file system read-write, and recreate the container".into(),
             ),
         });
@@ -294,7 +294,7 @@ pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 seen.uid,
                 seen.mode
             ),
-            cure: Cure::Files(vec![FileChange::Own { path, uid, gid, mode: seen.mode | needed }]),
+            cure: Fix::Files(vec![FileChange::Own { path, uid, gid, mode: seen.mode | needed }]),
         });
     }
 }
@@ -304,10 +304,10 @@ pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
 fn find_lost_mariadb(folder: &Folder, faults: &mut Vec<Fault>) {
     const NODE: u32 = 1000;
     // The server writes this one itself.
-    let lost = |seen: &&Seen| !can_write(seen, NODE, NODE) && !seen.name.ends_with("/mysql_upgrade_info");
-    let lost: Vec<&Seen> = folder.mariadb.iter().filter(lost).collect();
+    let lost = |seen: &&FileEvidence| !can_write(seen, NODE, NODE) && !seen.name.ends_with("/mysql_upgrade_info");
+    let lost: Vec<&FileEvidence> = folder.mariadb.iter().filter(lost).collect();
     let Some(first) = lost.first() else { return };
-    let own = |seen: &&Seen| {
+    let own = |seen: &&FileEvidence| {
         let needed = if seen.folder { 0o700 } else { 0o600 };
         FileChange::Own { path: folder.path.join(&seen.name), uid: NODE, gid: NODE, mode: seen.mode | needed }
     };
@@ -320,11 +320,11 @@ fn find_lost_mariadb(folder: &Folder, faults: &mut Vec<Fault>) {
             first.name,
             first.uid
         ),
-        cure: Cure::Files(lost.iter().map(own).collect()),
+        cure: Fix::Files(lost.iter().map(own).collect()),
     });
 }
 
-fn can_write(seen: &Seen, uid: u32, gid: u32) -> bool {
+fn can_write(seen: &FileEvidence, uid: u32, gid: u32) -> bool {
     let needed = if seen.folder { 0o7 } else { 0o6 };
     let shift = match (seen.uid == uid, seen.gid == gid) {
         (true, _) => 6,
@@ -349,15 +349,15 @@ pub(super) fn find_half_installed(evidence: &Evidence, faults: &mut Vec<Fault>) 
     };
     if let Some(half) = half {
         // Tables of the server: an installation that was complete once, and lost a part.
-        let is_table = |seen: &&Seen| seen.name.starts_with("mariadb/kuma/") && seen.name.ends_with(".ibd");
+        let is_table = |seen: &&FileEvidence| seen.name.starts_with("mariadb/kuma/") && seen.name.ends_with(".ibd");
         let tables = folder.mariadb.iter().filter(is_table).count();
         let cure = match (evidence.half_made, tables) {
-            (None, 1..) => Cure::Advice(format!(
+            (None, 1..) => Fix::Advice(format!(
                 "`mariadb/kuma/` still has the files of {}, so nothing is renamed: restore the missing `mysql/` or \
                  `ibdata1` from a copy of the folder, or {RESTORE}",
                 counted(tables, "table")
             )),
-            _ => Cure::Files(vec![aside(folder, "mariadb", evidence)]),
+            _ => Fix::Files(vec![aside(folder, "mariadb", evidence)]),
         };
         faults.push(Fault { subject: at(evidence, "mariadb"), what: format!("`mariadb/` {half}"), cure });
     }
@@ -365,7 +365,7 @@ pub(super) fn find_half_installed(evidence: &Evidence, faults: &mut Vec<Fault>) 
         faults.push(Fault {
             subject: at(evidence, "db-config.json"),
             what: format!("image `{}` does not contain MariaDB, which this data folder requires", container.image),
-            cure: Cure::Advice("use the full image of the same release (the tag without `-slim`)".into()),
+            cure: Fix::Advice("use the full image of the same release (the tag without `-slim`)".into()),
         });
     }
 }

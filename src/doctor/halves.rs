@@ -76,7 +76,7 @@ const RENAMES: &str = "2025-02-17-2142-generalize-analytics.js";
 const RECKONS: &str = "2025-06-13-0000-maintenance-add-last-start.js";
 
 /// An incomplete migration.
-pub(super) struct Half {
+pub(super) struct IncompleteMigration {
     /// Its name.
     pub migration: &'static str,
     /// The oldest recorded release that has it, as text.
@@ -90,7 +90,7 @@ pub(super) struct Half {
 }
 
 /// The next migration of a database, if a part of it exists.
-pub(super) fn half_applied(evidence: &Evidence) -> Option<Half> {
+pub(super) fn half_applied(evidence: &Evidence) -> Option<IncompleteMigration> {
     let content = evidence.database.as_ref()?;
     let database = &content.config.database;
     // 1.x has none of these migrations.
@@ -117,7 +117,7 @@ pub(super) fn half_applied(evidence: &Evidence) -> Option<Half> {
     let (table, column) = *there.first()?;
     let recording = schema::recorded(database.engine).iter().find(|one| one.migrations().any(|name| name == next))?;
     let statements = finish(content, recording, next, &missing);
-    Some(Half { migration: next, release: recording.release.to_string(), table, column, statements })
+    Some(IncompleteMigration { migration: next, release: recording.release.to_string(), table, column, statements })
 }
 
 fn finish(

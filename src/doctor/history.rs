@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::evidence::{Content, Orphans, ReusedIds};
 use super::monitors::{delete, id, set};
-use super::{Cure, Evidence, Fault, Subject};
+use super::{Evidence, Fault, Fix, Subject};
 use crate::model::entities::noun;
 use crate::plan::Step;
 use crate::schema::{EngineKind, HIGHEST_ID, quote};
@@ -41,7 +41,7 @@ pub(super) fn find_odd_statuses(evidence: &Evidence, faults: &mut Vec<Fault>) {
             "{} a status other than down, up, pending and maintenance: an upgrade fails",
             beats(total, "has", "have")
         ),
-        cure: Cure::Rows(steps),
+        cure: Fix::Rows(steps),
     });
 }
 
@@ -69,7 +69,7 @@ pub(super) fn find_orphans(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 values.join(", "),
                 if orphans.len() == 1 { "does" } else { "do" },
             ),
-            cure: Cure::Rows(orphans.iter().flat_map(|orphans| detach(content, orphans)).collect()),
+            cure: Fix::Rows(orphans.iter().flat_map(|orphans| detach(content, orphans)).collect()),
         });
     }
 }
@@ -113,8 +113,8 @@ pub(super) fn find_reused_ids(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 listed.join(", ")
             ),
             cure: match *highest < HIGHEST_ID {
-                true => Cure::Statements(raise_counter(content.config.database.engine, parent, *highest)),
-                false => Cure::Advice("delete these rows first: `kumadb doctor --fix K007`".into()),
+                true => Fix::Statements(raise_counter(content.config.database.engine, parent, *highest)),
+                false => Fix::Advice("delete these rows first: `kumadb doctor --fix K007`".into()),
             },
         });
     }
@@ -134,7 +134,7 @@ pub(super) fn find_lost_counters(evidence: &Evidence, faults: &mut Vec<Fault>) {
             "the id counter of `{first}`{more} is missing in `sqlite_sequence`: the server gives the id of a \
              deleted row to the next one, and links to it (`/dashboard/ID`, badges) then lead to another item"
         ),
-        cure: Cure::Statements(statements.collect()),
+        cure: Fix::Statements(statements.collect()),
     });
 }
 
@@ -157,7 +157,7 @@ pub(super) fn find_long_history(evidence: &Evidence, faults: &mut Vec<Fault>) {
             subject: Subject::column("heartbeat", "id"),
             what: format!("{} heartbeats are stored: the web UI becomes slow, and monitors that are up may be \
                            reported as down", content.beats.rows),
-            cure: Cure::Advice(
+            cure: Fix::Advice(
                 "`kumadb history stats`, then `kumadb history prune --keep DAYS --vacuum`; with `--set-retention DAYS` \
                  the server also keeps fewer days in the future"
                     .into(),
@@ -171,7 +171,7 @@ pub(super) fn find_long_history(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "{} a timeout of the server's own database (\"Knex: Timeout\"): these monitors were not really down",
                 beats(content.beats.timeouts, "reports", "report")
             ),
-            cure: Cure::Advice(
+            cure: Fix::Advice(
                 "keep fewer days of history, check fewer monitors at the same time, or use a faster \
                                 disk"
                     .into(),
@@ -206,14 +206,14 @@ pub(super) fn find_future_statistics(evidence: &Evidence, faults: &mut Vec<Fault
 }
 
 /// Where most rows are in the future, it is rather the clock of this machine that is wrong.
-fn unless_clock_is_wrong(evidence: &Evidence, future: u64, all: u64, steps: Vec<Step>) -> Cure {
+fn unless_clock_is_wrong(evidence: &Evidence, future: u64, all: u64, steps: Vec<Step>) -> Fix {
     match future * 2 > all && all > 10 {
-        true => Cure::Advice(format!(
+        true => Fix::Advice(format!(
             "check the clock: this machine has {} UTC, and most rows are newer; if that is right, restore a snapshot, or \
              delete these rows with `kumadb sql`",
             evidence.now.format("%Y-%m-%d %H:%M")
         )),
-        false => Cure::Rows(steps),
+        false => Fix::Rows(steps),
     }
 }
 
@@ -250,7 +250,7 @@ pub(super) fn find_eager_vacuum(evidence: &Evidence, faults: &mut Vec<Fault>) {
         what: "`auto_vacuum` is FULL: every clean-up of old heartbeats moves pages, and the server is slow in the \
                meantime"
             .into(),
-        cure: Cure::Advice("kumadb vacuum --auto-vacuum incremental".into()),
+        cure: Fix::Advice("kumadb vacuum --auto-vacuum incremental".into()),
     });
 }
 

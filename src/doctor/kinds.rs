@@ -1,7 +1,7 @@
 //! Checks of single monitors that always stay down, usually after a manual insert.
 
 use super::monitors::{Monitors, id, shown};
-use super::{Cure, Evidence, Fault};
+use super::{Evidence, Fault, Fix};
 use crate::model;
 
 /// Required columns by type, and what the page writes there (2.5.3).
@@ -28,7 +28,7 @@ pub(super) fn find_lacking(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     monitors.name(row),
                     shown(cell)
                 ),
-                cure: Cure::Rows(vec![monitors.set(row, &[(column, right.into())])]),
+                cure: Fix::Rows(vec![monitors.set(row, &[(column, right.into())])]),
             });
         }
     }
@@ -48,7 +48,7 @@ pub(super) fn find_unknown_kinds(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: monitors.subject(row, "type"),
             what: format!("{} has the unknown type {}; it stays down", monitors.name(row), shown(kind)),
-            cure: Cure::Advice(format!(
+            cure: Fix::Advice(format!(
                 "add it again with `kumadb monitor add TYPE`, then: kumadb monitor delete {}",
                 id(row)
             )),
@@ -66,7 +66,7 @@ pub(super) fn find_zero(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "{} has the id 0, which the web UI treats as missing; it cannot be opened or changed in the web UI",
                 monitors.name(row)
             ),
-            cure: Cure::Advice(
+            cure: Fix::Advice(
                 "`kumadb monitor clone 0 NAME`, then `kumadb monitor delete 0`; its history is kept only in the \
                  snapshot"
                     .into(),

@@ -4,7 +4,7 @@ use chrono::{NaiveDate, NaiveTime};
 use serde_json::Value as Json;
 
 use super::monitors::{set, shown, subject};
-use super::{Cure, Evidence, Fault};
+use super::{Evidence, Fault, Fix};
 use crate::value::{Row, Value};
 
 /// The strategies of the server (2.5.3).
@@ -70,7 +70,7 @@ fn fault(faults: &mut Vec<Fault>, row: &Row, column: &str, why: &str, cells: &[(
             "{name}: column `{column}` is {}, {why}; state changes of all monitors are not stored, and alerts repeat",
             shown(row.cell(column))
         ),
-        cure: Cure::Rows(vec![set("maintenance", &name, row, cells)]),
+        cure: Fix::Rows(vec![set("maintenance", &name, row, cells)]),
     });
 }
 

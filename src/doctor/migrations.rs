@@ -1,9 +1,9 @@
 //! Checks of the schema: incomplete migrations, and tables, columns, indexes and keys that are missing.
 
-use super::halves::{Half, half_applied, make_column, make_table};
+use super::halves::{IncompleteMigration, half_applied, make_column, make_table};
 use super::monitors::delete;
 use super::place::find_old_image;
-use super::{Cure, Evidence, Fault, Subject};
+use super::{Evidence, Fault, Fix, Subject};
 
 use crate::plan::{Change, Step};
 use crate::schema::{self, EngineKind, ForeignKey, Index, Recording, Schema, Table, quote};
@@ -26,7 +26,7 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "the migration lock is set: a migration was interrupted, or is still in progress, because the server \
                  is running"
                     .into(),
-            cure: Cure::Advice(
+            cure: Fix::Advice(
                 "wait; if the log has not changed for hours, stop the server and run `kumadb doctor` again".into(),
             ),
         });
@@ -53,11 +53,11 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
     // Together with the rest of the migration, which changes more than rows: with the lock alone removed, the server
     // would fail because a part already exists.
     let cure = match half_applied(evidence) {
-        Some(Half { statements: Some(_), .. }) => Cure::Statements(vec![
+        Some(IncompleteMigration { statements: Some(_), .. }) => Fix::Statements(vec![
             "DELETE FROM `knex_migrations_lock`".into(),
             "INSERT INTO `knex_migrations_lock` (`is_locked`) VALUES (0)".into(),
         ]),
-        _ => Cure::Rows(steps),
+        _ => Fix::Rows(steps),
     };
     faults.push(Fault {
         subject,
@@ -89,7 +89,9 @@ pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
             }
         }
     }
-    let Some(Half { migration, release, table, column, statements }) = half_applied(evidence) else { return };
+    let Some(IncompleteMigration { migration, release, table, column, statements }) = half_applied(evidence) else {
+        return;
+    };
     let part = column.map_or_else(|| format!("table `{table}`"), |column| format!("column `{column}` of `{table}`"));
     let end = match is_up(evidence) {
         true => "the server that runs does not need it",
@@ -102,7 +104,7 @@ pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(match is_up(evidence) {
         // An older server ignores it, and would not start with the migration recorded.
         true => Fault {
-            cure: Cure::Advice(format!(
+            cure: Fix::Advice(format!(
                 "the running server is older and not affected; to finish the migration, stop that server, switch to \
                  image {release} or newer, and run `kumadb doctor --fix K009`"
             )),
@@ -117,8 +119,8 @@ fn half(table: &str, column: Option<&str>, what: String, cure: Option<Vec<String
         subject: Subject { table: Some(table.into()), column: column.map(str::to_owned), ..Subject::default() },
         what,
         cure: match cure {
-            Some(statements) => Cure::Statements(statements),
-            None => Cure::Advice(
+            Some(statements) => Fix::Statements(statements),
+            None => Fix::Advice(
                 "restore the snapshot from before the upgrade: `kumadb backup list`, then `kumadb \
                                   restore ID`"
                     .into(),
@@ -149,7 +151,7 @@ pub(super) fn find_narrow_text(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     "table `{name}` stores its text as {charset}: an upgrade fails with \"Row size too large\", and \
                      emoji are lost"
                 ),
-                cure: Cure::Statements(vec![
+                cure: Fix::Statements(vec![
                     "ALTER DATABASE CHARACTER SET utf8mb4".into(),
                     format!("ALTER TABLE {} CONVERT TO CHARACTER SET utf8mb4", quote(name)),
                 ]),
@@ -191,8 +193,8 @@ pub(super) fn find_lost_keys(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 lost.join(", ")
             ),
             cure: match statements.into_iter().collect() {
-                Some(statements) => Cure::Statements(statements),
-                None => Cure::Advice(
+                Some(statements) => Fix::Statements(statements),
+                None => Fix::Advice(
                     "SQLite cannot add a constraint to an existing table: export the configuration (`kumadb export`), \
                      create a new instance (`kumadb init`), and apply it there"
                         .into(),
@@ -254,7 +256,7 @@ pub(super) fn find_foreign_migrations(evidence: &Evidence, faults: &mut Vec<Faul
             counted(unknown.len(), "migration"),
             newest.map_or_else(|| "any known release".to_owned(), |release| release.to_string()),
         ),
-        cure: Cure::Advice(
+        cure: Fix::Advice(
             "keep running an image at least as new as the one that ran last, and do not edit `knex_migrations`; a newer \
              kumadb may know this release; to go back to an older release, restore a snapshot from before the upgrade: \
              `kumadb backup list`, then `kumadb restore ID`"

@@ -83,7 +83,7 @@ pub struct Fault {
     /// What is wrong and what that means.
     pub what: String,
     /// What to do.
-    pub cure: Cure,
+    pub cure: Fix,
 }
 
 /// Where something is wrong.
@@ -108,7 +108,7 @@ impl Subject {
 
 /// How to fix a fault.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Cure {
+pub enum Fix {
     /// Changes of rows.
     Rows(Vec<Step>),
     /// Statements that change the structure of tables but no cell: an index, a foreign key, a character set, a missing
@@ -172,19 +172,19 @@ pub struct Finding {
 impl Finding {
     /// Whether `--fix` can fix it.
     pub fn is_curable(&self) -> bool {
-        !matches!(self.fault.cure, Cure::Advice(_))
+        !matches!(self.fault.cure, Fix::Advice(_))
     }
 
     /// What `--fix` changes on this instance, or what to do where it changes nothing.
     pub fn fix(&self) -> String {
         match &self.fault.cure {
-            Cure::Advice(advice) => advice.clone(),
-            Cure::Rows(steps) => changes(steps).join(", "),
-            Cure::Password { name, .. } => format!("ask for a new password of user `{name}`"),
-            Cure::Files(_) if CHOSEN_BY_NAME.contains(&self.code) => {
+            Fix::Advice(advice) => advice.clone(),
+            Fix::Rows(steps) => changes(steps).join(", "),
+            Fix::Password { name, .. } => format!("ask for a new password of user `{name}`"),
+            Fix::Files(_) if CHOSEN_BY_NAME.contains(&self.code) => {
                 format!("rename it: `kumadb doctor --fix {}`", self.code)
             }
-            Cure::Statements(_) | Cure::Salvage | Cure::Files(_) => {
+            Fix::Statements(_) | Fix::Salvage | Fix::Files(_) => {
                 check(self.code).map_or_else(String::new, |check| check.cure.to_owned())
             }
         }
@@ -240,7 +240,7 @@ pub const CHOSEN_BY_NAME: [&str; 1] = ["K021"];
 
 /// Whether its fix deletes rows because other rows were not found.
 pub fn deletes_orphans(finding: &Finding) -> bool {
-    finding.code == "K007" && matches!(&finding.fault.cure, Cure::Rows(steps) if steps.iter().any(Step::is_delete))
+    finding.code == "K007" && matches!(&finding.fault.cure, Fix::Rows(steps) if steps.iter().any(Step::is_delete))
 }
 
 /// All findings: those that explain others first, then by severity, then by code.
@@ -271,7 +271,7 @@ pub fn plan_cures(findings: &[&Finding], evidence: &Evidence) -> Plan {
     let fingerprint = evidence.database.as_ref().map(|content| content.config.fingerprint.clone());
     let mut plan = Plan { fingerprint, steps: Vec::new() };
     for finding in findings {
-        if let Cure::Rows(steps) = &finding.fault.cure {
+        if let Fix::Rows(steps) = &finding.fault.cure {
             plan.steps.extend(steps.iter().cloned());
         }
     }

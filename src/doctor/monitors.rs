@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::Value as Json;
 
 use super::evidence::Content;
-use super::{Cure, Evidence, Fault, Subject};
+use super::{Evidence, Fault, Fix, Subject};
 use crate::model::entities::noun;
 use crate::model::release::{R2_1, R2_5};
 use crate::model::state::{Config, monitor_paths};
@@ -18,7 +18,7 @@ use crate::value::{Row, Value};
 const LONGEST: i64 = 2_073_600;
 
 /// The required shape of a JSON column of `monitor`.
-struct Shape {
+struct JsonShape {
     column: &'static str,
     fits: fn(&Json) -> bool,
     reset: Option<&'static str>,
@@ -26,17 +26,17 @@ struct Shape {
 
 /// The JSON columns that the list of monitors is built from (2.5.3); one invalid cell hides all monitors. Headers
 /// affect only their own monitor, and have no default.
-const SHAPES: &[Shape] = &[
-    Shape {
+const SHAPES: &[JsonShape] = &[
+    JsonShape {
         column: "accepted_statuscodes_json",
         fits: |json| json.as_array().is_some_and(|codes| codes.iter().all(Json::is_string)),
         reset: Some(r#"["200-299"]"#),
     },
-    Shape { column: "kafka_producer_brokers", fits: Json::is_array, reset: Some("[]") },
-    Shape { column: "kafka_producer_sasl_options", fits: Json::is_object, reset: Some(r#"{"mechanism":"None"}"#) },
-    Shape { column: "rabbitmq_nodes", fits: Json::is_array, reset: Some("[]") },
-    Shape { column: "conditions", fits: Json::is_array, reset: Some("[]") },
-    Shape { column: "headers", fits: |_| true, reset: None },
+    JsonShape { column: "kafka_producer_brokers", fits: Json::is_array, reset: Some("[]") },
+    JsonShape { column: "kafka_producer_sasl_options", fits: Json::is_object, reset: Some(r#"{"mechanism":"None"}"#) },
+    JsonShape { column: "rabbitmq_nodes", fits: Json::is_array, reset: Some("[]") },
+    JsonShape { column: "conditions", fits: Json::is_array, reset: Some("[]") },
+    JsonShape { column: "headers", fits: |_| true, reset: None },
 ];
 
 /// A cell that does not parse, is empty, or has the wrong shape. The server itself leaves NULL in a column that a type
@@ -58,11 +58,11 @@ pub(super) fn find_bad_json(evidence: &Evidence, faults: &mut Vec<Fault>) {
             let (means, cure) = match shape.reset {
                 Some(reset) => (
                     "the server cannot load its monitors, so the web UI shows none of them and login hangs",
-                    Cure::Rows(vec![monitors.set(row, &[(shape.column, reset.into())])]),
+                    Fix::Rows(vec![monitors.set(row, &[(shape.column, reset.into())])]),
                 ),
                 None => (
                     "this monitor cannot send its request and stays down",
-                    Cure::Advice(format!("set the headers: kumadb monitor edit {} -s 'headers={{}}'", id(row))),
+                    Fix::Advice(format!("set the headers: kumadb monitor edit {} -s 'headers={{}}'", id(row))),
                 ),
             };
             faults.push(Fault {
@@ -101,7 +101,7 @@ pub(super) fn find_circles(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: monitors.subject(row, "parent"),
             what: format!("{} {why}", monitors.name(row)),
-            cure: Cure::Rows(vec![monitors.set(row, &[("parent", Value::Null)])]),
+            cure: Fix::Rows(vec![monitors.set(row, &[("parent", Value::Null)])]),
         });
     }
 }
@@ -146,7 +146,7 @@ pub(super) fn find_ghosts(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "{} {is} in group {parent}, which does not exist; the web UI does not show {it}",
                 some_of(&names)
             ),
-            cure: Cure::Rows(rows.iter().map(|row| monitors.set(row, &[("parent", Value::Null)])).collect()),
+            cure: Fix::Rows(rows.iter().map(|row| monitors.set(row, &[("parent", Value::Null)])).collect()),
         });
     }
 }
@@ -183,11 +183,11 @@ fn find_ownerless(config: &Config, faults: &mut Vec<Fault>) {
             counts.join(", ")
         ),
         cure: match (config.rows("user"), names.as_slice()) {
-            ([only], _) => Cure::Rows(plan_adopt(config, id(only)).steps),
+            ([only], _) => Fix::Rows(plan_adopt(config, id(only)).steps),
             ([], _) => {
-                Cure::Advice("add a user, who then gets them: `kumadb user add NAME`, `kumadb user adopt`".into())
+                Fix::Advice("add a user, who then gets them: `kumadb user add NAME`, `kumadb user adopt`".into())
             }
-            (_, names) => Cure::Advice(format!(
+            (_, names) => Fix::Advice(format!(
                 "choose one of the users {}: `kumadb user adopt NAME` gives them all to this user",
                 names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
             )),
@@ -246,7 +246,7 @@ pub(super) fn find_bad_numbers(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 faults.push(Fault {
                     subject: monitors.subject(row, column),
                     what: format!("{}: column `{column}` is {}; {means}", monitors.name(row), shown(cell)),
-                    cure: Cure::Rows(vec![monitors.set(row, &[(column, right.into())])]),
+                    cure: Fix::Rows(vec![monitors.set(row, &[(column, right.into())])]),
                 });
             }
         }
@@ -260,7 +260,7 @@ pub(super) fn find_bad_numbers(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     monitors.name(row),
                     shown(active)
                 ),
-                cure: Cure::Rows(vec![monitors.set(row, &[("active", right.into())])]),
+                cure: Fix::Rows(vec![monitors.set(row, &[("active", right.into())])]),
             });
         }
     }
@@ -280,7 +280,7 @@ pub(super) fn find_mute(evidence: &Evidence, faults: &mut Vec<Fault>) {
             faults.push(Fault {
                 subject: subject("notification", row, "config"),
                 what: format!("notification `{name}`: the configuration {why}, so the notification is never sent"),
-                cure: Cure::Advice(format!(
+                cure: Fix::Advice(format!(
                     "set up notification `{name}` again in the web UI, or with a fixture and `kumadb apply`"
                 )),
             });
@@ -301,7 +301,7 @@ pub(super) fn find_mute(evidence: &Evidence, faults: &mut Vec<Fault>) {
             );
             faults.push(Fault {
                 subject: subject("monitor_notification", row, "notification_id"),
-                cure: Cure::Rows(vec![delete(
+                cure: Fix::Rows(vec![delete(
                     "monitor_notification",
                     &format!("link {link} of monitor {monitor}"),
                     "id",

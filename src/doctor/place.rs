@@ -1,7 +1,7 @@
 //! Checks of the environment: the image, a second container, the database server, the file system; and unused images.
 
 use super::evidence::Running;
-use super::{Cure, Evidence, Fault, Subject};
+use super::{Evidence, Fault, Fix, Subject};
 
 use crate::schema::{EngineKind, Release};
 use crate::text::{bytes, counted};
@@ -56,7 +56,7 @@ pub(super) fn find_old_image(evidence: &Evidence, faults: &mut Vec<Fault>) {
              is corrupt\" and applies no migrations{keys}; kumadb does not write to this database meanwhile",
             container.name
         ),
-        cure: Cure::Advice(format!("recreate the container with {needed}")),
+        cure: Fix::Advice(format!("recreate the container with {needed}")),
     });
 }
 
@@ -76,7 +76,7 @@ pub(super) fn find_crowding_image(evidence: &Evidence, faults: &mut Vec<Fault>) 
              heartbeats are lost",
             container.image
         ),
-        cure: Cure::Advice("use image 2.3.2 or newer".into()),
+        cure: Fix::Advice("use image 2.3.2 or newer".into()),
     });
 }
 
@@ -92,7 +92,7 @@ pub(super) fn find_second_server(evidence: &Evidence, faults: &mut Vec<Fault>) {
              damage it",
             names.join(" and ")
         ),
-        cure: Cure::Advice(format!("stop one of them: `docker stop {last}`; then run `kumadb doctor --full`")),
+        cure: Fix::Advice(format!("stop one of them: `docker stop {last}`; then run `kumadb doctor --full`")),
     });
 }
 
@@ -106,7 +106,7 @@ pub(super) fn find_mysql(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: Subject::default(),
         what: format!("the database runs on MySQL {version}, but the server supports MariaDB only: upgrades may fail"),
-        cure: Cure::Advice(
+        cure: Fix::Advice(
             "move it to MariaDB: `kumadb backup create`, restore the dump into MariaDB, and set the address of \
              MariaDB in db-config.json"
                 .into(),
@@ -123,7 +123,7 @@ pub(super) fn find_network(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: Subject { path: Some(folder.path.clone()), ..Subject::default() },
         what: format!("the database is on {words}"),
-        cure: Cure::Advice(
+        cure: Fix::Advice(
             "stop the server, copy the data folder to a local disk, and mount that folder instead".into(),
         ),
     });
@@ -145,7 +145,7 @@ pub(super) fn find_lost_pictures(evidence: &Evidence, faults: &mut Vec<Fault>) {
                            {names}",
                 counted(lost.len(), "image")
             ),
-            cure: Cure::Advice("these images can be deleted manually; kumadb does not delete images".into()),
+            cure: Fix::Advice("these images can be deleted manually; kumadb does not delete images".into()),
         });
     }
     // One image per monitor; its name is derived from the session key, and a new key leaves the old images behind.
@@ -160,7 +160,7 @@ pub(super) fn find_lost_pictures(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 counted(folder.screenshots, "image"),
                 counted(browsers, "browser monitor")
             ),
-            cure: Cure::Advice(
+            cure: Fix::Advice(
                 "all images in `screenshots/` can be deleted: the server creates the required ones \
                                 again"
                     .into(),

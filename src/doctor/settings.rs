@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::monitors::{delete, set, subject};
-use super::{Cure, Evidence, Fault};
+use super::{Evidence, Fault, Fix};
 use crate::text::counted;
 use crate::value::Row;
 
@@ -73,7 +73,7 @@ pub(super) fn find_stuck_statistics(evidence: &Evidence, faults: &mut Vec<Fault>
             what: format!(
                 "{what}; {missing} with heartbeats still have no statistics, and heartbeats of other monitors were deleted"
             ),
-            cure: Cure::Advice(
+            cure: Fix::Advice(
                 "restore the backup from before the upgrade, and let the upgrade finish: kumadb restore ID".into(),
             ),
         });
@@ -91,7 +91,7 @@ pub(super) fn find_stuck_statistics(evidence: &Evidence, faults: &mut Vec<Fault>
     // Last: the server may aggregate again only when the tables are empty.
     let state = if is_done { MIGRATED } else { "\"\"" };
     steps.push(set("setting", "setting `migrateAggregateTableState`", row, &[("value", state.into())]));
-    faults.push(Fault { subject: subject("setting", row, "value"), what: what.into(), cure: Cure::Rows(steps) });
+    faults.push(Fault { subject: subject("setting", row, "value"), what: what.into(), cure: Fix::Rows(steps) });
 }
 
 /// No user can log in: no active user, a password that cannot be checked, or two-factor authentication without a
@@ -105,7 +105,7 @@ pub(super) fn find_locked_out(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: subject("user", row, "active"),
             what: "no user is active, so no one can log in".into(),
-            cure: Cure::Rows(vec![set("user", &name, row, &[("active", 1.into())])]),
+            cure: Fix::Rows(vec![set("user", &name, row, &[("active", 1.into())])]),
         });
     }
     for row in users {
@@ -115,8 +115,8 @@ pub(super) fn find_locked_out(evidence: &Evidence, faults: &mut Vec<Fault>) {
             // As `htpasswd -n` prints it.
             let bare = stored.trim().trim_start_matches(':');
             let cure = match is_hash(bare) {
-                true => Cure::Rows(vec![set("user", &name, row, &[("password", bare.into())])]),
-                false => Cure::Password {
+                true => Fix::Rows(vec![set("user", &name, row, &[("password", bare.into())])]),
+                false => Fix::Password {
                     id: row.int("id").unwrap_or_default(),
                     name: row.text("username").unwrap_or_default().to_owned(),
                     old: row.cell("password").clone(),
@@ -135,7 +135,7 @@ pub(super) fn find_locked_out(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     "{name}: two-factor authentication is enabled without a secret, so every code is \
                                rejected"
                 ),
-                cure: Cure::Rows(vec![set("user", &name, row, &[("twofa_status", 0.into())])]),
+                cure: Fix::Rows(vec![set("user", &name, row, &[("twofa_status", 0.into())])]),
             });
         }
     }
@@ -193,7 +193,7 @@ pub(super) fn find_empty_secret(evidence: &Evidence, faults: &mut Vec<Fault>) {
         subject: subject("setting", row, "value"),
         what: "the key that signs sessions is empty: every login fails with \"secretOrPrivateKey must have a value\""
             .into(),
-        cure: Cure::Rows(vec![step]),
+        cure: Fix::Rows(vec![step]),
     });
 }
 
@@ -223,7 +223,7 @@ pub(super) fn find_lost_entry(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: subject("setting", row, "value"),
         what: format!("the entry page {why}"),
-        cure: Cure::Rows(vec![step]),
+        cure: Fix::Rows(vec![step]),
     });
 }
 
@@ -243,7 +243,7 @@ pub(super) fn find_doubled(evidence: &Evidence, faults: &mut Vec<Fault>) {
         // The server reads the row whose key is spelled as in its source; of two equal keys it reads either.
         let known = |row: &&&Row| KEYS.contains(&row.text("key").unwrap_or_default());
         let cure = match rows.iter().filter(known).count() {
-            1 => Cure::Rows(
+            1 => Fix::Rows(
                 rows.iter()
                     .filter(|row| !known(row))
                     .map(|row| {
@@ -257,7 +257,7 @@ pub(super) fn find_doubled(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     })
                     .collect(),
             ),
-            _ => Cure::Advice("check which row has the correct value, and delete the other row".into()),
+            _ => Fix::Advice("check which row has the correct value, and delete the other row".into()),
         };
         faults.push(Fault {
             subject: subject("setting", rows[0], "key"),
@@ -285,7 +285,7 @@ pub(super) fn find_taken_host(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     "`{domain}` is the host name of both the dashboard (`primaryBaseURL`) and a status page: \
                                `/` shows the status page"
                 ),
-                cure: Cure::Advice(format!(
+                cure: Fix::Advice(format!(
                     "log in at https://{domain}/dashboard, and remove the domain from the status page in the web UI \
                      or with `kumadb apply`"
                 )),

@@ -1,7 +1,7 @@
 //! Why a server does not start: the reason is in its own log, where the container is known.
 
 use super::evidence::Running;
-use super::{Cure, Evidence, Fault, Subject};
+use super::{Evidence, Fault, Fix, Subject};
 
 /// What the log of a server that fails at startup contains, what that means, and what to do. The first that fits counts, so
 /// that the cause comes before what follows from it. Seen with 2.0.2 and 2.5.3, and with MariaDB 10.11.
@@ -93,7 +93,7 @@ pub(super) fn find_crash_loop(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: Subject::default(),
         what: format!("container `{}` {state}: {why}", container.name),
-        cure: Cure::Advice(advice.into()),
+        cure: Fix::Advice(advice.into()),
     });
 }
 
@@ -122,6 +122,6 @@ pub(super) fn find_unfinished(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: Subject::default(),
         what: format!("{what}{down}"),
-        cure: Cure::Advice("kumadb recover; if it fails, repair what it reports first".into()),
+        cure: Fix::Advice("kumadb recover; if it fails, repair what it reports first".into()),
     });
 }

@@ -18,11 +18,11 @@ pub struct ColumnFit {
     /// `varchar(150)`, `int(10) unsigned`.
     sql_type: String,
     not_null: bool,
-    kind: Kind,
+    kind: ColumnKind,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Kind {
+enum ColumnKind {
     Integer {
         low: i64,
         high: i64,
@@ -49,7 +49,7 @@ impl ColumnFit {
     /// The column of a database on `engine`.
     pub fn of(engine: EngineKind, column: &Column) -> ColumnFit {
         let kind = match engine {
-            EngineKind::Sqlite => Kind::Affinity(Affinity::of(&column.sql_type)),
+            EngineKind::Sqlite => ColumnKind::Affinity(Affinity::of(&column.sql_type)),
             EngineKind::MariaDb => mariadb_kind(column),
         };
         ColumnFit { sql_type: column.sql_type.clone(), not_null: column.not_null, kind }
@@ -57,13 +57,13 @@ impl ColumnFit {
 
     /// Whether the column stores text that MariaDB compares without case.
     pub fn is_text(&self) -> bool {
-        matches!(self.kind, Kind::Text { .. })
+        matches!(self.kind, ColumnKind::Text { .. })
     }
 
     /// The longest text, in characters or, for `true`, in bytes.
     pub fn longest(&self) -> Option<(usize, bool)> {
         match self.kind {
-            Kind::Text { longest, in_bytes, .. } => Some((longest, in_bytes)),
+            ColumnKind::Text { longest, in_bytes, .. } => Some((longest, in_bytes)),
             _ => None,
         }
     }
@@ -76,25 +76,28 @@ impl ColumnFit {
         if cell.is_null() {
             return if self.not_null { Err(Misfit::Null) } else { Ok(None) };
         }
-        let is_text = matches!(self.kind, Kind::Text { .. } | Kind::Choice(_) | Kind::Affinity(_) | Kind::Unknown);
+        let is_text = matches!(
+            self.kind,
+            ColumnKind::Text { .. } | ColumnKind::Choice(_) | ColumnKind::Affinity(_) | ColumnKind::Unknown
+        );
         if !is_text && !self.not_null && cell.text().is_some_and(|text| text.trim().is_empty()) {
             *cell = Value::Null;
             return Ok(Some(Loss::EmptyText));
         }
         match &self.kind {
-            Kind::Integer { low, high } => self.fit_integer(cell, *low, *high),
-            Kind::Double => {
+            ColumnKind::Integer { low, high } => self.fit_integer(cell, *low, *high),
+            ColumnKind::Double => {
                 *cell = Value::Real(as_real(cell)?);
                 Ok(None)
             }
-            Kind::Float { digits, decimals } => self.fit_float(cell, *digits, *decimals),
-            Kind::DateTime if !self.not_null && is_invalid_date(cell) => {
+            ColumnKind::Float { digits, decimals } => self.fit_float(cell, *digits, *decimals),
+            ColumnKind::DateTime if !self.not_null && is_invalid_date(cell) => {
                 *cell = Value::Null;
                 Ok(Some(Loss::InvalidDate))
             }
-            Kind::DateTime => fit_datetime(cell),
-            Kind::Time => fit_time(cell),
-            Kind::Choice(choices) => {
+            ColumnKind::DateTime => fit_datetime(cell),
+            ColumnKind::Time => fit_time(cell),
+            ColumnKind::Choice(choices) => {
                 let text = as_text(cell)?;
                 if !choices.contains(&format!("'{}'", text.replace('\'', "''"))) {
                     return Err(Misfit::NotChoice { choices: choices.clone() });
@@ -102,9 +105,9 @@ impl ColumnFit {
                 *cell = Value::Text(text);
                 Ok(None)
             }
-            Kind::Text { longest, in_bytes, is_narrow } => self.fit_text(cell, *longest, *in_bytes, *is_narrow),
-            Kind::Unknown => Err(Misfit::UnknownType { kind: self.sql_type.clone() }),
-            Kind::Affinity(affinity) => {
+            ColumnKind::Text { longest, in_bytes, is_narrow } => self.fit_text(cell, *longest, *in_bytes, *is_narrow),
+            ColumnKind::Unknown => Err(Misfit::UnknownType { kind: self.sql_type.clone() }),
+            ColumnKind::Affinity(affinity) => {
                 affinity.apply(cell);
                 Ok(None)
             }
@@ -175,14 +178,14 @@ impl ColumnFit {
     /// The decimals of a FLOAT that has a fixed number of them.
     pub fn decimals(&self) -> Option<usize> {
         match self.kind {
-            Kind::Float { decimals, .. } => Some(decimals),
+            ColumnKind::Float { decimals, .. } => Some(decimals),
             _ => None,
         }
     }
 }
 
 /// The kind of a MariaDB column, from its type.
-fn mariadb_kind(column: &Column) -> Kind {
+fn mariadb_kind(column: &Column) -> ColumnKind {
     let whole = column.sql_type.to_ascii_lowercase();
     let name = whole.split(['(', ' ']).next().unwrap_or_default();
     let sizes: Vec<usize> = whole
@@ -191,12 +194,12 @@ fn mariadb_kind(column: &Column) -> Kind {
         .map(|(sizes, _)| sizes.split(',').filter_map(|size| size.trim().parse().ok()).collect())
         .unwrap_or_default();
     let is_narrow = matches!(column.charset.as_deref(), Some("utf8mb3" | "utf8"));
-    let bytes = |longest| Kind::Text { longest, in_bytes: true, is_narrow };
+    let bytes = |longest| ColumnKind::Text { longest, in_bytes: true, is_narrow };
     let integer = |bits: u32| match whole.contains("unsigned") {
-        true if bits == 64 => Kind::Integer { low: 0, high: i64::MAX },
-        true => Kind::Integer { low: 0, high: (1 << bits) - 1 },
-        false if bits == 64 => Kind::Integer { low: i64::MIN, high: i64::MAX },
-        false => Kind::Integer { low: -(1 << (bits - 1)), high: (1 << (bits - 1)) - 1 },
+        true if bits == 64 => ColumnKind::Integer { low: 0, high: i64::MAX },
+        true => ColumnKind::Integer { low: 0, high: (1 << bits) - 1 },
+        false if bits == 64 => ColumnKind::Integer { low: i64::MIN, high: i64::MAX },
+        false => ColumnKind::Integer { low: -(1 << (bits - 1)), high: (1 << (bits - 1)) - 1 },
     };
     match (name, sizes.as_slice()) {
         ("tinyint", _) => integer(8),
@@ -204,19 +207,19 @@ fn mariadb_kind(column: &Column) -> Kind {
         ("mediumint", _) => integer(24),
         ("int", _) => integer(32),
         ("bigint", _) => integer(64),
-        ("double", _) => Kind::Double,
+        ("double", _) => ColumnKind::Double,
         ("float", [digits, decimals]) => {
-            Kind::Float { digits: i32::try_from(*digits).unwrap_or(0), decimals: *decimals }
+            ColumnKind::Float { digits: i32::try_from(*digits).unwrap_or(0), decimals: *decimals }
         }
-        ("datetime" | "timestamp", _) => Kind::DateTime,
-        ("time", _) => Kind::Time,
-        ("enum", _) => Kind::Choice(column.sql_type["enum".len()..].to_owned()),
-        ("char" | "varchar", [longest]) => Kind::Text { longest: *longest, in_bytes: false, is_narrow },
+        ("datetime" | "timestamp", _) => ColumnKind::DateTime,
+        ("time", _) => ColumnKind::Time,
+        ("enum", _) => ColumnKind::Choice(column.sql_type["enum".len()..].to_owned()),
+        ("char" | "varchar", [longest]) => ColumnKind::Text { longest: *longest, in_bytes: false, is_narrow },
         ("tinytext", _) => bytes(255),
         ("text", _) => bytes(65_535),
         ("mediumtext", _) => bytes(16_777_215),
         ("longtext", _) => bytes(usize::try_from(u32::MAX).unwrap_or(usize::MAX)),
-        _ => Kind::Unknown,
+        _ => ColumnKind::Unknown,
     }
 }
 

@@ -40,14 +40,14 @@ pub enum Depth {
 /// One fault of a database that its engine reports. Comparable, so that new faults can be distinguished from existing
 /// ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fault {
+pub struct IntegrityError {
     /// The fault, without a count: `` `heartbeat`.`monitor_id` refers to a `monitor` that does not exist``.
     pub what: String,
     /// The number of affected rows; 0 if rows cannot be counted (damaged file).
     pub rows: u64,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for IntegrityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.rows {
             0 => f.write_str(&self.what),
@@ -82,7 +82,7 @@ pub trait Reader: Send {
     fn schema(&mut self) -> Result<Schema>;
 
     /// The faults of the database; empty if there are none.
-    fn check(&mut self, depth: Depth) -> Result<Vec<Fault>>;
+    fn check(&mut self, depth: Depth) -> Result<Vec<IntegrityError>>;
 
     /// Dumps the database to `to` (a new file, mode 0600, not flushed yet), from one consistent snapshot: SQLite as a
     /// database file, MariaDB as SQL that the `mariadb` client can load. The tables `without` are created without rows.
@@ -152,7 +152,7 @@ pub trait Shadow {
 
     /// Loads the dump of [`Reader::dump`] at `from` into the second database, and compares definitions, counters and
     /// every row. Returns its broken references.
-    fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Fault>>;
+    fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<IntegrityError>>;
 
     /// Creates the second database, empty, and returns its address: what is loaded there instead of a dump is exchanged by
     /// [`swap`](Shadow::swap) too.

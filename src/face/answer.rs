@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use super::{Login, Reply, Said};
+use super::{Login, Reply, Response};
 use crate::kuma::init::fits;
 use crate::model::state::Config;
 use crate::value::{Row, Secret, stored_time};
@@ -32,7 +32,7 @@ impl Verdict {
 
 /// What responds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Page {
+pub enum ServerState {
     /// The server.
     Server,
     /// The server, but not ready: migrating, or waiting for its setup.
@@ -45,13 +45,13 @@ pub enum Page {
 
 /// Interprets the response of `/api/entry-page`; `front` requests `/`, which distinguishes a migration from another
 /// server.
-pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (Page, Verdict) {
+pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (ServerState, Verdict) {
     let said = match &reply.said {
         Ok(said) => said,
-        Err(why) => return (Page::Nobody, Verdict::bad("none", why)),
+        Err(why) => return (ServerState::Nobody, Verdict::bad("none", why)),
     };
     if let Some(verdict) = judge_in_front(said) {
-        return (Page::Other, verdict);
+        return (ServerState::Other, verdict);
     }
     if said.status == 404 {
         // The server and its setup page have this path; the page during a migration does not.
@@ -59,9 +59,9 @@ pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (Page, Verdi
             Ok(page) if page.status == 200 && page.body.contains("Migration") => {
                 let means = "the server is migrating its database: wait until the migration is finished, and do not \
                              stop the server";
-                (Page::NotYet, Verdict::bad("404", means))
+                (ServerState::NotYet, Verdict::bad("404", means))
             }
-            _ => (Page::Other, Verdict::bad("404", "not Uptime Kuma, or not at this URL")),
+            _ => (ServerState::Other, Verdict::bad("404", "not Uptime Kuma, or not at this URL")),
         };
     }
     let json: Json = serde_json::from_str(&said.body).unwrap_or_default();
@@ -73,26 +73,26 @@ pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (Page, Verdi
                 Some(slug) => format!("the server; `/` redirects to the status page `{slug}`"),
                 None => "the server; `/` redirects to the dashboard".into(),
             };
-            (Page::Server, Verdict::good("entryPage", means))
+            (ServerState::Server, Verdict::good("entryPage", means))
         }
         "statusPageMatchedDomain" => {
             let means = format!(
                 "the server; with this host name `/` shows the status page `{}`; log in at /dashboard",
                 text("statusPageSlug")
             );
-            (Page::Server, Verdict::good("statusPageMatchedDomain", means))
+            (ServerState::Server, Verdict::good("statusPageMatchedDomain", means))
         }
         "setup-database" => {
             let means =
                 "the server found no database and shows its setup page: do not complete the setup; run `kumadb doctor`";
-            (Page::NotYet, Verdict::bad("setup-database", means))
+            (ServerState::NotYet, Verdict::bad("setup-database", means))
         }
-        _ => (Page::Other, Verdict::bad(said.status.to_string(), "not Uptime Kuma")),
+        _ => (ServerState::Other, Verdict::bad(said.status.to_string(), "not Uptime Kuma")),
     }
 }
 
 /// Interprets the response of a reverse proxy.
-fn judge_in_front(said: &Said) -> Option<Verdict> {
+fn judge_in_front(said: &Response) -> Option<Verdict> {
     let answer = said.status.to_string();
     Some(match said.status {
         300..=399 => {

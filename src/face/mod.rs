@@ -13,10 +13,10 @@ use ureq::Agent;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::error::{Error, InputError, Result, find, reason};
-use crate::tls::{self, Blame};
+use crate::tls::{self, TlsFaultSide};
 use crate::value::Secret;
 
-pub use answer::{Page, Verdict, judge_badge, judge_entry, judge_metrics, public_monitors};
+pub use answer::{ServerState, Verdict, judge_badge, judge_entry, judge_metrics, public_monitors};
 pub use metrics::{Known, read_monitors};
 
 /// Maximum size of a response: the metrics of 100,000 monitors.
@@ -33,7 +33,7 @@ pub struct Trust {
 
 /// Timeout and TLS verification.
 #[derive(Clone, Debug)]
-pub struct Manner {
+pub struct HttpOptions {
     /// Timeout of a request.
     pub timeout: Duration,
     /// TLS verification.
@@ -50,7 +50,7 @@ pub struct Login {
 }
 
 /// The HTTP interface of a server.
-pub struct Face {
+pub struct HttpClient {
     base: String,
     agent: Agent,
 }
@@ -61,12 +61,12 @@ pub struct Reply {
     /// Its duration.
     pub took: Duration,
     /// The response, or the reason why there is none.
-    pub said: Result<Said, String>,
+    pub said: Result<Response, String>,
 }
 
 /// A response.
 #[derive(Clone, Debug)]
-pub struct Said {
+pub struct Response {
     /// The HTTP status.
     pub status: u16,
     /// The `Location` of a redirect.
@@ -75,14 +75,14 @@ pub struct Said {
     pub body: String,
 }
 
-impl Face {
+impl HttpClient {
     /// The server at `base`, such as `https://kuma.example.com/path`. A proxy in the environment is not used, and
     /// redirects are not followed: both would lead to another server.
     ///
     /// # Errors
     /// [`InputError::Address`]: `base` is not a valid URL, or the CA certificates
     /// are not valid PEM.
-    pub fn new(base: &str, manner: &Manner) -> Result<Face> {
+    pub fn new(base: &str, manner: &HttpOptions) -> Result<HttpClient> {
         let base = base.trim_end_matches('/');
         let host =
             base.split_once("://").filter(|(scheme, _)| ["http", "https"].contains(scheme)).map(|(_, host)| host);
@@ -104,7 +104,7 @@ impl Face {
             .max_redirects(0)
             .proxy(None)
             .user_agent("kumadb");
-        Ok(Face { base: base.to_owned(), agent: config.build().into() })
+        Ok(HttpClient { base: base.to_owned(), agent: config.build().into() })
     }
 
     /// Its URL.
@@ -145,7 +145,7 @@ fn reply(request: ureq::RequestBuilder<ureq::typestate::WithoutBody>) -> Reply {
     let said = request.call().and_then(|mut answer| {
         let location = answer.headers().get("location").and_then(|place| place.to_str().ok()).map(str::to_owned);
         let body = answer.body_mut().with_config().limit(LONGEST).lossy_utf8(true).read_to_string()?;
-        Ok(Said { status: answer.status().as_u16(), location, body })
+        Ok(Response { status: answer.status().as_u16(), location, body })
     });
     Reply { took: since.elapsed(), said: said.map_err(|error| silence(&error)) }
 }
@@ -155,9 +155,9 @@ fn silence(error: &ureq::Error) -> String {
     let why = reason(error);
     let advice = match (error, find::<rustls::Error>(error)) {
         (_, Some(tls)) => match tls::blame(tls) {
-            Blame::Authority => "give the CA certificate with --ca FILE, or skip verification with --insecure",
-            Blame::Certificate => "use its host name with --url, or skip verification with --insecure",
-            Blame::Handshake => "use http://",
+            TlsFaultSide::Authority => "give the CA certificate with --ca FILE, or skip verification with --insecure",
+            TlsFaultSide::Certificate => "use its host name with --url, or skip verification with --insecure",
+            TlsFaultSide::Handshake => "use http://",
         },
         (ureq::Error::Timeout(_), None) => "the server hangs, or a firewall drops the connection",
         (ureq::Error::Protocol(_), None) => "use https://",

@@ -12,18 +12,18 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tar::{EntryType, Header};
 
-use crate::docker::{Console, Container, Docker, Errand, Fetched, VOLUME};
+use crate::docker::{Console, Container, Docker, Fetched, JobSpec, VOLUME};
 use crate::error::{DockerError, Error, OperationError, RemoteError, Result};
 use crate::files;
 
 pub use binary::Binary;
-pub use order::{Order, Overrides};
+pub use order::{Overrides, RemoteJob};
 
 /// The folder of the job inside the container.
 pub const ORDER: &str = "/kumadb-remote-job";
 
 /// Receives the progress of a remote job.
-pub trait Follower: Console {
+pub trait JobProgress: Console {
     /// A line of progress output.
     fn say(&mut self, line: &str);
     /// Bytes sent so far, of the total.
@@ -31,7 +31,7 @@ pub trait Follower: Console {
 }
 
 /// A finished remote job whose container still exists, to fetch what it wrote.
-pub struct Ran<'a> {
+pub struct FinishedJob<'a> {
     docker: &'a Docker,
     container: Container,
     /// Its exit code.
@@ -40,7 +40,7 @@ pub struct Ran<'a> {
 }
 
 /// What to run, and where.
-pub struct Far<'a> {
+pub struct RemoteVerb<'a> {
     /// The remote engine.
     pub docker: &'a Docker,
     /// The container of the server.
@@ -53,13 +53,13 @@ pub struct Far<'a> {
     pub binary: Binary,
 }
 
-impl<'a> Far<'a> {
+impl<'a> RemoteVerb<'a> {
     /// Runs `order` on the remote host and reports to `follower`, until it has ended.
     ///
     /// # Errors
     /// [`RemoteError::WrongMachine`], [`RemoteError::CannotRun`], [`DockerError::Action`]: nothing was started.
     /// [`RemoteError::ConnectionLost`]: it continues without us.
-    pub fn run(self, order: Order, follower: &mut dyn Follower) -> Result<Ran<'a>> {
+    pub fn run(self, order: RemoteJob, follower: &mut dyn JobProgress) -> Result<FinishedJob<'a>> {
         let docker = self.docker;
         let engine = docker.engine()?;
         self.binary.check(&engine, docker.address())?;
@@ -69,7 +69,7 @@ impl<'a> Far<'a> {
         if let Some(taken) = order.files.keys().find(|file| errand.is_mounted(file)) {
             return Err(Error::Docker(DockerError::OutputInData { path: taken.clone() }));
         }
-        let mut ran = Ran::new(docker, &errand)?;
+        let mut ran = FinishedJob::new(docker, &errand)?;
         let mut arrived = None;
         if docker.stat(&ran.container, Path::new(&place))?.is_none() {
             // Under a name that nothing else writes to or runs; the job gives it its final name.
@@ -78,7 +78,7 @@ impl<'a> Far<'a> {
             let size = tar.metadata().map_err(Error::file("read", "/tmp"))?.len();
             follower.say(&format!("uploading kumadb to the remote host ({}, only once)", crate::text::bytes(size)));
             ran.put(VOLUME.1, tar, follower)?;
-            ran = Ran::new(docker, &self.errand(&arrival, &order))?;
+            ran = FinishedJob::new(docker, &self.errand(&arrival, &order))?;
             arrived = Some(arrival);
         }
         ran.put("/", order.pack(&place, arrived)?, follower)?;
@@ -93,11 +93,11 @@ impl<'a> Far<'a> {
     }
 
     /// The container that runs the job with the kumadb at `place`.
-    fn errand(&self, place: &str, order: &Order) -> Errand {
+    fn errand(&self, place: &str, order: &RemoteJob) -> JobSpec {
         let sockets = self.socket.clone().map_or_else(|| self.docker.own_sockets(), |socket| vec![socket]);
         // The second is where the server expects its own MariaDB, wherever its data is.
         let inside = vec![self.server.data_inside(), "/app/data/run".into()];
-        Errand {
+        JobSpec {
             command: [place, "remote-job", ORDER].map(str::to_owned).to_vec(),
             tty: order.tty,
             stdin: order.tty || order.asks,
@@ -110,12 +110,12 @@ impl<'a> Far<'a> {
     }
 }
 
-impl<'a> Ran<'a> {
-    fn new(docker: &'a Docker, errand: &Errand) -> Result<Ran<'a>> {
-        Ok(Ran { docker, container: docker.create_errand(errand)?, code: 0, kept: false })
+impl<'a> FinishedJob<'a> {
+    fn new(docker: &'a Docker, errand: &JobSpec) -> Result<FinishedJob<'a>> {
+        Ok(FinishedJob { docker, container: docker.create_errand(errand)?, code: 0, kept: false })
     }
 
-    fn put(&self, at: &str, tar: File, follower: &mut dyn Follower) -> Result<()> {
+    fn put(&self, at: &str, tar: File, follower: &mut dyn JobProgress) -> Result<()> {
         self.docker.put(&self.container, Path::new(at), tar, &mut |done, total| {
             follower.sent(done, total);
             follower.signal().map_or(Ok(()), |signal| Err(Error::Operation(OperationError::Interrupted { signal })))
@@ -129,7 +129,7 @@ impl<'a> Ran<'a> {
     }
 
     /// Writes every file that it left below `path` to the folder `into`, and returns their names there.
-    pub fn fetch_folder(&self, path: &Path, into: &Path, follower: &mut dyn Follower) -> Result<Vec<PathBuf>> {
+    pub fn fetch_folder(&self, path: &Path, into: &Path, follower: &mut dyn JobProgress) -> Result<Vec<PathBuf>> {
         let Some(mut archive) = self.fetch(path)? else { return Ok(Vec::new()) };
         let mut names = Vec::new();
         for entry in archive.entries().map_err(Error::file("fetch", path))? {
@@ -172,7 +172,7 @@ impl<'a> Ran<'a> {
     }
 }
 
-impl Drop for Ran<'_> {
+impl Drop for FinishedJob<'_> {
     fn drop(&mut self) {
         if !self.kept {
             // The next run removes what cannot be removed now.

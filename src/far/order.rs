@@ -17,7 +17,7 @@ const FILE: &str = "order.json";
 const STDIN: &str = "stdin";
 
 /// A verb with everything that it needs from this machine.
-pub struct Order {
+pub struct RemoteJob {
     /// The arguments, as typed.
     pub args: Vec<String>,
     /// The environment.
@@ -40,7 +40,7 @@ pub struct Order {
 
 /// The job as it is serialized.
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct WireJob {
     /// The version that sent it: another one may interpret it differently.
     version: String,
     /// The executable.
@@ -78,7 +78,7 @@ impl Overrides {
     pub const VARIABLE: &str = "KUMADB_REMOTE_JOB";
 }
 
-impl Order {
+impl RemoteJob {
     /// A tar, for the root of the container, with the job to run the executable `place`, which may have been unpacked
     /// under another name.
     pub(super) fn pack(self, place: &str, arrived: Option<String>) -> Result<File> {
@@ -87,7 +87,7 @@ impl Order {
         env.push((Overrides::VARIABLE.into(), serde_json::to_string(&self.overrides).map_err(failed)?));
         let version = env!("CARGO_PKG_VERSION").into();
         let (place, arrived) = (place.into(), arrived.map(PathBuf::from));
-        let written = Written { version, place, arrived, args: self.args, env, here: self.here };
+        let written = WireJob { version, place, arrived, args: self.args, env, here: self.here };
         let text = serde_json::to_vec(&written).map_err(failed)?;
         // Fixtures compress well; archives hardly, and higher levels only slow them down.
         let mut pack = Pack::new("/", 1)?;
@@ -112,7 +112,7 @@ impl Order {
         let wrong = |why: String| Error::Remote(RemoteError::JobSpec { path: path.clone(), why });
         let text = files::read_text(&path)?.ok_or_else(|| wrong("it does not exist".into()))?;
         files::remove(&path)?;
-        let order: Written = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let order: WireJob = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         if order.version != env!("CARGO_PKG_VERSION") {
             let (here, there) = (order.version, env!("CARGO_PKG_VERSION"));
             return Err(wrong(format!("it was created by kumadb {here}, but the kumadb sent with it is {there}")));

@@ -22,7 +22,7 @@ pub struct Confined {
 
 /// Whether there is such a wall on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wall {
+pub enum Confinement {
     /// All of it.
     Up,
     /// All that this version of Linux supports.
@@ -31,12 +31,16 @@ pub enum Wall {
     Missing,
 }
 
-impl fmt::Display for Wall {
+impl fmt::Display for Confinement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Wall::Up => "archives and damaged databases are read under Landlock",
-            Wall::InPart => "archives and damaged databases are read under Landlock, as far as this kernel supports it",
-            Wall::Missing => "archives and damaged databases are read without Landlock: this system does not have it",
+            Confinement::Up => "archives and damaged databases are read under Landlock",
+            Confinement::InPart => {
+                "archives and damaged databases are read under Landlock, as far as this kernel supports it"
+            }
+            Confinement::Missing => {
+                "archives and damaged databases are read without Landlock: this system does not have it"
+            }
         })
     }
 }
@@ -103,21 +107,21 @@ impl Confined {
     }
 
     /// Whether this machine has such a wall.
-    pub fn wall() -> Wall {
+    pub fn wall() -> Confinement {
         std::thread::scope(|scope| {
             let tried = scope.spawn(|| Confined::default().enter());
-            tried.join().ok().and_then(Result::ok).unwrap_or(Wall::Missing)
+            tried.join().ok().and_then(Result::ok).unwrap_or(Confinement::Missing)
         })
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn enter(&self) -> Result<Wall> {
-        Ok(Wall::Missing)
+    fn enter(&self) -> Result<Confinement> {
+        Ok(Confinement::Missing)
     }
 
     /// Confines this thread, for good.
     #[cfg(target_os = "linux")]
-    fn enter(&self) -> Result<Wall> {
+    fn enter(&self) -> Result<Confinement> {
         use landlock::{ABI, Access as _, AccessFs, AccessNet, Ruleset, RulesetAttr as _, RulesetStatus};
         // All of this is denied but for the rules. A kernel that does not know a right does without.
         const KNOWN: ABI = ABI::V5;
@@ -145,9 +149,9 @@ impl Confined {
             allow(&mut rules, Path::new("/dev/null"), AccessFs::ReadFile | AccessFs::WriteFile)?;
         }
         Ok(match rules.restrict_self().map_err(refused)?.ruleset {
-            RulesetStatus::FullyEnforced => Wall::Up,
-            RulesetStatus::PartiallyEnforced => Wall::InPart,
-            RulesetStatus::NotEnforced => Wall::Missing,
+            RulesetStatus::FullyEnforced => Confinement::Up,
+            RulesetStatus::PartiallyEnforced => Confinement::InPart,
+            RulesetStatus::NotEnforced => Confinement::Missing,
         })
     }
 }

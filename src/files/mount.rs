@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 
 /// The scope of a lock on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum LockScope {
     /// A local file system, with local users.
     Machine,
     /// A network file system whose locks apply to every host.
@@ -18,14 +18,14 @@ pub enum Reach {
     Unknown,
 }
 
-impl Reach {
+impl LockScope {
     /// As one word.
     pub fn word(self) -> &'static str {
         match self {
-            Reach::Machine => "machine",
-            Reach::Hosts => "hosts",
-            Reach::HostOnly => "host",
-            Reach::Unknown => "unknown",
+            LockScope::Machine => "machine",
+            LockScope::Hosts => "hosts",
+            LockScope::HostOnly => "host",
+            LockScope::Unknown => "unknown",
         }
     }
 }
@@ -36,22 +36,22 @@ pub struct FileSystem {
     /// Its type: `ext4`, `nfs4`, `cifs`, `fuse.sshfs`.
     pub kind: String,
     /// The scope of its locks.
-    pub reach: Reach,
+    pub reach: LockScope,
 }
 
 impl FileSystem {
     /// Whether other hosts may have the same files mounted.
     pub fn is_network(&self) -> bool {
-        self.reach != Reach::Machine
+        self.reach != LockScope::Machine
     }
 
     /// A description, where it is a network file system.
     pub fn words(&self) -> Option<String> {
         let locks = match self.reach {
-            Reach::Machine => return None,
-            Reach::Hosts => "kumadb's lock works across all hosts that mount it",
-            Reach::HostOnly => "as it is mounted, kumadb's lock only works on this host",
-            Reach::Unknown => "it is unknown whether kumadb's lock works across hosts",
+            LockScope::Machine => return None,
+            LockScope::Hosts => "kumadb's lock works across all hosts that mount it",
+            LockScope::HostOnly => "as it is mounted, kumadb's lock only works on this host",
+            LockScope::Unknown => "it is unknown whether kumadb's lock works across hosts",
         };
         Some(format!("{}, a network file system; {locks}", self.kind))
     }
@@ -141,23 +141,23 @@ const LOCAL_FUSE: [&str; 10] = [
 ];
 
 /// The scope of locks on a file system of this type and options, with this version of Linux.
-fn reach(kind: &str, options: &str, kernel: (u32, u32)) -> Reach {
+fn reach(kind: &str, options: &str, kernel: (u32, u32)) -> LockScope {
     let has = |option: &str| options.split(',').any(|one| one == option);
     match kind {
         "nfs" | "nfs4" if ["nolock", "local_lock=all", "local_lock=flock", "local_lock=posix"].into_iter().any(has) => {
-            Reach::HostOnly
+            LockScope::HostOnly
         }
-        "nfs" | "nfs4" | "ceph" | "gfs2" | "ocfs2" | "gpfs" => Reach::Hosts,
+        "nfs" | "nfs4" | "ceph" | "gfs2" | "ocfs2" | "gpfs" => LockScope::Hosts,
         // Before 5.5 Linux kept flock local there (flock(2)).
-        "cifs" | "smb3" | "smbfs" if has("nobrl") || kernel < (5, 5) => Reach::HostOnly,
-        "lustre" if has("localflock") => Reach::HostOnly,
-        "lustre" if has("flock") => Reach::Hosts,
-        "fuse.sshfs" | "fuse.rclone" | "fuse.s3fs" => Reach::HostOnly,
-        "fuseblk" | "fusectl" => Reach::Machine,
-        kind if LOCAL_FUSE.contains(&kind) => Reach::Machine,
-        "cifs" | "smb3" | "smbfs" | "lustre" | "9p" | "afs" | "virtiofs" | "vboxsf" | "fuse" => Reach::Unknown,
-        kind if kind.starts_with("fuse.") || kind.starts_with("smb") => Reach::Unknown,
-        _ => Reach::Machine,
+        "cifs" | "smb3" | "smbfs" if has("nobrl") || kernel < (5, 5) => LockScope::HostOnly,
+        "lustre" if has("localflock") => LockScope::HostOnly,
+        "lustre" if has("flock") => LockScope::Hosts,
+        "fuse.sshfs" | "fuse.rclone" | "fuse.s3fs" => LockScope::HostOnly,
+        "fuseblk" | "fusectl" => LockScope::Machine,
+        kind if LOCAL_FUSE.contains(&kind) => LockScope::Machine,
+        "cifs" | "smb3" | "smbfs" | "lustre" | "9p" | "afs" | "virtiofs" | "vboxsf" | "fuse" => LockScope::Unknown,
+        kind if kind.starts_with("fuse.") || kind.starts_with("smb") => LockScope::Unknown,
+        _ => LockScope::Machine,
     }
 }
 
@@ -186,17 +186,17 @@ mod tests {
     fn the_innermost_mount_tells_how_far_locks_reach() {
         let found =
             |path: &str| mount_of(MOUNTS, Path::new(path)).map(|(kind, options)| reach(&kind, &options, (6, 1)));
-        assert_eq!(found("/var/lib/docker"), Some(Reach::Machine));
-        assert_eq!(found("/srv/share/kuma"), Some(Reach::Hosts));
-        assert_eq!(found("/srv/share/data/kuma"), Some(Reach::Machine));
-        assert_eq!(found("/srv/shared"), Some(Reach::Machine));
-        assert_eq!(found("/srv/old/kuma"), Some(Reach::HostOnly));
-        assert_eq!(found("/srv/win dows/kuma"), Some(Reach::HostOnly));
-        assert_eq!(found("/mnt/user/appdata/kuma"), Some(Reach::Machine));
-        assert_eq!(found("/srv/ssh/kuma"), Some(Reach::HostOnly));
-        assert_eq!(reach("cifs", "rw,vers=3.1.1", (5, 4)), Reach::HostOnly);
-        assert_eq!(reach("cifs", "rw,vers=3.1.1", (6, 1)), Reach::Unknown);
-        assert_eq!(reach("9p", "rw", (6, 1)), Reach::Unknown);
-        assert_eq!(reach("overlay", "rw", (6, 1)), Reach::Machine);
+        assert_eq!(found("/var/lib/docker"), Some(LockScope::Machine));
+        assert_eq!(found("/srv/share/kuma"), Some(LockScope::Hosts));
+        assert_eq!(found("/srv/share/data/kuma"), Some(LockScope::Machine));
+        assert_eq!(found("/srv/shared"), Some(LockScope::Machine));
+        assert_eq!(found("/srv/old/kuma"), Some(LockScope::HostOnly));
+        assert_eq!(found("/srv/win dows/kuma"), Some(LockScope::HostOnly));
+        assert_eq!(found("/mnt/user/appdata/kuma"), Some(LockScope::Machine));
+        assert_eq!(found("/srv/ssh/kuma"), Some(LockScope::HostOnly));
+        assert_eq!(reach("cifs", "rw,vers=3.1.1", (5, 4)), LockScope::HostOnly);
+        assert_eq!(reach("cifs", "rw,vers=3.1.1", (6, 1)), LockScope::Unknown);
+        assert_eq!(reach("9p", "rw", (6, 1)), LockScope::Unknown);
+        assert_eq!(reach("overlay", "rw", (6, 1)), LockScope::Machine);
     }
 }

@@ -15,9 +15,9 @@ pub trait Lookup {
 }
 
 /// Without variables and files.
-pub struct Nowhere;
+pub struct NoSources;
 
-impl Lookup for Nowhere {
+impl Lookup for NoSources {
     fn variable(&self, _name: &str) -> Option<String> {
         None
     }

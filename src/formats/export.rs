@@ -13,11 +13,11 @@ use serde_json::Value as Json;
 
 use super::node::{At, Data, Entry, Node};
 use crate::model::entities::{ENTITIES, Entity, MONITORS, SERVER_SETTINGS, SETTINGS, is_secret_setting};
-use crate::model::fields::{FIELDS, Field, Shape};
+use crate::model::fields::{FIELDS, Field, ValueShape};
 use crate::model::provider_keys::is_public;
 use crate::model::state::Config;
 use crate::model::view::{canonical, existing_name, existing_names, parts_by_owner, read_cell, same_cell, spelled};
-use crate::model::{Maker, Page, kind};
+use crate::model::{NewMonitorContext, TypeDefaults, kind};
 use crate::value::{Row, Value};
 
 /// How secrets are exported.
@@ -178,7 +178,7 @@ impl<'a> Exporter<'a> {
                 continue;
             }
             let node = match field.shape {
-                Shape::Reference(reference) => {
+                ValueShape::Reference(reference) => {
                     let name = value.int().and_then(|id| self.name_of(reference.entity(), id)).cloned();
                     match name {
                         Some(name) => self.text(&name),
@@ -332,12 +332,12 @@ impl<'a> Exporter<'a> {
         });
         self.warn_of_twins(&MONITORS, &rows);
         let proxy = config.rows("proxy").iter().find(|row| row.cell("default").truthy()).and_then(|row| row.int("id"));
-        let by = Maker { proxy_id: proxy, ..Maker::default() };
-        let mut pages: HashMap<String, Page<'_>> = HashMap::new();
+        let by = NewMonitorContext { proxy_id: proxy, ..NewMonitorContext::default() };
+        let mut pages: HashMap<String, TypeDefaults<'_>> = HashMap::new();
         let mut chosen = Vec::with_capacity(rows.len());
         for row in rows {
             let name = row.text("type").unwrap_or_default().to_owned();
-            let page = pages.entry(name.clone()).or_insert_with(|| Page::new(release, table, &name));
+            let page = pages.entry(name.clone()).or_insert_with(|| TypeDefaults::new(release, table, &name));
             let known = kind(&name).filter(|kind| kind.since <= release);
             chosen.push((row, page.differing(known, row, &by)));
         }
@@ -364,7 +364,7 @@ impl<'a> Exporter<'a> {
         for field in FIELDS.iter().filter(|field| said.contains(field.column)) {
             let value = row.cell(field.column);
             let node = match field.shape {
-                Shape::Reference(reference) => {
+                ValueShape::Reference(reference) => {
                     let name = value.int().and_then(|id| self.name_of(reference.entity(), id)).cloned();
                     match (name, value.is_null()) {
                         (Some(name), _) => self.text(&name),
@@ -467,13 +467,14 @@ impl<'a> Exporter<'a> {
     fn value(&self, field: &Field, value: &Value) -> Node {
         match (field.shape, value) {
             (_, Value::Null) => self.node(Data::Null),
-            (Shape::Flag, Value::Int(n)) => self.node(*n != 0),
-            (Shape::StatusCodes | Shape::Texts | Shape::Array | Shape::Object, Value::Text(text)) => {
-                match serde_json::from_str(text) {
-                    Ok(json) => self.escaped(&json),
-                    Err(_) => self.text(text),
-                }
-            }
+            (ValueShape::Flag, Value::Int(n)) => self.node(*n != 0),
+            (
+                ValueShape::StatusCodes | ValueShape::Texts | ValueShape::Array | ValueShape::Object,
+                Value::Text(text),
+            ) => match serde_json::from_str(text) {
+                Ok(json) => self.escaped(&json),
+                Err(_) => self.text(text),
+            },
             _ => self.plain(value),
         }
     }

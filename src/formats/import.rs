@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::expand::{Expand, Lookup};
-use super::foreign::{self, Format, Map, Outcome, Remark, Source};
+use super::foreign::{self, Format, Map, Outcome, ReportLine, Source};
 use super::native::{Document, Invalid, read_contents};
 use super::node::{Data, Node};
 use super::text::{self, Syntax};
@@ -46,7 +46,7 @@ pub struct Import {
     /// The valid items.
     pub fixture: Fixture,
     /// The report about the files.
-    pub remarks: Vec<Remark>,
+    pub remarks: Vec<ReportLine>,
     /// What is wrong; the fixture must not be used if there is anything.
     pub problems: Vec<Problem>,
     /// The formats that were converted, with their numbers of files.
@@ -183,7 +183,7 @@ impl Import {
             match self.remarks.last_mut().filter(|_| item.is_some() && item == last) {
                 Some(remark) => remark.why.push_str(&format!("; {why}")),
                 None => {
-                    self.remarks.push(Remark { at, what: what.to_owned(), why, outcome: Outcome::Skipped });
+                    self.remarks.push(ReportLine { at, what: what.to_owned(), why, outcome: Outcome::Skipped });
                     self.left_out.push(problem);
                 }
             }

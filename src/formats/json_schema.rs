@@ -4,7 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::model::defaults::Given;
 use crate::model::entities::{ENTITIES, Entity, MONITORS, SETTINGS};
-use crate::model::fields::{Field, Shape};
+use crate::model::fields::{Field, ValueShape};
 use crate::model::kinds;
 use crate::schema;
 
@@ -62,7 +62,7 @@ fn thing(entity: &'static Entity) -> Json {
 const OWNER: &str = "owner";
 
 /// Required and optional fields of monitors of one type.
-fn of_kind(kind: &'static crate::model::Kind) -> Json {
+fn of_kind(kind: &'static crate::model::MonitorType) -> Json {
     let allowed: Map<String, Json> = kind
         .fields(schema::newest())
         .into_iter()
@@ -139,24 +139,26 @@ fn names(field: &Field) -> Vec<String> {
 
 fn value(entity: &Entity, field: &Field) -> Json {
     let mut schema = match field.shape {
-        Shape::Flag => json!({"type": ["boolean", "string"]}),
-        Shape::Whole(least, most) => json!({"anyOf": [
+        ValueShape::Flag => json!({"type": ["boolean", "string"]}),
+        ValueShape::Whole(least, most) => json!({"anyOf": [
             {"type": "integer", "minimum": least, "maximum": most}, {"type": "string", "pattern": "\\$\\{"}, {"type": "null"},
         ]}),
-        Shape::Real => json!({"type": ["number", "string", "null"]}),
-        Shape::Choice(picks) => {
+        ValueShape::Real => json!({"type": ["number", "string", "null"]}),
+        ValueShape::Choice(picks) => {
             let mut picks: Vec<Json> = picks.iter().map(|pick| json!(pick.value)).collect();
             picks.push(Json::Null);
             json!({"anyOf": [{"enum": picks}, {"type": "string", "pattern": "\\$\\{"}]})
         }
-        Shape::StatusCodes | Shape::Texts => {
+        ValueShape::StatusCodes | ValueShape::Texts => {
             json!({"anyOf": [{"type": "array", "items": {"type": ["string", "integer"]}}, {"type": ["string", "integer"]}]})
         }
-        Shape::Array => json!({"type": ["array", "string"]}),
-        Shape::Object => json!({"type": ["object", "string"]}),
-        Shape::Text(room) => json!({"type": ["string", "number", "boolean", "null"], "maxLength": room}),
-        Shape::LongText => json!({"type": ["string", "number", "boolean", "object", "array", "null"]}),
-        Shape::Reference(_) | Shape::Kind | Shape::Server => json!({"type": ["string", "integer", "null"]}),
+        ValueShape::Array => json!({"type": ["array", "string"]}),
+        ValueShape::Object => json!({"type": ["object", "string"]}),
+        ValueShape::Text(room) => json!({"type": ["string", "number", "boolean", "null"], "maxLength": room}),
+        ValueShape::LongText => json!({"type": ["string", "number", "boolean", "object", "array", "null"]}),
+        ValueShape::Reference(_) | ValueShape::Kind | ValueShape::Server => {
+            json!({"type": ["string", "integer", "null"]})
+        }
     };
     schema["description"] = field.help.into();
     if let Some(default) = default(entity, field.column) {

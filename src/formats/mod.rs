@@ -15,6 +15,6 @@ mod table;
 pub mod text;
 mod unknown;
 
-pub use expand::{Expand, Lookup, Nowhere};
+pub use expand::{Expand, Lookup, NoSources};
 pub use node::{At, Data, Entry, Node};
 pub use text::Syntax;

@@ -6,8 +6,8 @@ use super::expand::{self, Expand, Lookup};
 use super::node::{Data, Entry, Node};
 use crate::error::Problem;
 use crate::model::entities::{ENTITIES, Entity, MONITORS, SETTINGS, entity};
-use crate::model::fields::{Field, Shape};
-use crate::model::fixture::{Fixture, Meant, Said, Wanted};
+use crate::model::fields::{Field, ValueShape};
+use crate::model::fixture::{Desired, FieldValue, Fixture, ValueOrRef};
 use crate::model::{from_json, kind, normalise};
 use crate::text::{At, meant, nearest};
 use crate::value::Value;
@@ -78,7 +78,7 @@ struct Reader<'r> {
     lookup: &'r dyn Lookup,
     contents: Contents,
     /// `defaults` of the present fixture.
-    defaults: Option<Wanted>,
+    defaults: Option<Desired>,
     /// The present fixture.
     now: Option<&'r Document>,
 }
@@ -176,9 +176,9 @@ impl Reader<'_> {
             return;
         }
         let [key, text] = &SETTINGS.fields else { return };
-        let said = |field: &'static Field, value: String| Said {
+        let said = |field: &'static Field, value: String| FieldValue {
             field,
-            value: Meant::Value(value.into()),
+            value: ValueOrRef::Value(value.into()),
             at: entry.value.at.clone(),
         };
         let cells = vec![said(key, entry.key.clone()), said(text, value.json().to_string())];
@@ -186,7 +186,7 @@ impl Reader<'_> {
     }
 
     /// Reads one item; `None` if it is invalid.
-    fn thing(&mut self, found: &'static Entity, node: &Node, path: &str) -> Option<Wanted> {
+    fn thing(&mut self, found: &'static Entity, node: &Node, path: &str) -> Option<Desired> {
         let mut thing = bare(found, node.at.clone(), path.to_owned(), Vec::new());
         let entries = match &node.data {
             Data::Map(entries) => entries,
@@ -242,7 +242,7 @@ impl Reader<'_> {
     }
 
     /// `path: Group/Name` for name and parent.
-    fn path(&mut self, thing: &mut Wanted, value: &Node, here: &str) {
+    fn path(&mut self, thing: &mut Desired, value: &Node, here: &str) {
         let Some(text) = self.text(value, here) else {
             return self.wrong(&value.at, here, "must be a path, for example `Group/Name`");
         };
@@ -251,16 +251,16 @@ impl Reader<'_> {
         for (column, text) in [("name", name), ("parent", parent)] {
             if let (Some(field), None) = (MONITORS.field(column), thing.said(column)) {
                 let value = match column {
-                    "parent" if !text.is_empty() => Meant::Named(text.to_owned()),
-                    "parent" => Meant::Value(Value::Null),
-                    _ => Meant::Value(text.into()),
+                    "parent" if !text.is_empty() => ValueOrRef::Named(text.to_owned()),
+                    "parent" => ValueOrRef::Value(Value::Null),
+                    _ => ValueOrRef::Value(text.into()),
                 };
-                thing.cells.push(Said { field, value, at: at.clone() });
+                thing.cells.push(FieldValue { field, value, at: at.clone() });
             }
         }
     }
 
-    fn parts(&mut self, part: &'static Entity, value: &Node, here: &str) -> Vec<Wanted> {
+    fn parts(&mut self, part: &'static Entity, value: &Node, here: &str) -> Vec<Desired> {
         match &value.data {
             Data::Null => Vec::new(),
             Data::List(items) => items
@@ -286,8 +286,8 @@ impl Reader<'_> {
                     let here = format!("{here}.{}", entry.key);
                     let (name, also) = (part.field(part.name)?, part.field(part.also)?);
                     let mut thing = bare(part, entry.at.clone(), here.clone(), Vec::new());
-                    let text = Meant::Named(entry.key.clone());
-                    thing.cells.push(Said { field: name, value: text, at: entry.at.clone() });
+                    let text = ValueOrRef::Named(entry.key.clone());
+                    thing.cells.push(FieldValue { field: name, value: text, at: entry.at.clone() });
                     self.cell(&mut thing, also, &entry.value, &here);
                     Some(thing)
                 })
@@ -301,21 +301,21 @@ impl Reader<'_> {
         }
     }
 
-    fn cell(&mut self, thing: &mut Wanted, field: &'static Field, node: &Node, here: &str) {
+    fn cell(&mut self, thing: &mut Desired, field: &'static Field, node: &Node, here: &str) {
         let Some(node) = self.expanded(node, here) else { return };
         if self.is_masked(&node, here) {
             return;
         }
         let value = match (field.shape, node.scalar()) {
-            (Shape::Reference(_), Some(text)) if text.trim().is_empty() => Meant::Value(Value::Null),
-            (Shape::Reference(_), Some(text)) => Meant::Named(text),
-            (Shape::Reference(_), None) if node.is_null() => Meant::Value(Value::Null),
+            (ValueShape::Reference(_), Some(text)) if text.trim().is_empty() => ValueOrRef::Value(Value::Null),
+            (ValueShape::Reference(_), Some(text)) => ValueOrRef::Named(text),
+            (ValueShape::Reference(_), None) if node.is_null() => ValueOrRef::Value(Value::Null),
             _ => match from_json(field, &json_of(field, &node)).and_then(|value| normalise(field, value)) {
-                Ok(value) => Meant::Value(value),
+                Ok(value) => ValueOrRef::Value(value),
                 Err(problem) => return self.wrong(&node.at, here, problem.message),
             },
         };
-        thing.cells.push(Said { field, value, at: node.at });
+        thing.cells.push(FieldValue { field, value, at: node.at });
     }
 
     /// Reports whether `node` is a masked secret or contains one.
@@ -334,7 +334,7 @@ impl Reader<'_> {
     }
 
     /// Adds `defaults`, and checks that the item has a name.
-    fn finish(&mut self, thing: &mut Wanted) {
+    fn finish(&mut self, thing: &mut Desired) {
         let is_monitor = thing.entity.key == MONITORS.key;
         if is_monitor {
             thing.whole = thing.said("type").is_some();
@@ -391,13 +391,15 @@ impl Reader<'_> {
 /// The value of `node` for `field`: numbers in fields for text as they were written.
 fn json_of(field: &Field, node: &Node) -> serde_json::Value {
     match (field.shape, &node.data) {
-        (Shape::Text(_) | Shape::LongText | Shape::Choice(_), Data::Written(text, _)) => text.as_str().into(),
+        (ValueShape::Text(_) | ValueShape::LongText | ValueShape::Choice(_), Data::Written(text, _)) => {
+            text.as_str().into()
+        }
         _ => node.json(),
     }
 }
 
-fn bare(entity: &'static Entity, at: At, path: String, cells: Vec<Said>) -> Wanted {
-    Wanted {
+fn bare(entity: &'static Entity, at: At, path: String, cells: Vec<FieldValue>) -> Desired {
+    Desired {
         entity,
         at,
         path,
@@ -423,7 +425,7 @@ fn is_masked(text: &str) -> bool {
 }
 
 /// The values of `defaults` for fields of `thing` that it does not specify.
-fn add_defaults(thing: &mut Wanted, defaults: &Wanted) {
+fn add_defaults(thing: &mut Desired, defaults: &Desired) {
     let kind = thing.text("type").and_then(kind);
     for said in &defaults.cells {
         let column = said.field.column;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::target::holds_data;
-use super::{Instance, Sight};
+use super::{Instance, Locator};
 use crate::docker::{Compose, MountKind};
 use crate::error::{Error, RemoteError, Result};
 use crate::files;
@@ -65,7 +65,7 @@ impl Found {
     }
 }
 
-impl Sight {
+impl Locator {
     /// All instances, including those that [`Self::all`] does not offer as a default target: stopped ones, unused
     /// volumes, and the usual places of installations without a container.
     pub fn everything(&self) -> Result<Vec<Found>> {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use crate::cancel::{Cancel, Hold};
-use crate::docker::{Helper, Life};
+use crate::docker::{Helper, RunState};
 use crate::engine::mariadb::Address;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Reader};
@@ -21,7 +21,7 @@ use crate::error::{DockerError, Error, FileError, OperationError, Result, Target
 use crate::files::{self, FileSystem, Lock};
 
 pub use server::Server;
-pub use target::Sight;
+pub use target::Locator;
 
 /// kumadb's own folder inside the data folder: lock, journal, and the staged copy of a write. It is on the same file system as
 /// the database, so that the copy may share its blocks.
@@ -51,7 +51,7 @@ pub struct Instance {
     /// The container, where there is one.
     pub container: Option<Server>,
     /// The location of its database.
-    pub place: Place,
+    pub place: DbLocation,
     /// For tests: a wrapper of every connection to the database.
     pub wrap: Option<Wrap>,
     work: PathBuf,
@@ -59,7 +59,7 @@ pub struct Instance {
 
 /// The location of a database.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum DbLocation {
     /// A file.
     Sqlite(SqliteFile),
     /// The MariaDB inside the container, over the socket in the data folder.
@@ -74,7 +74,7 @@ impl Instance {
         name: String,
         folder: Option<PathBuf>,
         container: Option<Server>,
-        place: Place,
+        place: DbLocation,
         state: &Path,
     ) -> Instance {
         let work = work_of(&name, &origin(folder.as_deref(), &place), state);
@@ -89,15 +89,15 @@ impl Instance {
     /// The same instance; `cancel` ends work on its database early.
     pub fn cancelled_by(self, cancel: &Cancel) -> Instance {
         let place = match self.place {
-            Place::Sqlite(file) => Place::Sqlite(file.cancelled_by(cancel.clone())),
-            Place::Embedded(address) => Place::Embedded(Address { cancel: cancel.clone(), ..address }),
-            Place::External(address) => Place::External(Address { cancel: cancel.clone(), ..address }),
+            DbLocation::Sqlite(file) => DbLocation::Sqlite(file.cancelled_by(cancel.clone())),
+            DbLocation::Embedded(address) => DbLocation::Embedded(Address { cancel: cancel.clone(), ..address }),
+            DbLocation::External(address) => DbLocation::External(Address { cancel: cancel.clone(), ..address }),
         };
         Instance { place, ..self }
     }
 
     /// The same instance with its database at `place`. Its lock and journal stay where they are.
-    pub fn moved_to(&self, place: Place) -> Instance {
+    pub fn moved_to(&self, place: DbLocation) -> Instance {
         Instance {
             name: self.name.clone(),
             folder: self.folder.clone(),
@@ -111,7 +111,7 @@ impl Instance {
     /// The engine of its database.
     pub fn engine(&self) -> EngineKind {
         match self.place {
-            Place::Sqlite(_) => EngineKind::Sqlite,
+            DbLocation::Sqlite(_) => EngineKind::Sqlite,
             _ => EngineKind::MariaDb,
         }
     }
@@ -119,17 +119,17 @@ impl Instance {
     /// The address of its MariaDB, if it has one.
     pub fn address(&self) -> Option<&Address> {
         match &self.place {
-            Place::Sqlite(_) => None,
-            Place::Embedded(address) | Place::External(address) => Some(address),
+            DbLocation::Sqlite(_) => None,
+            DbLocation::Embedded(address) | DbLocation::External(address) => Some(address),
         }
     }
 
     /// The kind of its database: `SQLite`, `MariaDB (embedded)`, `MariaDB (external)`.
     pub fn engine_words(&self) -> &'static str {
         match self.place {
-            Place::Sqlite(_) => "SQLite",
-            Place::Embedded(_) => "MariaDB (embedded)",
-            Place::External(_) => "MariaDB (external)",
+            DbLocation::Sqlite(_) => "SQLite",
+            DbLocation::Embedded(_) => "MariaDB (embedded)",
+            DbLocation::External(_) => "MariaDB (external)",
         }
     }
 
@@ -150,7 +150,7 @@ impl Instance {
             files::check_writable(folder)?;
             files::check_own(&self.work)?;
         }
-        if let Place::Sqlite(file) = &self.place {
+        if let DbLocation::Sqlite(file) = &self.place {
             file.parts().iter().try_for_each(|part| files::check_only_name(part))?;
             if files::exists(file.path()) {
                 files::check_file_writable(file.path())?;
@@ -206,7 +206,7 @@ impl Instance {
     }
 
     /// The state of its container; `None` where there is none.
-    pub fn life(&self) -> Result<Option<Life>> {
+    pub fn life(&self) -> Result<Option<RunState>> {
         self.container.as_ref().map(Server::life).transpose()
     }
 
@@ -229,19 +229,19 @@ impl Instance {
     /// An embedded MariaDB only listens while its container runs, see [`Instance::open`]; [`DockerError::Paused`] when it is paused
     /// too.
     pub fn connect(&self) -> Result<Box<dyn Connect>> {
-        if let (Place::Embedded(_), Some(server)) = (&self.place, &self.container) {
+        if let (DbLocation::Embedded(_), Some(server)) = (&self.place, &self.container) {
             let name = server.name();
             match server.life()? {
-                Life::Paused => return Err(Error::Docker(DockerError::Paused { container: name.to_owned() })),
-                Life::Restarting => {
+                RunState::Paused => return Err(Error::Docker(DockerError::Paused { container: name.to_owned() })),
+                RunState::Restarting => {
                     return Err(Error::Docker(DockerError::RestartLoop { container: name.clone() }));
                 }
-                Life::Running | Life::Stopped => {}
+                RunState::Running | RunState::Stopped => {}
             }
         }
         let connect: Box<dyn Connect> = match &self.place {
-            Place::Sqlite(file) => Box::new(file.clone()),
-            Place::Embedded(address) | Place::External(address) => Box::new(address.clone()),
+            DbLocation::Sqlite(file) => Box::new(file.clone()),
+            DbLocation::Embedded(address) | DbLocation::External(address) => Box::new(address.clone()),
         };
         Ok(match &self.wrap {
             Some(wrap) => wrap(connect),
@@ -269,12 +269,12 @@ impl Instance {
     }
 
     fn needs_helper(&self) -> Result<bool> {
-        Ok(matches!(self.place, Place::Embedded(_)) && !self.is_running()?)
+        Ok(matches!(self.place, DbLocation::Embedded(_)) && !self.is_running()?)
     }
 
     fn open_under(&self) -> Result<Session<'_>> {
         let helper = match &self.place {
-            Place::Embedded(address) if self.needs_helper()? => {
+            DbLocation::Embedded(address) if self.needs_helper()? => {
                 let hold = address.cancel.hold();
                 // A MariaDB that is stopped while it starts may never end.
                 let patient = Address { cancel: Cancel::default(), ..address.clone() };
@@ -295,7 +295,7 @@ impl Instance {
         {
             return Err(server.meanwhile());
         }
-        if let (Place::External(_), Some(_)) = (&self.place, &self.container) {
+        if let (DbLocation::External(_), Some(_)) = (&self.place, &self.container) {
             // Our own server is down, so any other connection is a second one on the same database.
             let connections = self.read_others()?;
             if connections > 0 {
@@ -305,7 +305,7 @@ impl Instance {
                 }));
             }
         }
-        if let Place::Sqlite(file) = &self.place {
+        if let DbLocation::Sqlite(file) = &self.place {
             let end = Instant::now() + READERS;
             loop {
                 let holders = files::holders(&file.parts());
@@ -331,9 +331,9 @@ impl Instance {
     /// Fails where an external MariaDB would refuse every write; see [`Address::check_accepts_writes`].
     pub fn check_accepts_writes(&self) -> Result<()> {
         match &self.place {
-            Place::External(address) => address.check_accepts_writes(),
+            DbLocation::External(address) => address.check_accepts_writes(),
             // An account of its own, with all privileges; a folder is checked with its lock.
-            Place::Embedded(_) | Place::Sqlite(_) => Ok(()),
+            DbLocation::Embedded(_) | DbLocation::Sqlite(_) => Ok(()),
         }
     }
 
@@ -345,7 +345,7 @@ impl Instance {
     /// Number of other connections to an external MariaDB: without a known container, they are the only sign of a running
     /// server. Waits for one that is just being closed.
     pub fn read_others(&self) -> Result<u64> {
-        let Place::External(_) = self.place else { return Ok(0) };
+        let DbLocation::External(_) = self.place else { return Ok(0) };
         let sql =
             "SELECT count(*) AS n FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
         let end = Instant::now() + Duration::from_secs(1);
@@ -361,8 +361,8 @@ impl Instance {
     /// Size of the database on disk, in bytes; 0 where that is unknown.
     pub fn size(&self) -> u64 {
         match (&self.place, &self.folder) {
-            (Place::Sqlite(file), _) => file.size(),
-            (Place::Embedded(_), Some(folder)) => files::folder_size(&folder.join("mariadb/kuma")),
+            (DbLocation::Sqlite(file), _) => file.size(),
+            (DbLocation::Embedded(_), Some(folder)) => files::folder_size(&folder.join("mariadb/kuma")),
             _ => 0,
         }
     }
@@ -419,11 +419,11 @@ fn mark(origin: &str) -> String {
     format!("-{}", &blake3::hash(origin.as_bytes()).to_hex()[..12])
 }
 
-fn origin(folder: Option<&Path>, place: &Place) -> String {
+fn origin(folder: Option<&Path>, place: &DbLocation) -> String {
     match (folder, place) {
         (Some(folder), _) => folder.display().to_string(),
-        (None, Place::Sqlite(file)) => file.path().display().to_string(),
-        (None, Place::Embedded(address) | Place::External(address)) => address.describe(),
+        (None, DbLocation::Sqlite(file)) => file.path().display().to_string(),
+        (None, DbLocation::Embedded(address) | DbLocation::External(address)) => address.describe(),
     }
 }
 

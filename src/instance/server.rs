@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::target::elsewhere;
-use crate::docker::{Answer, Container, Docker, Helper, Image, Life, Shipped, Start, Successor};
+use crate::docker::{Answer, Container, Docker, Helper, Image, RunState, ServerFiles, Start, Successor};
 use crate::error::{DockerError, Error, Result, TargetError};
 
 /// How long a removed container may take to be recreated: compose takes a second, a person longer.
@@ -138,7 +138,7 @@ impl Server {
                 None => return self.present().map(|now| now.id != known),
                 Some(now) if now.id != known => return Ok(true),
                 Some(now) => {
-                    let told = now.state.life == Life::Stopped && [0, 137, 143].contains(&now.state.exit_code);
+                    let told = now.state.life == RunState::Stopped && [0, 137, 143].contains(&now.state.exit_code);
                     if !told || now.state.oom_killed || Instant::now() >= end {
                         return Ok(false);
                     }
@@ -159,12 +159,12 @@ impl Server {
     }
 
     /// Its state, see [`State::life_so_far`](crate::docker::State::life_so_far).
-    pub fn life(&self) -> Result<Life> {
+    pub fn life(&self) -> Result<RunState> {
         Ok(self.present()?.state.life_so_far())
     }
 
     /// The files of its image, where they can be read.
-    pub fn shipped(&self) -> Result<Option<Shipped>> {
+    pub fn shipped(&self) -> Result<Option<ServerFiles>> {
         self.docker.shipped(&self.container())
     }
 
@@ -177,13 +177,13 @@ impl Server {
     /// none.
     /// removed do not.
     pub fn is_running(&self) -> Result<bool> {
-        Ok(self.find()?.is_some_and(|now| now.state.life_so_far() != Life::Stopped))
+        Ok(self.find()?.is_some_and(|now| now.state.life_so_far() != RunState::Stopped))
     }
 
     /// Whether it shows the page of a running migration.
     pub fn is_migrating(&self) -> Result<bool> {
         let Some(now) = self.find()? else { return Ok(false) };
-        Ok(now.state.life_so_far() == Life::Running && self.docker.probe(&now)? == Answer::Migrating)
+        Ok(now.state.life_so_far() == RunState::Running && self.docker.probe(&now)? == Answer::Migrating)
     }
 
     /// Fails when it cannot be stopped and started again, see [`Container::check_stoppable`] and
@@ -217,7 +217,7 @@ impl Server {
     pub fn stop(&self, grace: Duration) -> Result<()> {
         match self.docker.stop(&self.present()?, grace, &mut |_| Ok(())) {
             Err(Error::Docker(DockerError::Removed { .. })) => match self.present()?.state.life {
-                Life::Stopped => Ok(()),
+                RunState::Stopped => Ok(()),
                 _ => Err(self.meanwhile()),
             },
             stopped => stopped,
@@ -245,7 +245,7 @@ impl Server {
     }
 
     /// Pauses it again, where it was paused before.
-    pub fn put_back(&self, life: Life, grace: Duration) -> Result<()> {
+    pub fn put_back(&self, life: RunState, grace: Duration) -> Result<()> {
         self.docker.put_back(&self.present()?, life, grace, &mut |_| Ok(()))
     }
 

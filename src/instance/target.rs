@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{self, Config};
-use super::{Instance, Place, Server};
-use crate::docker::{Container, Docker, Life, NO_SOCKET};
+use super::{DbLocation, Instance, Server};
+use crate::docker::{Container, Docker, NO_SOCKET, RunState};
 use crate::engine::mariadb::{Address, Tls};
 use crate::engine::sqlite::SqliteFile;
 use crate::error::{DockerError, Error, RemoteError, Result, TargetError};
@@ -21,7 +21,7 @@ const SOCKET: &str = "/app/data/run/mariadb.sock";
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where instances are searched.
-pub struct Sight {
+pub struct Locator {
     /// The Docker engine, or why it cannot be reached.
     pub docker: Result<Arc<Docker>>,
     /// The current folder.
@@ -33,14 +33,14 @@ pub struct Sight {
     pub beside: bool,
 }
 
-impl Sight {
+impl Locator {
     /// The instance selected by `target`; without one, the only instance found.
     pub fn find(&self, target: Option<&str>) -> Result<Instance> {
         let Some(target) = target else { return self.only() };
         if target.starts_with("mysql://") || target.starts_with("mariadb://") {
             let address = Address::parse(target)?;
             let name = format!("{}-{}", address.host, address.database);
-            return Ok(Instance::new(name, None, None, Place::External(address), &self.state));
+            return Ok(Instance::new(name, None, None, DbLocation::External(address), &self.state));
         }
         let path = Path::new(target);
         if files::about_target(path).is_ok() {
@@ -126,12 +126,12 @@ impl Sight {
         // A file other than an instance's database, a copy beside it for instance, is an instance of its own.
         if let Some(file) = file.as_ref().filter(|file| file.path() != folder.join("kuma.db")) {
             let name = file.path().file_name().map_or("kuma.db".into(), |name| name.to_string_lossy().into_owned());
-            return Ok(Instance::new(name, None, None, Place::Sqlite(file.clone()), &self.state));
+            return Ok(Instance::new(name, None, None, DbLocation::Sqlite(file.clone()), &self.state));
         }
         if let Ok(docker) = &self.docker {
             let mut using = docker.containers_on(&folder)?;
             using.retain(|neighbour| neighbour.server);
-            let running = using.iter().filter(|neighbour| neighbour.life != Life::Stopped).count();
+            let running = using.iter().filter(|neighbour| neighbour.life != RunState::Stopped).count();
             if running > 1 {
                 let containers = using.into_iter().map(|neighbour| neighbour.name).collect();
                 return Err(Error::Target(TargetError::TwoContainers {
@@ -139,7 +139,7 @@ impl Sight {
                     containers,
                 }));
             }
-            using.sort_by_key(|neighbour| neighbour.life == Life::Stopped);
+            using.sort_by_key(|neighbour| neighbour.life == RunState::Stopped);
             if let Some(neighbour) = using.first()
                 && let Some(container) = docker.container(&neighbour.id)?
             {
@@ -148,7 +148,7 @@ impl Sight {
         }
         let name = folder.file_name().map_or("data".into(), |name| name.to_string_lossy().into_owned());
         let place = match file {
-            Some(file) => Place::Sqlite(file),
+            Some(file) => DbLocation::Sqlite(file),
             None => place(&folder, None)?,
         };
         Ok(Instance::new(name, Some(folder), None, place, &self.state))
@@ -191,17 +191,17 @@ pub(super) fn elsewhere(container: &Container, folder: &Path, docker: &Docker) -
 /// Whether `folder` belongs to users that this process cannot act as: those of a rootless engine, which exist only in
 /// its containers. MariaDB's `node` is always one of them. containers have. MariaDB's `node` is one of them in any
 /// case.
-fn has_other_users(docker: &Docker, folder: &Path, place: &Place) -> Result<bool> {
+fn has_other_users(docker: &Docker, folder: &Path, place: &DbLocation) -> Result<bool> {
     let owner = |path: &Path| files::about_target(path).map(|found| found.uid);
     let us = rustix::process::geteuid();
-    let others =
-        matches!(place, Place::Embedded(_)) || !us.is_root() && owner(folder).is_ok_and(|owner| owner != us.as_raw());
+    let others = matches!(place, DbLocation::Embedded(_))
+        || !us.is_root() && owner(folder).is_ok_and(|owner| owner != us.as_raw());
     Ok(others && owner(&docker.engine()?.root).is_ok_and(|owner| owner != 0))
 }
 
 /// Whether nothing responds at the address of the server's MariaDB, which may exist in the container's network only.
-fn is_out_of_reach(place: &Place) -> bool {
-    let Place::External(address) = place else { return false };
+fn is_out_of_reach(place: &DbLocation) -> bool {
+    let DbLocation::External(address) = place else { return false };
     match &address.socket {
         Some(socket) => files::about_target(socket).is_err(),
         None => !(address.host.as_str(), address.port)
@@ -223,7 +223,7 @@ pub fn check_socket(folder: &Path, address: &Address) -> Result<()> {
 ///
 /// # Errors
 /// [`RemoteError::DataNotLocal`].
-pub fn check_reach(instance: &Instance, place: &Place) -> Result<()> {
+pub fn check_reach(instance: &Instance, place: &DbLocation) -> Result<()> {
     match (&instance.container, &instance.folder) {
         (Some(server), Some(folder)) if is_out_of_reach(place) => Err(server.elsewhere(folder)),
         _ => Ok(()),
@@ -270,16 +270,16 @@ fn find_socket(
 }
 
 /// The embedded MariaDB of the data folder `folder`.
-pub fn embedded_place(folder: &Path, container: Option<&Container>) -> Place {
+pub fn embedded_place(folder: &Path, container: Option<&Container>) -> DbLocation {
     // The server expects its own MariaDB at this path, wherever its data folder is (read in 2.0.2 and 2.5.3).
     let (mounted, socket) =
         socket_in(container, Path::new(SOCKET)).unwrap_or_else(|| (folder.to_owned(), folder.join("run/mariadb.sock")));
     // The embedded server has users of the operating system only, each authenticated by the socket.
     let address = Address::on_socket(socket, Address::embedded_user(), "kuma");
-    Place::Embedded(Address { beneath: Some(mounted), ..address })
+    DbLocation::Embedded(Address { beneath: Some(mounted), ..address })
 }
 
-fn place(folder: &Path, container: Option<&Container>) -> Result<Place> {
+fn place(folder: &Path, container: Option<&Container>) -> Result<DbLocation> {
     let none = BTreeMap::new();
     Ok(match config::read_config(folder, container.map_or(&none, |container| &container.env))? {
         Config::Sqlite => {
@@ -288,10 +288,10 @@ fn place(folder: &Path, container: Option<&Container>) -> Result<Place> {
                 let why = "its db-config.json specifies SQLite, but kuma.db does not exist".into();
                 return Err(Error::Target(TargetError::NotDataFolder { path: folder.to_owned(), why }));
             }
-            Place::Sqlite(file)
+            DbLocation::Sqlite(file)
         }
         Config::Embedded => embedded_place(folder, container),
-        Config::External(external) => Place::External({
+        Config::External(external) => DbLocation::External({
             let named = external.socket_path.filter(|path| !path.as_os_str().is_empty());
             let found = named.map(|path| find_socket(folder, container, path, &external.db_name)).transpose()?;
             let (beneath, socket) = found.unzip();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::init::{MIGRATIONS, check_charset, write_schema};
 use super::read::{read_fingerprint, read_last_beat};
-use crate::engine::mariadb::{Address, Staged, UNFINISHED};
+use crate::engine::mariadb::{Address, PendingCreate, UNFINISHED};
 use crate::engine::{Connect as _, Reader, WriteKey, quote};
 use crate::error::Result;
 use crate::schema::Recording;
@@ -83,8 +83,8 @@ pub fn clear(database: &Address, tables: &[String]) -> Result<()> {
     database.drop_tables(&WriteKey::new(), tables)
 }
 
-/// Fills the empty `database` with the dump at `from`; it becomes one of the server by [`Staged::finish`].
-pub fn stage(database: &Address, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Staged> {
+/// Fills the empty `database` with the dump at `from`; it becomes one of the server by [`PendingCreate::finish`].
+pub fn stage(database: &Address, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<PendingCreate> {
     database.stage(&WriteKey::new(), from, MIGRATIONS, progress)
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 
 use super::read::history;
-use super::wreck::{JournalUse, WalUse, Wreck};
+use super::wreck::{DamagedDb, JournalUse, WalUse};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Depth, Writer, points_nowhere, quote};
 use crate::error::{DatabaseError, Error, Result};
@@ -76,7 +76,7 @@ impl Salvaged {
 }
 
 /// Estimates the result of a salvage without writing anything.
-pub fn weigh(wreck: &Wreck, release: Option<Release>) -> Result<Salvaged> {
+pub fn weigh(wreck: &DamagedDb, release: Option<Release>) -> Result<Salvaged> {
     Confined::default().run(|| {
         let (survey, wal) = wreck.survey(release)?;
         let mut salvaged = describe(&survey, wal, wreck.journal().clone());
@@ -124,7 +124,7 @@ fn without_copies(table: &Found, mut tally: Tally, copies: u64) -> Tally {
 /// # Errors
 /// As [`salvage`]; `to` exists already.
 pub fn make(
-    wreck: &Wreck,
+    wreck: &DamagedDb,
     to: &Path,
     release: Option<Release>,
     progress: &mut dyn FnMut(u64, u64),
@@ -153,7 +153,7 @@ pub fn make(
 /// # Errors
 /// [`DatabaseError::NoRows`] where nothing is found; [`DatabaseError::ReleaseNotFound`]; the engine's own check of what was made.
 pub fn salvage(
-    wreck: &Wreck,
+    wreck: &DamagedDb,
     to: &Path,
     notes: &Path,
     release: Option<Release>,

@@ -10,7 +10,7 @@ use super::sweep;
 use crate::engine::{Reader, quote};
 use crate::error::Result;
 use crate::model::state::Fingerprint;
-use crate::plan::history::Sweep;
+use crate::plan::history::DeletePlan;
 use crate::plan::{Change, Plan, Step};
 use crate::value::Value;
 
@@ -47,7 +47,7 @@ pub enum Watched {
         value: i64,
     },
     /// Whether history that is to be deleted still exists.
-    Left(Sweep),
+    Left(DeletePlan),
 }
 
 impl Watched {

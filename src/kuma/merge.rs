@@ -83,7 +83,7 @@ struct Span {
 
 /// How a change affected the history, according to [`Spans`]: updated cells are not detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shift {
+pub enum HistoryChange {
     /// No rows and no monitors were added or deleted.
     None,
     /// Rows or monitors were deleted, and [`merge`] restores the rows.
@@ -112,7 +112,7 @@ pub fn read_spans(reader: &mut dyn Reader, schema: &Schema) -> Result<Spans> {
 
 impl Spans {
     /// Compares this history with `now`.
-    pub fn shift(&self, now: &Spans) -> Shift {
+    pub fn shift(&self, now: &Spans) -> HistoryChange {
         let is_part = |(key, span): (&(String, i64), &Span)| {
             self.spans.get(key).is_some_and(|was| {
                 span == was || span.rows < was.rows && span.first >= was.first && span.last <= was.last
@@ -120,12 +120,12 @@ impl Spans {
         };
         let mut less = self.spans.iter().filter(|(key, was)| now.spans.get(*key) != Some(*was)).peekable();
         if !now.spans.iter().all(is_part) {
-            return Shift::Other;
+            return HistoryChange::Other;
         }
         match less.peek().is_some() || !self.monitors.is_subset(&now.monitors) {
-            true if less.all(|((_, monitor), _)| self.monitors.contains(monitor)) => Shift::Deleted,
-            true => Shift::Other,
-            false => Shift::None,
+            true if less.all(|((_, monitor), _)| self.monitors.contains(monitor)) => HistoryChange::Deleted,
+            true => HistoryChange::Other,
+            false => HistoryChange::None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{Reader, quote};
 use crate::error::{DatabaseError, Error, Result};
-use crate::model::state::{Config, Database, Fingerprint, Monitor, NotificationLink, State, Summary, TagLink};
+use crate::model::state::{Config, Configuration, Database, Fingerprint, Monitor, NotificationLink, Summary, TagLink};
 use crate::schema::{self, Schema};
 use crate::text::counted;
 use crate::value::{Row, Value};
@@ -126,7 +126,7 @@ pub fn read_migrating(reader: &mut dyn Reader) -> bool {
 }
 
 /// Reads the configuration, monitors with the columns of a list.
-pub fn read_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
+pub fn read_state(reader: &mut dyn Reader, name: &str) -> Result<Configuration> {
     let mut state = read_shown_state(reader, name)?;
     state.fingerprint = read_fingerprint(reader, &state.database.schema)?;
     Ok(state)
@@ -134,7 +134,7 @@ pub fn read_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
 
 /// The same for display only: the fingerprint, which requires reading the complete configuration, is
 /// [`Fingerprint::none`], so that a plan for it cannot be applied.
-pub fn read_shown_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
+pub fn read_shown_state(reader: &mut dyn Reader, name: &str) -> Result<Configuration> {
     let database = read_database(reader, name)?;
     let schema = &database.schema;
     let monitors = read_monitors(reader, schema, Columns::Listed, None)?;
@@ -150,7 +150,17 @@ pub fn read_shown_state(reader: &mut dyn Reader, name: &str) -> Result<State> {
     let users = reader.query("SELECT `id` FROM `user` ORDER BY `active` DESC, `id`", &[])?;
     let users: Vec<i64> = users.iter().filter_map(|row| row.int("id")).collect();
     let fingerprint = Fingerprint::none();
-    Ok(State { database, monitors, tags, notifications, proxies, docker_hosts, remote_browsers, users, fingerprint })
+    Ok(Configuration {
+        database,
+        monitors,
+        tags,
+        notifications,
+        proxies,
+        docker_hosts,
+        remote_browsers,
+        users,
+        fingerprint,
+    })
 }
 
 /// The texts in `column` of `table`, in the order of the ids.

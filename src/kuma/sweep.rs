@@ -8,7 +8,7 @@ use super::history::{before, count, statistics_cutoffs};
 use super::read::ids_text;
 use crate::engine::{EngineKind, Reader, Writer, quote};
 use crate::error::{Error, OperationError, Result};
-use crate::plan::history::{Keep, Sweep, Which};
+use crate::plan::history::{DeletePlan, Keep, MonitorSet};
 use crate::schema::Schema;
 use crate::value::Value;
 
@@ -17,7 +17,7 @@ const BATCH: u64 = 50_000;
 
 /// Rows of one monitor that are deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doomed {
+pub struct PendingDelete {
     /// The monitor.
     pub monitor: i64,
     /// How many.
@@ -30,7 +30,12 @@ pub struct Doomed {
 
 /// Finds the rows that `keep` does not keep at `now`. The newest heartbeats of each monitor are kept: the server
 /// compares the next heartbeat with the last one, and shows a hundred (2.5.3).
-pub fn plan_sweeps(reader: &mut dyn Reader, schema: &Schema, keep: &Keep, now: DateTime<Utc>) -> Result<Vec<Sweep>> {
+pub fn plan_sweeps(
+    reader: &mut dyn Reader,
+    schema: &Schema,
+    keep: &Keep,
+    now: DateTime<Utc>,
+) -> Result<Vec<DeletePlan>> {
     let mut sweeps = Vec::new();
     let wanted = |table: &str| keep.tables.iter().any(|name| name == table) && schema.table(table).is_some();
     if wanted("heartbeat") {
@@ -38,11 +43,11 @@ pub fn plan_sweeps(reader: &mut dyn Reader, schema: &Schema, keep: &Keep, now: D
     }
     for (table, cutoff) in statistics_cutoffs(schema, keep.daily_days, now) {
         if wanted(table) {
-            sweeps.push(Sweep {
+            sweeps.push(DeletePlan {
                 table: table.into(),
                 column: "timestamp".into(),
                 before: cutoff.into(),
-                monitors: keep.monitors.clone().map_or(Which::Except(Vec::new()), Which::Only),
+                monitors: keep.monitors.clone().map_or(MonitorSet::Except(Vec::new()), MonitorSet::Only),
                 keeps_important: false,
             });
         }
@@ -57,8 +62,8 @@ pub fn plan_sweeps(reader: &mut dyn Reader, schema: &Schema, keep: &Keep, now: D
 }
 
 /// One deletion for all monitors with enough newer heartbeats, and one for each of the others.
-fn plan_beats(reader: &mut dyn Reader, keep: &Keep, cutoff: &str) -> Result<Vec<Sweep>> {
-    let sweep = |before: Value, monitors: Which| Sweep {
+fn plan_beats(reader: &mut dyn Reader, keep: &Keep, cutoff: &str) -> Result<Vec<DeletePlan>> {
+    let sweep = |before: Value, monitors: MonitorSet| DeletePlan {
         table: "heartbeat".into(),
         column: "time".into(),
         before,
@@ -78,12 +83,12 @@ fn plan_beats(reader: &mut dyn Reader, keep: &Keep, cutoff: &str) -> Result<Vec<
         let sql =
             format!("SELECT `time` FROM `heartbeat` WHERE `monitor_id` = ? ORDER BY `time` DESC LIMIT 1 OFFSET {last}");
         if let Some(row) = reader.query(&sql, &[Value::Int(*id)])?.first() {
-            own.push(sweep(row.at(0).clone(), Which::Only(vec![*id])));
+            own.push(sweep(row.at(0).clone(), MonitorSet::Only(vec![*id])));
         }
     }
     let all = match keep.monitors {
-        Some(_) => Which::Only(common),
-        None => Which::Except(silent),
+        Some(_) => MonitorSet::Only(common),
+        None => MonitorSet::Except(silent),
     };
     own.insert(0, sweep(cutoff.into(), all));
     Ok(own)
@@ -101,7 +106,7 @@ pub fn read_newest(reader: &mut dyn Reader) -> Result<BTreeMap<i64, Value>> {
 }
 
 /// The rows to delete, by monitor.
-pub fn read_doomed(reader: &mut dyn Reader, sweep: &Sweep) -> Result<Vec<Doomed>> {
+pub fn read_doomed(reader: &mut dyn Reader, sweep: &DeletePlan) -> Result<Vec<PendingDelete>> {
     let sql = format!(
         "SELECT `monitor_id`, count(*) AS n, min({0}) AS oldest, max({0}) AS newest FROM {1} WHERE {2} GROUP BY \
          `monitor_id`",
@@ -112,7 +117,7 @@ pub fn read_doomed(reader: &mut dyn Reader, sweep: &Sweep) -> Result<Vec<Doomed>
     let rows = reader.query(&sql, bound(sweep))?;
     Ok(rows
         .iter()
-        .map(|row| Doomed {
+        .map(|row| PendingDelete {
             monitor: row.int("monitor_id").unwrap_or_default(),
             rows: row.int("n").unwrap_or(0).unsigned_abs(),
             oldest: row.cell("oldest").to_string(),
@@ -122,12 +127,12 @@ pub fn read_doomed(reader: &mut dyn Reader, sweep: &Sweep) -> Result<Vec<Doomed>
 }
 
 /// The query for remaining rows of `sweep`, and its parameters.
-pub(super) fn left(sweep: &Sweep) -> (String, Vec<Value>) {
+pub(super) fn left(sweep: &DeletePlan) -> (String, Vec<Value>) {
     let sql = format!("SELECT 1 FROM {} WHERE {} LIMIT 1", quote(&sweep.table), condition(sweep));
     (sql, bound(sweep).to_vec())
 }
 
-fn is_left(reader: &mut dyn Reader, sweep: &Sweep) -> Result<bool> {
+fn is_left(reader: &mut dyn Reader, sweep: &DeletePlan) -> Result<bool> {
     let (sql, parameters) = left(sweep);
     Ok(!reader.query(&sql, &parameters)?.is_empty())
 }
@@ -139,10 +144,10 @@ fn is_left(reader: &mut dyn Reader, sweep: &Sweep) -> Result<bool> {
 ///
 /// # Errors
 /// [`OperationError::ChecksFailed`] if rows remain. `each` can cancel it.
-pub fn sweep(writer: &mut dyn Writer, sweep: &Sweep, each: &mut dyn FnMut(u64) -> Result<()>) -> Result<u64> {
+pub fn sweep(writer: &mut dyn Writer, sweep: &DeletePlan, each: &mut dyn FnMut(u64) -> Result<()>) -> Result<u64> {
     let (table, condition) = (quote(&sweep.table), condition(sweep));
     let mut gone = 0;
-    if matches!(&sweep.monitors, Which::Only(ids) if ids.len() == 1) {
+    if matches!(&sweep.monitors, MonitorSet::Only(ids) if ids.len() == 1) {
         each(0)?;
         gone = writer.execute(&format!("DELETE FROM {table} WHERE {condition}"), bound(sweep))?;
     } else {
@@ -176,16 +181,16 @@ pub fn sweep(writer: &mut dyn Writer, sweep: &Sweep, each: &mut dyn FnMut(u64) -
 }
 
 /// The parameter of [`condition`].
-fn bound(sweep: &Sweep) -> &[Value] {
+fn bound(sweep: &DeletePlan) -> &[Value] {
     std::slice::from_ref(&sweep.before)
 }
 
-fn condition(sweep: &Sweep) -> String {
+fn condition(sweep: &DeletePlan) -> String {
     let mut condition = format!("{} < ?", quote(&sweep.column));
     match &sweep.monitors {
-        Which::Except(ids) if ids.is_empty() => {}
-        Which::Except(ids) => condition.push_str(&format!(" AND `monitor_id` NOT IN ({})", ids_text(ids))),
-        Which::Only(ids) => condition.push_str(&format!(" AND `monitor_id` IN ({})", ids_text(ids))),
+        MonitorSet::Except(ids) if ids.is_empty() => {}
+        MonitorSet::Except(ids) => condition.push_str(&format!(" AND `monitor_id` NOT IN ({})", ids_text(ids))),
+        MonitorSet::Only(ids) => condition.push_str(&format!(" AND `monitor_id` IN ({})", ids_text(ids))),
     }
     if sweep.keeps_important {
         condition.push_str(" AND `important` = 0");

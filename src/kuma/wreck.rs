@@ -5,14 +5,14 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::read::history;
-use crate::engine::sqlite::{Beside, Journal, SqliteFile};
+use crate::engine::sqlite::{Journal, JournalFile, SqliteFile};
 use crate::error::{DatabaseError, Error, InputError, Result};
 use crate::files;
 use crate::salvage::{Bytes, Frames, Image, Survey};
 use crate::schema::{self, EngineKind, Release};
 
 /// The files of a damaged database, open for reading only.
-pub struct Wreck {
+pub struct DamagedDb {
     path: PathBuf,
     file: Box<dyn Bytes>,
     wal: Option<OnDisk>,
@@ -31,12 +31,12 @@ pub enum JournalUse {
     Ignored(String),
 }
 
-impl From<&Beside> for JournalUse {
-    fn from(journal: &Beside) -> JournalUse {
+impl From<&JournalFile> for JournalUse {
+    fn from(journal: &JournalFile) -> JournalUse {
         match journal {
-            Beside::None => JournalUse::None,
-            Beside::Own(journal) => JournalUse::RolledBack(journal.records()),
-            Beside::Foreign(why) => JournalUse::Ignored(why.clone()),
+            JournalFile::None => JournalUse::None,
+            JournalFile::Own(journal) => JournalUse::RolledBack(journal.records()),
+            JournalFile::Foreign(why) => JournalUse::Ignored(why.clone()),
         }
     }
 }
@@ -52,9 +52,9 @@ pub enum WalUse {
     Ignored,
 }
 
-impl Wreck {
+impl DamagedDb {
     /// Opens the database at `path`, its WAL and its rollback journal.
-    pub fn open(path: &Path) -> Result<Wreck> {
+    pub fn open(path: &Path) -> Result<DamagedDb> {
         let parts = SqliteFile::new(path);
         let beside = parts.part("-wal");
         let wal = if files::exists(&beside) { Some(OnDisk::open(&beside)?) } else { None };
@@ -65,13 +65,13 @@ impl Wreck {
                 let (file, beside) = (OnDisk::open(path)?, parts.journal()?);
                 journal = (&beside).into();
                 match beside {
-                    Beside::Own(journal) => Box::new(RolledBack { file, journal }),
+                    JournalFile::Own(journal) => Box::new(RolledBack { file, journal }),
                     _ => Box::new(file),
                 }
             }
         };
         let frames = wal.as_ref().and_then(|wal| Frames::read(wal, Image::alone(&*file).page_size()));
-        Ok(Wreck { path: path.to_owned(), file, wal, frames, journal })
+        Ok(DamagedDb { path: path.to_owned(), file, wal, frames, journal })
     }
 
     /// Its path.
@@ -108,7 +108,7 @@ impl Wreck {
         });
         let ignored = if self.frames.is_some() { WalUse::Ignored } else { WalUse::None };
         match (alone, with) {
-            (Some(alone), Some((with, used))) => match is_better(&Weight::of(&alone), &Weight::of(&with)) {
+            (Some(alone), Some((with, used))) => match is_better(&WalEffect::of(&alone), &WalEffect::of(&with)) {
                 true => Ok((alone, ignored)),
                 false => Ok((with, used)),
             },
@@ -120,14 +120,14 @@ impl Wreck {
 }
 
 /// The result with or without the WAL.
-struct Weight {
+struct WalEffect {
     whole: bool,
     configuration: u64,
     newest: Option<String>,
 }
 
-impl Weight {
-    fn of(survey: &Survey<'_>) -> Weight {
+impl WalEffect {
+    fn of(survey: &Survey<'_>) -> WalEffect {
         let beats = history(&survey.recording.schema());
         let tables = survey.tables.iter().filter(|table| !beats.contains(&table.shape.table));
         let certain = tables.map(|table| {
@@ -139,12 +139,12 @@ impl Weight {
             let time = survey.newest(table)?.cells.swap_remove(table.shape.position("time")?);
             time.text().map(str::to_owned)
         });
-        Weight { whole: survey.has_whole_tables(), configuration, newest }
+        WalEffect { whole: survey.has_whole_tables(), configuration, newest }
     }
 }
 
 /// Whether the file alone contains more than with its WAL.
-fn is_better(alone: &Weight, with: &Weight) -> bool {
+fn is_better(alone: &WalEffect, with: &WalEffect) -> bool {
     match (alone.whole, with.whole) {
         (true, true) => alone.newest > with.newest,
         (true, false) => alone.configuration >= with.configuration,

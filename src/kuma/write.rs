@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::read::{ids_text, is_configuration, is_unguarded, read_configuration, read_fingerprint};
-use crate::engine::{Depth, EngineKind, Fault, Reader, Writer, quote};
+use crate::engine::{Depth, EngineKind, IntegrityError, Reader, Writer, quote};
 use crate::error::{DatabaseError, Error, OperationError, Result};
 use crate::model::state::Fingerprint;
 use crate::plan::{Assignment, Cell, Change, Plan, Step};
@@ -15,7 +15,7 @@ const BATCH: usize = 500;
 
 /// The result of a plan.
 #[derive(Clone, Debug, Default)]
-pub struct Written {
+pub struct WriteResult {
     /// The id of each inserted row, by the position of its step in the plan.
     pub ids: BTreeMap<usize, i64>,
 }
@@ -25,13 +25,13 @@ pub struct Written {
 /// # Errors
 /// [`OperationError::StalePlan`] if the configuration has changed since the
 /// plan was made.
-pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Result<Written> {
+pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Result<WriteResult> {
     if let Some(expected) = &plan.fingerprint
         && read_fingerprint(writer, schema)? != *expected
     {
         return Err(Error::Operation(OperationError::StalePlan));
     }
-    let mut written = Written { ids: assign_ids(writer, schema, plan)? };
+    let mut written = WriteResult { ids: assign_ids(writer, schema, plan)? };
     let mut at = 0;
     while at < plan.steps.len() {
         at = match &plan.steps[at].change {
@@ -134,7 +134,7 @@ pub(super) fn highest_in(reader: &mut dyn Reader, table: &str, column: &str) -> 
 }
 
 /// Writes the consecutive inserts into one table that begin at `at` together; returns their end.
-fn insert_run(writer: &mut dyn Writer, plan: &Plan, at: usize, written: &mut Written) -> Result<usize> {
+fn insert_run(writer: &mut dyn Writer, plan: &Plan, at: usize, written: &mut WriteResult) -> Result<usize> {
     let table = &plan.steps[at].table;
     let Change::Insert { columns, .. } = &plan.steps[at].change else { return Ok(at + 1) };
     let ids = &written.ids;
@@ -168,7 +168,12 @@ fn resolve(cell: &Cell, ids: &BTreeMap<usize, i64>) -> Value {
 /// # Errors
 /// [`OperationError::ReadBack`] for the first cell that differs from what was
 /// written.
-pub fn check_written(writer: &mut dyn Writer, schema: &Schema, plan: &Plan, written: &Written) -> Result<Fingerprint> {
+pub fn check_written(
+    writer: &mut dyn Writer,
+    schema: &Schema,
+    plan: &Plan,
+    written: &WriteResult,
+) -> Result<Fingerprint> {
     let mut expected = Expected::new();
     for (at, step) in plan.steps.iter().enumerate() {
         let id = match &step.change {
@@ -206,7 +211,7 @@ pub fn check_written(writer: &mut dyn Writer, schema: &Schema, plan: &Plan, writ
 type Expected<'p> = BTreeMap<&'p str, BTreeMap<i64, Vec<&'p Step>>>;
 
 /// Removes `row` from the expected ones, if it contains what was written.
-fn check_found(expected: &mut Expected<'_>, table: &str, row: &Row, written: &Written) -> Result<()> {
+fn check_found(expected: &mut Expected<'_>, table: &str, row: &Row, written: &WriteResult) -> Result<()> {
     let steps = row.int("id").and_then(|id| expected.get_mut(table)?.remove(&id));
     steps.into_iter().flatten().try_for_each(|step| check_row(step, row, &written.ids))
 }
@@ -266,13 +271,13 @@ fn kind_of(value: &Value) -> String {
 }
 
 /// Fails if the engine reports a fault that is not in `before`, or one in more rows.
-pub fn check_clean(writer: &mut dyn Writer, before: &[Fault]) -> Result<()> {
+pub fn check_clean(writer: &mut dyn Writer, before: &[IntegrityError]) -> Result<()> {
     check_known(&writer.check(Depth::Quick)?, before)
 }
 
 /// Fails if `faults` contains one that is not in `before`, or one in more rows.
-pub fn check_known(faults: &[Fault], before: &[Fault]) -> Result<()> {
-    let known = |fault: &Fault| before.iter().any(|old| old.what == fault.what && fault.rows <= old.rows);
-    let new: Vec<String> = faults.iter().filter(|fault| !known(fault)).map(Fault::to_string).collect();
+pub fn check_known(faults: &[IntegrityError], before: &[IntegrityError]) -> Result<()> {
+    let known = |fault: &IntegrityError| before.iter().any(|old| old.what == fault.what && fault.rows <= old.rows);
+    let new: Vec<String> = faults.iter().filter(|fault| !known(fault)).map(IntegrityError::to_string).collect();
     if new.is_empty() { Ok(()) } else { Err(Error::Operation(OperationError::ChecksFailed(new))) }
 }

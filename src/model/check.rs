@@ -7,8 +7,8 @@ use std::borrow::Cow;
 
 use serde_json::Value as Json;
 
-use super::fields::{FIELDS, Field, Shape, field, nearest};
-use super::kinds::{Kind, kind as kind_of, nearest_kind};
+use super::fields::{FIELDS, Field, ValueShape, field, nearest};
+use super::kinds::{MonitorType, kind as kind_of, nearest_kind};
 use super::release::*;
 use super::rules;
 use super::typed::{shown, texts};
@@ -23,7 +23,7 @@ const LONG_TEXT: usize = 65_535;
 /// A row that is checked.
 pub(super) struct Subject<'r> {
     pub release: Release,
-    pub kind: &'static Kind,
+    pub kind: &'static MonitorType,
     row: &'r [(String, Value)],
 }
 
@@ -79,7 +79,7 @@ pub fn check_names<'c>(release: Release, kind: &str, columns: impl IntoIterator<
     columns.into_iter().filter_map(|column| check_name(release, kind, column)).collect()
 }
 
-fn check_name(release: Release, kind: Option<&Kind>, name: &str) -> Option<Problem> {
+fn check_name(release: Release, kind: Option<&MonitorType>, name: &str) -> Option<Problem> {
     let Some(known) = field(name) else {
         let help = format!("kumadb monitor add {} --help", kind.map_or("TYPE", |kind| kind.name));
         return Some(match nearest(name).and_then(field) {
@@ -114,7 +114,7 @@ fn check_name(release: Release, kind: Option<&Kind>, name: &str) -> Option<Probl
 }
 
 /// The type `name`, if `release` has it.
-fn known_kind(release: Release, name: &str) -> Result<&'static Kind, Problem> {
+fn known_kind(release: Release, name: &str) -> Result<&'static MonitorType, Problem> {
     match kind_of(name) {
         Some(kind) if kind.since <= release => Ok(kind),
         Some(kind) => {
@@ -155,8 +155,8 @@ fn common(release: Release, row: &[(String, Value)]) -> Vec<Found> {
         let Some(text) = value.text() else { continue };
         let length = text.chars().count();
         let room = match known.shape {
-            Shape::Text(room) if length > room => Some(format!("has {length} characters; the maximum is {room}")),
-            Shape::Text(_) | Shape::Choice(_) | Shape::Server | Shape::Kind => None,
+            ValueShape::Text(room) if length > room => Some(format!("has {length} characters; the maximum is {room}")),
+            ValueShape::Text(_) | ValueShape::Choice(_) | ValueShape::Server | ValueShape::Kind => None,
             _ if text.len() > LONG_TEXT => {
                 Some(format!("has {} bytes; the maximum is {}", grouped(text.len() as i64), grouped(LONG_TEXT as i64)))
             }
@@ -171,10 +171,10 @@ fn common(release: Release, row: &[(String, Value)]) -> Vec<Found> {
 /// Invalid JSON, or JSON of another type, makes the login of all users hang (2.5.3).
 fn check_json(known: &'static Field, text: &str) -> Option<Found> {
     let (what, fits): (_, fn(&Json) -> bool) = match known.shape {
-        Shape::StatusCodes => ("a list of texts", |json| texts(&json.to_string()).is_some()),
-        Shape::Texts => ("a list of texts", |json| texts(&json.to_string()).is_some()),
-        Shape::Array => ("a list", Json::is_array),
-        Shape::Object => ("a map", Json::is_object),
+        ValueShape::StatusCodes => ("a list of texts", |json| texts(&json.to_string()).is_some()),
+        ValueShape::Texts => ("a list of texts", |json| texts(&json.to_string()).is_some()),
+        ValueShape::Array => ("a list", Json::is_array),
+        ValueShape::Object => ("a map", Json::is_object),
         _ => return None,
     };
     let message = match serde_json::from_str::<Json>(text) {
@@ -183,8 +183,8 @@ fn check_json(known: &'static Field, text: &str) -> Option<Found> {
         Err(_) => format!("is not valid JSON; must be {what}"),
     };
     let example = match known.shape {
-        Shape::StatusCodes => "'[\"200-299\"]'",
-        Shape::Object => "'{\"mechanism\":\"None\"}'",
+        ValueShape::StatusCodes => "'[\"200-299\"]'",
+        ValueShape::Object => "'{\"mechanism\":\"None\"}'",
         _ => "'[]'",
     };
     let mut found = Found::new(known, message).typed(example);
@@ -206,7 +206,7 @@ fn check_presence(subject: &Subject, known: &'static Field) -> Option<Found> {
 fn check_range(subject: &Subject, known: &'static Field) -> Option<Found> {
     let value = subject.value(known.column).filter(|value| !value.is_null())?;
     match known.shape {
-        Shape::Whole(least, most) => {
+        ValueShape::Whole(least, most) => {
             let (least, most) = match known.column {
                 "interval" | "retry_interval" => interval_range(subject.release),
                 _ => (least, most),
@@ -233,7 +233,7 @@ fn check_range(subject: &Subject, known: &'static Field) -> Option<Found> {
             };
             Some(Found::new(known, message).typed(&n.clamp(least, most).to_string()))
         }
-        Shape::Real => match value {
+        ValueShape::Real => match value {
             Value::Int(n) if *n >= 0 => None,
             Value::Real(x) if *x >= 0.0 => None,
             other => Some(
@@ -263,7 +263,7 @@ pub(super) fn interval_range(release: Release) -> (i64, i64) {
 }
 
 fn check_choice(subject: &Subject, known: &'static Field) -> Option<Found> {
-    let Shape::Choice(all) = known.shape else { return None };
+    let ValueShape::Choice(all) = known.shape else { return None };
     let text = subject.text(known.column)?;
     let picks = known.picks(subject.kind.name, subject.release);
     if picks.contains(&text) {

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::fields::{FIELDS, Field};
-use super::kinds::Kind;
-use super::row::{Maker, Page};
+use super::kinds::MonitorType;
+use super::row::{NewMonitorContext, TypeDefaults};
 use super::view::same_cell;
 use crate::value::{Row, Value};
 
-impl Page<'_> {
+impl TypeDefaults<'_> {
     /// The columns of a monitor that differ from the page's defaults.
-    pub fn differing(&self, known: Option<&Kind>, row: &Row, by: &Maker) -> BTreeSet<&'static str> {
+    pub fn differing(&self, known: Option<&MonitorType>, row: &Row, by: &NewMonitorContext) -> BTreeSet<&'static str> {
         /// Fields that the page computes from others: checked last, one at a time, because the interval determines the
         /// retry interval and the timeout.
         const DERIVED: [&str; 5] = ["interval", "protocol", "port", "retry_interval", "timeout"];

@@ -5,7 +5,7 @@
 use super::defaults::Given;
 use super::fields::{
     FIELDS, Field, INT, Pick, Reference,
-    Shape::{self, *},
+    ValueShape::{self, *},
     entry, pick, same_name,
 };
 use super::release::*;
@@ -124,7 +124,7 @@ const THING: Entity = Entity {
 };
 
 const fn reference(column: &'static str, api: &'static str, to: Reference, help: &'static str) -> Field {
-    entry(column, api, Shape::Reference(to), help)
+    entry(column, api, ValueShape::Reference(to), help)
 }
 
 /// All entities, in the order in which they are created: targets of references come first.

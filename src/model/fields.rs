@@ -16,7 +16,7 @@ pub struct Field {
     /// The name that the server's page and its socket API use.
     pub api: &'static str,
     /// The shape of its values.
-    pub shape: Shape,
+    pub shape: ValueShape,
     /// Never shown on a screen or in a log.
     pub secret: bool,
     /// Leading and trailing spaces are removed, as on the page.
@@ -31,7 +31,7 @@ pub struct Field {
 
 /// The shape of the values of a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Shape {
+pub enum ValueShape {
     /// Text with a maximum number of characters (a VARCHAR on MariaDB).
     Text(usize),
     /// Text of at most 65,535 bytes (a TEXT on MariaDB).
@@ -102,7 +102,7 @@ impl Field {
     fn short(&self) -> &'static str {
         let name = self.column.strip_suffix("_json").or_else(|| self.column.strip_suffix("_id"));
         match self.shape {
-            Shape::StatusCodes | Shape::Reference(_) => name.unwrap_or(self.column),
+            ValueShape::StatusCodes | ValueShape::Reference(_) => name.unwrap_or(self.column),
             _ => self.column,
         }
     }
@@ -114,17 +114,20 @@ impl Field {
 
     /// Whether users can set it.
     pub fn is_typed(&self) -> bool {
-        self.shape != Shape::Server
+        self.shape != ValueShape::Server
     }
 
     /// Whether it can be NULL: numbers, choices and references can be unset.
     pub fn is_unset_by_nothing(&self) -> bool {
-        matches!(self.shape, Shape::Whole(..) | Shape::Real | Shape::Choice(_) | Shape::Reference(_))
+        matches!(
+            self.shape,
+            ValueShape::Whole(..) | ValueShape::Real | ValueShape::Choice(_) | ValueShape::Reference(_)
+        )
     }
 
     /// The values of a choice for monitors of type `kind` on `release`; empty for other shapes.
     pub fn picks(&self, kind: &str, release: Release) -> Vec<&'static str> {
-        let Shape::Choice(picks) = self.shape else { return Vec::new() };
+        let ValueShape::Choice(picks) = self.shape else { return Vec::new() };
         picks
             .iter()
             .filter(|pick| pick.since <= release && (pick.kinds.is_empty() || pick.kinds.contains(&kind)))
@@ -205,7 +208,7 @@ fn snake_letters(name: &str) -> impl Iterator<Item = char> {
     })
 }
 
-pub(super) const fn entry(column: &'static str, api: &'static str, shape: Shape, help: &'static str) -> Field {
+pub(super) const fn entry(column: &'static str, api: &'static str, shape: ValueShape, help: &'static str) -> Field {
     Field { column, api, shape, secret: false, trimmed: false, since: R1_23, help, example: "" }
 }
 
@@ -283,7 +286,7 @@ static TLS_ALERTS: [Pick; 9] = [
     pick("certificate_revoked"),
 ];
 
-use Shape::*;
+use ValueShape::*;
 
 /// Every column of `monitor`, in the order of the database of 2.5.3.
 pub static FIELDS: [Field; 114] = [

@@ -1,7 +1,7 @@
 //! The content of fixtures: items by name, with their fields and positions.
 
 use super::entities::Entity;
-use super::fields::{Field, Shape};
+use super::fields::{Field, ValueShape};
 use super::view::spelled;
 use crate::error::Problem;
 use crate::text::At;
@@ -11,14 +11,14 @@ use crate::value::Value;
 #[derive(Clone, Debug, Default)]
 pub struct Fixture {
     /// The items, in the order of the fixtures.
-    pub things: Vec<Wanted>,
+    pub things: Vec<Desired>,
     /// The kinds that the fixtures contain, also as empty lists: only these are pruned.
     pub kinds: Vec<&'static Entity>,
 }
 
 /// One item that should exist, or a part of one.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct Desired {
     /// Its kind.
     pub entity: &'static Entity,
     /// Its position.
@@ -34,44 +34,44 @@ pub struct Wanted {
     /// Unspecified fields get their defaults. Otherwise only specified fields change, and it must exist.
     pub whole: bool,
     /// Its specified fields.
-    pub cells: Vec<Said>,
+    pub cells: Vec<FieldValue>,
     /// Secrets that an export left out: they are not changed.
     pub left_out: Vec<String>,
     /// Its specified parts.
-    pub parts: Vec<(&'static Entity, Vec<Wanted>)>,
+    pub parts: Vec<(&'static Entity, Vec<Desired>)>,
 }
 
 /// One specified field.
 #[derive(Clone, Debug)]
-pub struct Said {
+pub struct FieldValue {
     /// The column.
     pub field: &'static Field,
     /// Its value.
-    pub value: Meant,
+    pub value: ValueOrRef,
     /// Its position.
     pub at: At,
 }
 
 /// A value, or a reference by name.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Meant {
+pub enum ValueOrRef {
     /// This value.
     Value(Value),
     /// The item with this name.
     Named(String),
 }
 
-impl Wanted {
+impl Desired {
     /// The specified value of `column`.
-    pub fn said(&self, column: &str) -> Option<&Said> {
+    pub fn said(&self, column: &str) -> Option<&FieldValue> {
         self.cells.iter().find(|said| said.field.column == column)
     }
 
     /// The specified text of `column`: a value or the name of an item.
     pub fn text(&self, column: &str) -> Option<&str> {
         match &self.said(column)?.value {
-            Meant::Value(value) => value.text(),
-            Meant::Named(name) => Some(name),
+            ValueOrRef::Value(value) => value.text(),
+            ValueOrRef::Named(name) => Some(name),
         }
     }
 
@@ -86,7 +86,7 @@ impl Wanted {
             },
             "proxies" => {
                 let value = |column: &str| match self.said(column).map(|said| &said.value) {
-                    Some(Meant::Value(value)) if !value.is_null() => value.to_string(),
+                    Some(ValueOrRef::Value(value)) if !value.is_null() => value.to_string(),
                     _ => String::new(),
                 };
                 proxy_name(&value("protocol"), name, &value("port"))
@@ -98,15 +98,15 @@ impl Wanted {
     /// Everything that it and its parts refer to, by kind and name.
     pub fn references(&self) -> Vec<(&'static str, String)> {
         let named = self.cells.iter().filter_map(|said| match (&said.value, said.field.shape) {
-            (Meant::Named(name), Shape::Reference(to)) => Some((to.entity().key, name.clone())),
+            (ValueOrRef::Named(name), ValueShape::Reference(to)) => Some((to.entity().key, name.clone())),
             _ => None,
         });
-        let of_parts = self.parts.iter().flat_map(|(_, items)| items).flat_map(Wanted::references);
+        let of_parts = self.parts.iter().flat_map(|(_, items)| items).flat_map(Desired::references);
         named.chain(of_parts).collect()
     }
 
     /// The parts with this key, if specified.
-    pub fn part(&self, key: &str) -> Option<&[Wanted]> {
+    pub fn part(&self, key: &str) -> Option<&[Desired]> {
         self.parts.iter().find(|(part, _)| part.key == key).map(|(_, items)| items.as_slice())
     }
 

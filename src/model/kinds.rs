@@ -9,7 +9,7 @@ use crate::schema::Release;
 
 /// One type of monitor.
 #[derive(Debug)]
-pub struct Kind {
+pub struct MonitorType {
     /// The name in the database: `http`, `grpc-keyword`.
     pub name: &'static str,
     /// The name on the page.
@@ -21,14 +21,14 @@ pub struct Kind {
     /// Required columns.
     pub needs: &'static [&'static str],
     /// Optional columns; those of every type are in [`COMMON`].
-    pub offers: &'static [Offer],
+    pub offers: &'static [OfferedColumn],
     /// A note for users; empty for most types.
     pub note: &'static str,
 }
 
 /// A column, and the first release whose page offers it for that type.
 #[derive(Debug)]
-pub struct Offer(pub &'static str, pub Release);
+pub struct OfferedColumn(pub &'static str, pub Release);
 
 /// A section of the page's list of types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub static COMMON: [&str; 10] = [
     "weight",
 ];
 
-impl Kind {
+impl MonitorType {
     /// The fields of this type on `release`: required ones, the type's own, then the common ones.
     pub fn fields(&self, release: Release) -> Vec<&'static Field> {
         let offered = self.offers.iter().filter(|offer| offer.1 <= release).map(|offer| offer.0);
@@ -107,12 +107,12 @@ impl Kind {
 }
 
 /// The type with this name; `None` for types that 2.5.3 does not have.
-pub fn kind(name: &str) -> Option<&'static Kind> {
+pub fn kind(name: &str) -> Option<&'static MonitorType> {
     KINDS.iter().find(|kind| kind.name == name)
 }
 
 /// The types that `release` has, in the order of the page.
-pub fn kinds(release: Release) -> impl Iterator<Item = &'static Kind> {
+pub fn kinds(release: Release) -> impl Iterator<Item = &'static MonitorType> {
     KINDS.iter().filter(move |kind| kind.since <= release)
 }
 
@@ -143,8 +143,8 @@ pub fn nearest_kind(name: &str, release: Release) -> Option<&'static str> {
     meant.filter(|meant| known().any(|name| name == *meant)).or_else(|| crate::text::nearest(&name, known()))
 }
 
-const fn from(column: &'static str, since: Release) -> Offer {
-    Offer(column, since)
+const fn from(column: &'static str, since: Release) -> OfferedColumn {
+    OfferedColumn(column, since)
 }
 
 /// The columns of an HTTP request, and those that a type adds.
@@ -188,8 +188,8 @@ macro_rules! http_and {
 }
 
 /// All types, in the order of the page of 2.5.3. No release removed a type.
-pub static KINDS: [Kind; 33] = [
-    Kind {
+pub static KINDS: [MonitorType; 33] = [
+    MonitorType {
         name: "http",
         title: "HTTP(s)",
         section: Section::General,
@@ -198,7 +198,7 @@ pub static KINDS: [Kind; 33] = [
         offers: http_and!(),
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "keyword",
         title: "HTTP(s) - Keyword",
         section: Section::General,
@@ -207,7 +207,7 @@ pub static KINDS: [Kind; 33] = [
         offers: http_and!(from("invert_keyword", R1_23)),
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "port",
         title: "TCP Port",
         section: Section::General,
@@ -222,7 +222,7 @@ pub static KINDS: [Kind; 33] = [
         ],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "ping",
         title: "Ping",
         section: Section::General,
@@ -238,7 +238,7 @@ pub static KINDS: [Kind; 33] = [
         ],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "dns",
         title: "DNS",
         section: Section::General,
@@ -247,7 +247,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[from("conditions", R2_0), from("domain_expiry_notification", R2_1)],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "docker",
         title: "Docker Container",
         section: Section::General,
@@ -256,7 +256,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "system-service",
         title: "System Service",
         section: Section::General,
@@ -265,7 +265,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[],
         note: "works only if the server runs outside a container",
     },
-    Kind {
+    MonitorType {
         name: "pm2",
         title: "PM2 Process",
         section: Section::General,
@@ -274,7 +274,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "real-browser",
         title: "HTTP(s) - Browser Engine (Chrome/Chromium)",
         section: Section::General,
@@ -287,8 +287,16 @@ pub static KINDS: [Kind; 33] = [
         ],
         note: "",
     },
-    Kind { name: "group", title: "Group", section: Section::Special, since: R1_23, needs: &[], offers: &[], note: "" },
-    Kind {
+    MonitorType {
+        name: "group",
+        title: "Group",
+        section: Section::Special,
+        since: R1_23,
+        needs: &[],
+        offers: &[],
+        note: "",
+    },
+    MonitorType {
         name: "push",
         title: "Push",
         section: Section::Passive,
@@ -297,7 +305,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[],
         note: "a token is generated if none is specified",
     },
-    Kind {
+    MonitorType {
         name: "manual",
         title: "Manual",
         section: Section::Passive,
@@ -306,7 +314,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[from("manual_status", R2_0)],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "globalping",
         title: "Globalping",
         section: Section::Specific,
@@ -345,7 +353,7 @@ pub static KINDS: [Kind; 33] = [
         ],
         note: "`ping` and `dns` require a hostname, `http` requires a URL",
     },
-    Kind {
+    MonitorType {
         name: "grpc-keyword",
         title: "gRPC(s) - Keyword",
         section: Section::Specific,
@@ -362,7 +370,7 @@ pub static KINDS: [Kind; 33] = [
         ],
         note: "the web UI accepts an empty protobuf and body, but the check fails without them",
     },
-    Kind {
+    MonitorType {
         name: "json-query",
         title: "HTTP(s) - Json Query",
         section: Section::Specific,
@@ -371,7 +379,7 @@ pub static KINDS: [Kind; 33] = [
         offers: http_and!(from("json_path_operator", R2_0), from("retry_only_on_status_code_failure", R2_1)),
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "kafka-producer",
         title: "Kafka Producer",
         section: Section::Specific,
@@ -385,7 +393,7 @@ pub static KINDS: [Kind; 33] = [
         ],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "mqtt",
         title: "MQTT",
         section: Section::Specific,
@@ -405,7 +413,7 @@ pub static KINDS: [Kind; 33] = [
         ],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "ntp",
         title: "NTP",
         section: Section::Specific,
@@ -419,7 +427,7 @@ pub static KINDS: [Kind; 33] = [
         ],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "rabbitmq",
         title: "RabbitMQ",
         section: Section::Specific,
@@ -428,7 +436,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[from("timeout", R2_0)],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "sip-options",
         title: "SIP Options Ping",
         section: Section::Specific,
@@ -437,7 +445,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[from("domain_expiry_notification", R2_1)],
         note: "works only if the server runs outside a container, with sipsak installed",
     },
-    Kind {
+    MonitorType {
         name: "smtp",
         title: "SMTP",
         section: Section::Specific,
@@ -446,7 +454,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[from("smtp_security", R2_0), from("domain_expiry_notification", R2_1)],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "snmp",
         title: "SNMP",
         section: Section::Specific,
@@ -462,7 +470,7 @@ pub static KINDS: [Kind; 33] = [
         ],
         note: "the community string is `radius_password`",
     },
-    Kind {
+    MonitorType {
         name: "tailscale-ping",
         title: "Tailscale Ping",
         section: Section::Specific,
@@ -471,7 +479,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[from("domain_expiry_notification", R2_1)],
         note: "works only if the server runs outside a container, with tailscale installed",
     },
-    Kind {
+    MonitorType {
         name: "websocket-upgrade",
         title: "Websocket Upgrade",
         section: Section::Specific,
@@ -502,7 +510,7 @@ pub static KINDS: [Kind; 33] = [
         note: "a clean close has code 1000. Since 2.2, the default of the web UI does not accept it; to accept it, set \
                `--accepted-statuscodes 1000`",
     },
-    Kind {
+    MonitorType {
         name: "sqlserver",
         title: "Microsoft SQL Server",
         section: Section::Database,
@@ -511,7 +519,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[from("database_query", R1_23), from("conditions", R2_1)],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "mongodb",
         title: "MongoDB",
         section: Section::Database,
@@ -520,7 +528,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[from("database_query", R2_0), from("json_path", R2_0), from("expected_value", R2_0)],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "mysql",
         title: "MySQL/MariaDB",
         section: Section::Database,
@@ -529,7 +537,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[from("database_query", R1_23), from("radius_password", R1_23), from("conditions", R2_1)],
         note: "the password, when it is not in the connection string, is `radius_password`",
     },
-    Kind {
+    MonitorType {
         name: "oracledb",
         title: "Oracle Database",
         section: Section::Database,
@@ -538,7 +546,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[from("database_query", R2_3), from("conditions", R2_3)],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "postgres",
         title: "PostgreSQL",
         section: Section::Database,
@@ -547,7 +555,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[from("database_query", R1_23)],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "radius",
         title: "Radius",
         section: Section::Database,
@@ -564,7 +572,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[from("domain_expiry_notification", R2_1)],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "redis",
         title: "Redis",
         section: Section::Database,
@@ -573,7 +581,7 @@ pub static KINDS: [Kind; 33] = [
         offers: &[from("ignore_tls", R2_0)],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "gamedig",
         title: "GameDig",
         section: Section::Game,
@@ -586,7 +594,7 @@ pub static KINDS: [Kind; 33] = [
         ],
         note: "",
     },
-    Kind {
+    MonitorType {
         name: "steam",
         title: "Steam Game Server",
         section: Section::Game,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::check::{check_edit, check_monitor, check_names};
 use super::defaults::{page_default, template};
-use super::fields::{Field, Shape, field};
-use super::kinds::{Kind, kind};
+use super::fields::{Field, ValueShape, field};
+use super::kinds::{MonitorType, kind};
 use super::release::*;
 use super::typed::{normalise, render};
 use super::view::same_cell;
@@ -15,7 +15,7 @@ use crate::value::{Row, Value};
 
 /// Values of a new monitor that are not part of the input.
 #[derive(Clone, Debug, Default)]
-pub struct Maker {
+pub struct NewMonitorContext {
     /// The user it belongs to. Without a user no page shows the monitor.
     pub user_id: i64,
     /// A token for a push monitor, [`push_token_length`] letters and digits; used if none is given.
@@ -28,7 +28,7 @@ pub struct Maker {
 
 /// One option of `monitor add TYPE`.
 #[derive(Clone, Debug)]
-pub struct Opt {
+pub struct FieldOption {
     /// The field it sets.
     pub field: &'static Field,
     /// It is required: there is no default.
@@ -45,8 +45,8 @@ pub fn push_token_length(release: Release) -> usize {
 }
 
 /// The options for a new monitor of this type on `release`: required ones first.
-pub fn options(kind: &Kind, release: Release) -> Vec<Opt> {
-    let mut options: Vec<Opt> = kind
+pub fn options(kind: &MonitorType, release: Release) -> Vec<FieldOption> {
+    let mut options: Vec<FieldOption> = kind
         .fields(release)
         .into_iter()
         .map(|field| {
@@ -61,11 +61,11 @@ pub fn options(kind: &Kind, release: Release) -> Vec<Opt> {
                 "weight" => Some("2000".to_owned()),
                 "retry_interval" => Some("the interval".to_owned()),
                 "push_token" => Some("generated".to_owned()),
-                _ if field.shape == Shape::Flag => default.or_else(|| Some("false".to_owned())),
+                _ if field.shape == ValueShape::Flag => default.or_else(|| Some("false".to_owned())),
                 _ => default,
             };
             let required = default.is_none() && (kind.is_needed(field.column) || field.column == "name");
-            Opt { field, required, default, choices: field.picks(kind.name, release) }
+            FieldOption { field, required, default, choices: field.picks(kind.name, release) }
         })
         .collect();
     options.sort_by_key(|option| !option.required);
@@ -85,14 +85,14 @@ pub fn new_monitor(
     table: &Table,
     kind: &str,
     typed: &BTreeMap<String, Value>,
-    by: &Maker,
+    by: &NewMonitorContext,
 ) -> Result<Vec<(String, Value)>, Vec<Problem>> {
-    Page::new(release, table, kind).fill(typed, by)
+    TypeDefaults::new(release, table, kind).fill(typed, by)
 }
 
 /// The common part of new monitors of one type.
 #[derive(Debug)]
-pub struct Page<'t> {
+pub struct TypeDefaults<'t> {
     release: Release,
     kind: String,
     table: &'t Table,
@@ -100,15 +100,15 @@ pub struct Page<'t> {
     defaults: Vec<(&'t str, Option<Value>)>,
 }
 
-impl<'t> Page<'t> {
+impl<'t> TypeDefaults<'t> {
     /// The page for monitors of type `kind`, also of an unknown type.
-    pub fn new(release: Release, table: &'t Table, kind: &str) -> Page<'t> {
+    pub fn new(release: Release, table: &'t Table, kind: &str) -> TypeDefaults<'t> {
         let default = |column: &'t Column| {
             let value = page_default(&column.name, kind, release).or_else(|| column_default(column));
             (column.name.as_str(), value)
         };
         let defaults = table.columns.iter().filter(|column| column.name != "id").map(default).collect();
-        Page { release, kind: kind.to_owned(), table, defaults }
+        TypeDefaults { release, kind: kind.to_owned(), table, defaults }
     }
 
     /// The release of the page.
@@ -120,7 +120,11 @@ impl<'t> Page<'t> {
     ///
     /// # Errors
     /// Every problem of the input at once.
-    pub fn fill(&self, typed: &BTreeMap<String, Value>, by: &Maker) -> Result<Vec<(String, Value)>, Vec<Problem>> {
+    pub fn fill(
+        &self,
+        typed: &BTreeMap<String, Value>,
+        by: &NewMonitorContext,
+    ) -> Result<Vec<(String, Value)>, Vec<Problem>> {
         self.fill_over(typed, by, None)
     }
 
@@ -131,7 +135,7 @@ impl<'t> Page<'t> {
     pub fn fill_over(
         &self,
         typed: &BTreeMap<String, Value>,
-        by: &Maker,
+        by: &NewMonitorContext,
         there: Option<&Row>,
     ) -> Result<Vec<(String, Value)>, Vec<Problem>> {
         let ours = |column: &str| field(column).is_some_and(|known| known.column == column);
@@ -142,7 +146,7 @@ impl<'t> Page<'t> {
         for (column, value) in typed {
             match field(column).filter(|known| known.column == column) {
                 Some(known) if known.is_typed() => match normalise(known, value.clone()) {
-                    Ok(Value::Text(name)) if matches!(known.shape, Shape::Reference(_)) => {
+                    Ok(Value::Text(name)) if matches!(known.shape, ValueShape::Reference(_)) => {
                         problems.push(Problem::new(known.column, format!("`{name}` does not exist")));
                     }
                     Ok(value) => {
@@ -197,7 +201,7 @@ impl<'t> Page<'t> {
     }
 
     /// The row that the page sends for the input `given`, valid or not.
-    pub fn row(&self, mut given: BTreeMap<&str, Value>, by: &Maker) -> Vec<(String, Value)> {
+    pub fn row(&self, mut given: BTreeMap<&str, Value>, by: &NewMonitorContext) -> Vec<(String, Value)> {
         complete(self.release, &self.kind, &mut given, by);
         self.defaults
             .iter()
@@ -215,7 +219,7 @@ impl<'t> Page<'t> {
 }
 
 /// Adds what the page computes from the other fields.
-fn complete(release: Release, kind: &str, given: &mut BTreeMap<&str, Value>, by: &Maker) {
+fn complete(release: Release, kind: &str, given: &mut BTreeMap<&str, Value>, by: &NewMonitorContext) {
     let whole = |given: &BTreeMap<&str, Value>, column: &str| {
         let value = given.get(column).cloned().or_else(|| page_default(column, kind, release));
         value.as_ref().and_then(Value::int)
@@ -302,7 +306,7 @@ fn column_default(column: &Column) -> Option<Value> {
         },
     };
     match known.shape {
-        Shape::Server => Some(Value::from(text)),
+        ValueShape::Server => Some(Value::from(text)),
         _ => normalise(known, Value::from(text)).ok(),
     }
 }
@@ -320,7 +324,7 @@ fn too_long(table: &Table, column: &str, value: &Value) -> Option<Problem> {
     let live = table.column(column)?;
     let room: usize = live.sql_type.strip_prefix("varchar(")?.strip_suffix(')')?.parse().ok()?;
     // The limits of text are checked without the table, for both engines.
-    let is_choice = field(column).is_some_and(|known| matches!(known.shape, Shape::Choice(_)));
+    let is_choice = field(column).is_some_and(|known| matches!(known.shape, ValueShape::Choice(_)));
     let length = value.text()?.chars().count();
     (is_choice && length > room).then(|| {
         Problem::new(column, format!("has {length} characters; the maximum in this MariaDB database is {room}"))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::error::DatabaseError;
-use crate::schema::{EngineKind, Recognition, Schema, recorded, recording};
+use crate::schema::{EngineKind, RecognizedRelease, Schema, recorded, recording};
 use crate::text::counted;
 use crate::value::Row;
 
@@ -29,7 +29,7 @@ pub struct Database {
     /// Its tables.
     pub schema: Schema,
     /// Its release.
-    pub release: Recognition,
+    pub release: RecognizedRelease,
     /// Names of the migrations that were applied; for 1.x the patches.
     pub migrations: BTreeSet<String>,
     /// A migration is running or was interrupted (`knex_migrations_lock`).
@@ -141,7 +141,7 @@ impl Config {
 
 /// The configuration that plans for monitors require.
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct Configuration {
     /// The database it was read from.
     pub database: Database,
     /// All monitors, by id.
@@ -217,7 +217,7 @@ impl Monitor {
     }
 }
 
-impl State {
+impl Configuration {
     /// The first active user: the owner of new items.
     pub fn owner(&self) -> Option<i64> {
         self.users.first().copied()

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::Value as Json;
 
-use super::fields::{Field, Shape};
+use super::fields::{Field, ValueShape};
 use crate::error::Problem;
 use crate::value::Value;
 
@@ -28,8 +28,8 @@ pub fn from_json(field: &Field, json: &Json) -> Result<Value, Problem> {
     let value = match json {
         Json::Null => Value::Null,
         Json::Bool(yes) => match field.shape {
-            Shape::Flag => Value::from(*yes),
-            Shape::Text(_) | Shape::LongText => Value::from(yes.to_string()),
+            ValueShape::Flag => Value::from(*yes),
+            ValueShape::Text(_) | ValueShape::LongText => Value::from(yes.to_string()),
             _ => return Err(misshapen(field, "true or false")),
         },
         Json::Number(number) => match (number.as_i64(), number.as_f64()) {
@@ -39,9 +39,11 @@ pub fn from_json(field: &Field, json: &Json) -> Result<Value, Problem> {
         },
         Json::String(text) => Value::from(text.as_str()),
         Json::Array(_) | Json::Object(_) => match field.shape {
-            Shape::StatusCodes | Shape::Texts | Shape::Array | Shape::Object => Value::from(json.to_string()),
+            ValueShape::StatusCodes | ValueShape::Texts | ValueShape::Array | ValueShape::Object => {
+                Value::from(json.to_string())
+            }
             // The page indents JSON by four spaces in its text fields.
-            Shape::LongText => Value::from(laid_out(json)),
+            ValueShape::LongText => Value::from(laid_out(json)),
             _ if json.is_array() => return Err(misshapen(field, "a list")),
             _ => return Err(misshapen(field, "a map")),
         },
@@ -55,9 +57,9 @@ pub fn from_json(field: &Field, json: &Json) -> Result<Value, Problem> {
 pub fn render(field: &Field, value: &Value) -> String {
     match (field.shape, value) {
         (_, Value::Null) => String::new(),
-        (Shape::Flag, Value::Int(0)) => "false".to_owned(),
-        (Shape::Flag, Value::Int(1)) => "true".to_owned(),
-        (Shape::StatusCodes | Shape::Texts, Value::Text(text)) => match texts(text) {
+        (ValueShape::Flag, Value::Int(0)) => "false".to_owned(),
+        (ValueShape::Flag, Value::Int(1)) => "true".to_owned(),
+        (ValueShape::StatusCodes | ValueShape::Texts, Value::Text(text)) => match texts(text) {
             Some(items) if !items.is_empty() && items.iter().all(|item| is_plain_item(item)) => items.join(","),
             _ => text.clone(),
         },
@@ -70,8 +72,9 @@ pub fn same(field: &Field, a: &Value, b: &Value) -> bool {
     if a.same(b) {
         return true;
     }
-    let is_json = matches!(field.shape, Shape::StatusCodes | Shape::Texts | Shape::Array | Shape::Object)
-        || matches!(field.column, "headers" | "grpc_metadata");
+    let is_json =
+        matches!(field.shape, ValueShape::StatusCodes | ValueShape::Texts | ValueShape::Array | ValueShape::Object)
+            || matches!(field.column, "headers" | "grpc_metadata");
     match (a.text(), b.text()) {
         (Some(a), Some(b)) if is_json => {
             let [a, b] = [a, b].map(serde_json::from_str::<Json>);
@@ -97,15 +100,15 @@ pub fn normalise(field: &Field, value: Value) -> Result<Value, Problem> {
         return Err(misshapen(field, "text with a NUL character"));
     }
     match field.shape {
-        Shape::Server => {
+        ValueShape::Server => {
             Err(Problem::new(field.column, "is only written by the server").hint(format!("omit `{}`", field.column)))
         }
-        Shape::Text(_) | Shape::LongText | Shape::Kind => Ok(match value {
+        ValueShape::Text(_) | ValueShape::LongText | ValueShape::Kind => Ok(match value {
             Value::Int(_) | Value::Real(_) => Value::from(value.to_string()),
             text_or_null => text_or_null,
         }),
-        Shape::Whole(..) => whole(field, value, "an integer"),
-        Shape::Real => match value {
+        ValueShape::Whole(..) => whole(field, value, "an integer"),
+        ValueShape::Real => match value {
             Value::Int(n) => Ok(Value::Real(n as f64)),
             Value::Text(text) if text.trim().is_empty() => Ok(Value::Null),
             Value::Text(text) => match text.trim().parse::<f64>() {
@@ -114,7 +117,7 @@ pub fn normalise(field: &Field, value: Value) -> Result<Value, Problem> {
             },
             other => Ok(other),
         },
-        Shape::Flag => match &value {
+        ValueShape::Flag => match &value {
             Value::Int(0 | 1) => Ok(value),
             Value::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
                 "true" | "yes" | "on" | "1" => Ok(Value::Int(1)),
@@ -123,7 +126,7 @@ pub fn normalise(field: &Field, value: Value) -> Result<Value, Problem> {
             },
             other => Err(wanted(field, "`true` or `false`", &other.to_string())),
         },
-        Shape::Choice(picks) => Ok(match value {
+        ValueShape::Choice(picks) => Ok(match value {
             Value::Text(text) if text.trim().is_empty() => Value::Null,
             Value::Null => Value::Null,
             other => {
@@ -132,14 +135,14 @@ pub fn normalise(field: &Field, value: Value) -> Result<Value, Problem> {
                 Value::from(known.map_or(text.trim(), |pick| pick.value))
             }
         }),
-        Shape::Reference(_) => match value {
+        ValueShape::Reference(_) => match value {
             Value::Text(text) if text.trim().is_empty() => Ok(Value::Null),
             Value::Text(text) => Ok(text.trim().parse().map_or(Value::Text(text), Value::Int)),
             other => whole(field, other, "a name or a number"),
         },
-        Shape::StatusCodes | Shape::Texts => list(field, value),
-        Shape::Array => json_of(field, value, "a JSON list", Json::is_array),
-        Shape::Object => json_of(field, value, "a JSON map", Json::is_object),
+        ValueShape::StatusCodes | ValueShape::Texts => list(field, value),
+        ValueShape::Array => json_of(field, value, "a JSON list", Json::is_array),
+        ValueShape::Object => json_of(field, value, "a JSON map", Json::is_object),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Assignment, Cell, Change, Plan, Step};
 use crate::model::entities::{ENTITIES, Entity, entity_of, is_secret_setting};
-use crate::model::fields::Shape;
+use crate::model::fields::ValueShape;
 use crate::model::state::Config;
 use crate::model::view::{canonical, existing_name, existing_names};
 use crate::value::{Row, Value};
@@ -172,7 +172,7 @@ impl Names<'_> {
             return format!("{} `{name}`", entity.noun);
         }
         let refers = entity.fields.iter().find_map(|field| match field.shape {
-            Shape::Reference(reference) if field.column != entity.owner => {
+            ValueShape::Reference(reference) if field.column != entity.owner => {
                 Some((field.column, reference.entity().table))
             }
             _ => None,

@@ -24,7 +24,7 @@ pub struct Keep {
 
 /// Rows of one table that are deleted: those of some monitors that are older than a point in time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sweep {
+pub struct DeletePlan {
     /// The table.
     pub table: String,
     /// Its column with the time.
@@ -32,14 +32,14 @@ pub struct Sweep {
     /// Older than this, in the format of the column.
     pub before: Value,
     /// Of these monitors.
-    pub monitors: Which,
+    pub monitors: MonitorSet,
     /// Keep heartbeats where the status changed.
     pub keeps_important: bool,
 }
 
 /// Some of all monitors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Which {
+pub enum MonitorSet {
     /// These.
     Only(Vec<i64>),
     /// All but these.
@@ -50,7 +50,7 @@ pub enum Which {
 #[derive(Clone, Debug, Default)]
 pub struct Pruning {
     /// What is deleted, in this order.
-    pub sweeps: Vec<Sweep>,
+    pub sweeps: Vec<DeletePlan>,
     /// Changes of settings, in the same transaction.
     pub settings: Plan,
     /// Statements that reclaim disk space, run after the commit.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::names::{find_notification, find_tag};
 use super::{Assignment, Cell, Plan};
 use crate::error::Problem;
-use crate::model::state::{Monitor, State, TagLink};
+use crate::model::state::{Configuration, Monitor, TagLink};
 use crate::model::{check_null, field};
 use crate::value::{Row, Value};
 
@@ -14,18 +14,18 @@ const TAG_COLOR: &str = "#4B5563";
 
 /// A tag to attach.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TagWish {
+pub struct TagRequest {
     /// Name of the tag.
     pub name: String,
     /// Value on this monitor; empty for none.
     pub value: String,
 }
 
-impl TagWish {
+impl TagRequest {
     /// Reads `name` or `name=value`.
-    pub fn parse(text: &str) -> TagWish {
+    pub fn parse(text: &str) -> TagRequest {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        TagWish { name: name.trim().to_owned(), value: value.trim().to_owned() }
+        TagRequest { name: name.trim().to_owned(), value: value.trim().to_owned() }
     }
 }
 
@@ -47,7 +47,7 @@ pub struct New {
     /// Its row, without an id.
     pub row: Vec<(String, Value)>,
     /// Its tags.
-    pub tags: Vec<TagWish>,
+    pub tags: Vec<TagRequest>,
     /// Its notifications.
     pub notify: Notify,
 }
@@ -58,7 +58,7 @@ pub struct Edit {
     /// Cells.
     pub set: Vec<(String, Value)>,
     /// Tags to attach; an attached tag with another value gets the new value.
-    pub add_tags: Vec<TagWish>,
+    pub add_tags: Vec<TagRequest>,
     /// Tags to remove, by name.
     pub remove_tags: Vec<String>,
     /// Notifications to attach.
@@ -68,7 +68,7 @@ pub struct Edit {
 }
 
 /// Plans to create `monitors`, and the tags that do not exist yet if `create_tags` is set.
-pub fn plan_add(state: &State, monitors: &[New], create_tags: bool) -> Result<Plan, Vec<Problem>> {
+pub fn plan_add(state: &Configuration, monitors: &[New], create_tags: bool) -> Result<Plan, Vec<Problem>> {
     let mut plan = Plan::of(&state.fingerprint);
     let mut problems = Vec::new();
     let mut tags = Tags::new(state, create_tags);
@@ -128,13 +128,13 @@ pub fn plan_add(state: &State, monitors: &[New], create_tags: bool) -> Result<Pl
 
 /// The user of a new monitor: that of its group, because the page shows users only their own monitors (2.5.3), or else the
 /// one it was made for.
-fn owner_of(state: &State, new: &New) -> Option<i64> {
+fn owner_of(state: &Configuration, new: &New) -> Option<i64> {
     let int = |column: &str| new.row.iter().find(|(name, _)| name == column).and_then(|(_, value)| value.int());
     int("parent").and_then(|group| state.user_of(group)).or_else(|| int("user_id"))
 }
 
 /// Plans to give `monitor` and all monitors in it to the user of the group `parent`.
-fn plan_follow(plan: &mut Plan, state: &State, monitor: i64, parent: Option<i64>) {
+fn plan_follow(plan: &mut Plan, state: &Configuration, monitor: i64, parent: Option<i64>) {
     let Some(owner) = parent.and_then(|parent| state.user_of(parent)) else { return };
     for id in state.family(monitor) {
         let Some(monitor) = state.monitors.get(&id) else { continue };
@@ -145,7 +145,7 @@ fn plan_follow(plan: &mut Plan, state: &State, monitor: i64, parent: Option<i64>
 
 /// Plans `edit` on `monitors`, whose rows contain every column.
 pub fn plan_edit(
-    state: &State,
+    state: &Configuration,
     monitors: &BTreeMap<i64, Monitor>,
     edit: &Edit,
     create_tags: bool,
@@ -239,7 +239,7 @@ fn not_there(problem: Problem) -> Problem {
 
 /// Plans to delete `ids`. Children of a deleted group stay and lose their parent, as on the server's page, unless they are
 /// among `ids` themselves. `dependents` counts, for each monitor, the rows of each table that go with it.
-pub fn plan_delete(state: &State, ids: &[i64], dependents: &BTreeMap<i64, BTreeMap<String, u64>>) -> Plan {
+pub fn plan_delete(state: &Configuration, ids: &[i64], dependents: &BTreeMap<i64, BTreeMap<String, u64>>) -> Plan {
     let mut plan = Plan::of(&state.fingerprint);
     for id in ids {
         let subject = format!("monitor `{}`", state.path(*id));
@@ -264,7 +264,7 @@ pub fn plan_delete(state: &State, ids: &[i64], dependents: &BTreeMap<i64, BTreeM
 }
 
 /// What is wrong with `parent` as the parent of `monitors`.
-fn check_parent(state: &State, monitors: &BTreeMap<i64, Monitor>, parent: i64) -> Vec<Problem> {
+fn check_parent(state: &Configuration, monitors: &BTreeMap<i64, Monitor>, parent: i64) -> Vec<Problem> {
     let below = |id: &&i64| state.family(**id).contains(&parent);
     let wrong = |id: &i64| {
         let name = state.path(*id);
@@ -277,7 +277,7 @@ fn check_parent(state: &State, monitors: &BTreeMap<i64, Monitor>, parent: i64) -
     monitors.keys().filter(below).map(wrong).collect()
 }
 
-fn plan_detach(plan: &mut Plan, state: &State, subject: &str, links: &[&TagLink]) {
+fn plan_detach(plan: &mut Plan, state: &Configuration, subject: &str, links: &[&TagLink]) {
     for link in links {
         let name = name_in(&state.tags, link.tag);
         plan.delete("monitor_tag", format!("tag `{name}` of {subject}"), "id", link.id, 1);
@@ -290,18 +290,18 @@ fn name_in(rows: &[Row], id: i64) -> String {
     found.and_then(|row| row.text("name")).unwrap_or_default().to_owned()
 }
 
-fn uses_token(state: &State, token: &str) -> Option<i64> {
+fn uses_token(state: &Configuration, token: &str) -> Option<i64> {
     let uses = |monitor: &&Monitor| monitor.row.text("push_token") == Some(token);
     state.monitors.values().find(uses).map(|monitor| monitor.id)
 }
 
-fn token_taken(state: &State, token: &str) -> Problem {
+fn token_taken(state: &Configuration, token: &str) -> Problem {
     let owner = uses_token(state, token).map_or("another monitor".into(), |id| format!("`{}`", state.path(id)));
     Problem::new("--push-token", format!("this push token belongs to {owner} already"))
         .hint("omit `--push-token` to generate a new one")
 }
 
-fn notifications(state: &State, notify: &Notify, owner: Option<i64>, problems: &mut Vec<Problem>) -> Vec<i64> {
+fn notifications(state: &Configuration, notify: &Notify, owner: Option<i64>, problems: &mut Vec<Problem>) -> Vec<i64> {
     match notify {
         Notify::Nobody => Vec::new(),
         // The page offers users only their own.
@@ -327,18 +327,18 @@ fn notifications(state: &State, notify: &Notify, owner: Option<i64>, problems: &
 
 /// Tags by name, including those that the plan itself creates.
 struct Tags<'a> {
-    state: &'a State,
+    state: &'a Configuration,
     create: bool,
     made: BTreeMap<String, usize>,
     missed: BTreeSet<String>,
 }
 
 impl<'a> Tags<'a> {
-    fn new(state: &'a State, create: bool) -> Self {
+    fn new(state: &'a Configuration, create: bool) -> Self {
         Tags { state, create, made: BTreeMap::new(), missed: BTreeSet::new() }
     }
 
-    fn want(&mut self, wish: &TagWish, plan: &mut Plan, problems: &mut Vec<Problem>) -> Option<(Cell, String)> {
+    fn want(&mut self, wish: &TagRequest, plan: &mut Plan, problems: &mut Vec<Problem>) -> Option<(Cell, String)> {
         let cell = match (find_tag(self.state, &wish.name), self.made.get(&wish.name)) {
             (Ok(id), _) => Cell::Is(Value::Int(id)),
             (Err(_), Some(at)) => Cell::IdOf(*at),

@@ -11,14 +11,14 @@ use super::release::{check_before_stop, check_release};
 use super::transact::{run_statements, try_before_stop};
 use super::work::{Mode, Outcome, Settings, Work};
 use super::{Observer, Step, beats, compact, kept, label, space, upgrade};
-use crate::backup::hold::{Extent, Label, Source};
-use crate::backup::{Guarded, Held, Store};
-use crate::docker::Life;
+use crate::backup::hold::{CopyScope, Label, Source};
+use crate::backup::{Guarded, StagedCopy, Store};
+use crate::docker::RunState;
 use crate::engine::Reader;
 use crate::engine::mariadb::Address;
 use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
 use crate::files::Lock;
-use crate::instance::{Instance, Place, Server, Session};
+use crate::instance::{DbLocation, Instance, Server, Session};
 use crate::kuma::mark::read_mark;
 use crate::kuma::read::{read_any_database, read_database, read_fingerprint, read_last_beat, read_shown_state};
 use crate::plan::history::Pruning;
@@ -46,13 +46,13 @@ pub fn run(
     // Whether that works out or not, no copy is in the way.
     let packing = kept::pack_all(instance, store);
     let life = instance.life()?;
-    let is_running = life.is_some_and(|life| life != Life::Stopped);
+    let is_running = life.is_some_and(|life| life != RunState::Stopped);
     let mode = check_mode(instance, settings.mode, is_running)?;
     check_wait(instance, settings)?;
     instance.check_alone()?;
     let loads = matches!(work, Work::Load { .. });
     // A load replaces what an interrupted migration left. A server that is still migrating is never stopped.
-    let opens_lock = settings.opens_lock || loads && life == Some(Life::Restarting);
+    let opens_lock = settings.opens_lock || loads && life == Some(RunState::Restarting);
     check_server(instance, mode, opens_lock)?;
     instance.check_accepts_writes()?;
     check_before_stop(instance, work, settings)?;
@@ -157,13 +157,13 @@ impl Run<'_> {
 
     /// Stages a copy, writes, checks and commits. Returns the changed monitors that should have heartbeats.
     fn write(&mut self, session: &Session<'_>, work: &Work<'_>, observer: &mut dyn Observer) -> Result<Vec<i64>> {
-        if let (Work::Salvage(release), Place::Sqlite(file)) = (work, &self.instance.place) {
+        if let (Work::Salvage(release), DbLocation::Sqlite(file)) = (work, &self.instance.place) {
             return self.salvage(file, *release, observer).map(|()| Vec::new());
         }
         let connect = session.connect();
         let database = connect.reader().and_then(|mut reader| read_database(&mut *reader, &self.instance.name));
         let database = match (database, work, &self.instance.place) {
-            (Err(error), Work::Load { wanted, .. }, Place::Sqlite(file)) if error.is_unreadable() => {
+            (Err(error), Work::Load { wanted, .. }, DbLocation::Sqlite(file)) if error.is_unreadable() => {
                 return self.replace(file, wanted, observer).map(|()| Vec::new());
             }
             (Err(Error::Database(DatabaseError::NotKuma { .. })), Work::Load { .. }, _) => {
@@ -178,14 +178,14 @@ impl Run<'_> {
         let began = Instant::now();
         observer.step(&Step::Hold { bytes: self.instance.size() })?;
         let source = match &self.instance.place {
-            Place::Sqlite(file) => Source::Still(file),
+            DbLocation::Sqlite(file) => Source::Still(file),
             _ if matches!(work, Work::Load { .. }) => Source::Any(connect),
             _ => Source::Live(connect),
         };
         let undoes = self.settings.undoes.clone();
         let label = Label { undo: true, undoes, ..label(self.instance, &self.settings.verb) };
         let mut progress = |done, total| observer.progress(done, total);
-        let held = Held::take(&source, &self.held_folder(), &label, &Extent::default(), &mut progress)?;
+        let held = StagedCopy::take(&source, &self.held_folder(), &label, &CopyScope::default(), &mut progress)?;
         observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
 
         let mut guarded = Guarded::open(&held, connect)?;
@@ -346,8 +346,8 @@ impl Run<'_> {
                 self.outcome.beats = seen;
             }
         }
-        if self.journal.record.life == Some(Life::Paused)
-            && let Err(error) = server.put_back(Life::Paused, self.settings.grace)
+        if self.journal.record.life == Some(RunState::Paused)
+            && let Err(error) = server.put_back(RunState::Paused, self.settings.grace)
         {
             self.outcome.warnings.push(format!("the container was paused before and is running now: {error}"));
         }

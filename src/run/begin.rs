@@ -8,8 +8,8 @@ use super::work::{Mode, Settings};
 use super::{Observer, Step};
 use crate::engine::EngineKind;
 use crate::error::{Error, OperationError, Result};
-use crate::files::{Lock, Reach};
-use crate::instance::{Instance, Place};
+use crate::files::{Lock, LockScope};
+use crate::instance::{DbLocation, Instance};
 
 impl<'a> Run<'a> {
     /// Locks `instance`, checks that its server can be stopped now, and opens the journal; `note` completes the record.
@@ -101,13 +101,13 @@ pub fn check_ended(instance: &Instance, settings: &Settings) -> Result<()> {
 ///
 /// This is not refused: the server itself runs there all the time, and its database may be the one to repair.
 pub(super) fn tell_network(instance: &Instance, observer: &mut dyn Observer) -> Result<()> {
-    if let Place::External(address) = &instance.place
+    if let DbLocation::External(address) = &instance.place
         && let Some(nodes) = address.cluster_nodes()?.filter(|&nodes| nodes > 1)
     {
         observer.step(&Step::Cluster { nodes })?;
     }
     match instance.network()? {
-        Some(found) if instance.engine() == EngineKind::Sqlite && found.reach != Reach::Hosts => {
+        Some(found) if instance.engine() == EngineKind::Sqlite && found.reach != LockScope::Hosts => {
             let what = found.words().unwrap_or_default();
             let what = format!(
                 "{what}: make sure that no other host runs a server on it (SQLite on a network file system is unsafe)"

@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 
 use super::migration::{is_migrating, wait_settled};
 use super::{Observer, Step, label};
-use crate::backup::hold::{Extent, Source};
-use crate::backup::{Held, Packed, Seal, Snapshot, Stores};
+use crate::backup::hold::{CopyScope, Source};
+use crate::backup::{Encryption, Packed, Snapshot, StagedCopy, Stores};
 use crate::error::{Error, OperationError, Result};
 use crate::instance::Instance;
 
 /// What a snapshot contains and how it is stored.
 #[derive(Clone, Debug, Default)]
-pub struct Putting {
+pub struct BackupOptions {
     /// The scope.
-    pub extent: Extent,
+    pub extent: CopyScope,
     /// The encryption, if any.
-    pub seal: Option<Seal>,
+    pub seal: Option<Encryption>,
     /// Whether uploads are not read back and hashed.
     pub unread: bool,
     /// How long to wait for a server that migrates its database.
@@ -25,7 +25,7 @@ pub struct Putting {
 
 /// The result of a snapshot for one or several stores.
 #[derive(Debug)]
-pub struct Taken {
+pub struct BackupResult {
     /// The stored copies, at least one.
     pub copies: Vec<Snapshot>,
     /// Errors of the stores that have none.
@@ -40,9 +40,9 @@ pub fn take(
     instance: &Instance,
     stores: &Stores,
     reason: &str,
-    putting: &Putting,
+    putting: &BackupOptions,
     observer: &mut dyn Observer,
-) -> Result<Taken> {
+) -> Result<BackupResult> {
     // In the store, not in the data folder: a backup needs no write permission there.
     let scratch = stores.scratch()?;
     let end = Instant::now() + putting.patience;
@@ -59,7 +59,7 @@ pub fn take(
     observer.step(&Step::Pack)?;
     let mut packed =
         Packed::make(&held, &instance.extras(putting.extent.screenshots), putting.seal.as_ref(), scratch.path())?;
-    let mut taken = Taken { copies: Vec::new(), failed: Vec::new() };
+    let mut taken = BackupResult { copies: Vec::new(), failed: Vec::new() };
     for store in stores.iter() {
         if store.address() != stores.local().address() {
             observer.step(&Step::Put { store: store.address(), bytes: packed.size() })?;
@@ -85,15 +85,15 @@ pub(super) fn hold(
     instance: &Instance,
     folder: &Path,
     reason: &str,
-    extent: &Extent,
+    extent: &CopyScope,
     observer: &mut dyn Observer,
-) -> Result<Held> {
+) -> Result<StagedCopy> {
     observer.step(&Step::Hold { bytes: instance.size() })?;
     let began = Instant::now();
     let label = label(instance, reason);
     let held = instance.open()?.with(|connect| {
         let mut progress = |done, total| observer.progress(done, total);
-        Held::take(&Source::Live(connect), folder, &label, extent, &mut progress)
+        StagedCopy::take(&Source::Live(connect), folder, &label, extent, &mut progress)
     })?;
     observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
     Ok(held)

@@ -12,14 +12,14 @@ use super::candidates::find_candidates;
 use super::journal::Journal;
 use super::work::Settings;
 use super::{Observer, Step};
-use crate::docker::{Container, Life};
+use crate::docker::{Container, RunState};
 use crate::doctor::Evidence;
-use crate::doctor::evidence::{Content, Folder, Running, Seen, Unread};
-use crate::engine::sqlite::{Beside, SqliteFile};
+use crate::doctor::evidence::{Content, FileEvidence, Folder, Running, Unavailable};
+use crate::engine::sqlite::{JournalFile, SqliteFile};
 use crate::engine::{Connect as _, Depth, EngineKind, beside};
 use crate::error::{DatabaseError, Error, Result, TargetError};
 use crate::files::{self, About, Lock};
-use crate::instance::{Instance, Place, Session};
+use crate::instance::{DbLocation, Instance, Session};
 use crate::kuma::evidence::{read_beats, read_content, read_half_made};
 use crate::kuma::init::random_text;
 use crate::kuma::read::read_overview;
@@ -77,7 +77,7 @@ pub fn while_stopped<T>(
     }
     // The next step has to see the server as it is: the first of its runs looks like a stable one.
     let end = Instant::now() + LOOP;
-    while instance.life()? != Some(Life::Restarting) && Instant::now() < end {
+    while instance.life()? != Some(RunState::Restarting) && Instant::now() < end {
         thread::sleep(Duration::from_millis(200));
     }
     run.close()?;
@@ -88,34 +88,34 @@ fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, de
     let mut evidence = Evidence { engine: Some(instance.engine()), ..Evidence::none(now) };
     // Only a server in a restart loop is stopped for it.
     if let Err(error) = read_container(instance, lock.is_some(), &mut evidence) {
-        evidence.unread.push(Unread { part: "container", why: error.to_string() });
+        evidence.unread.push(Unavailable { part: "container", why: error.to_string() });
     }
     if let Some(path) = &instance.folder {
         match read_folder(instance, path) {
             Ok(folder) => evidence.folder = Some(folder),
-            Err(error) => evidence.unread.push(Unread { part: "folder", why: error.to_string() }),
+            Err(error) => evidence.unread.push(Unavailable { part: "folder", why: error.to_string() }),
         }
     }
-    if let Place::Sqlite(file) = &instance.place {
+    if let DbLocation::Sqlite(file) = &instance.place {
         match read_journal(file) {
             Ok(pages) => evidence.journal = pages,
-            Err(error) => evidence.unread.push(Unread { part: "kuma.db-journal", why: error.to_string() }),
+            Err(error) => evidence.unread.push(Unavailable { part: "kuma.db-journal", why: error.to_string() }),
         }
     }
     match instance.config_problem() {
         Ok(problem) => evidence.config_problem = problem,
-        Err(error) => evidence.unread.push(Unread { part: "db-config.json", why: error.to_string() }),
+        Err(error) => evidence.unread.push(Unavailable { part: "db-config.json", why: error.to_string() }),
     }
     // The journal of the examination itself is not an interrupted operation.
     match if lock.is_some() { Ok(None) } else { Journal::read(instance.work()) } {
         Ok(journal) => evidence.unfinished = journal.map(|journal| journal.record.unfinished().to_string()),
-        Err(error) => evidence.unread.push(Unread { part: "journal", why: error.to_string() }),
+        Err(error) => evidence.unread.push(Unavailable { part: "journal", why: error.to_string() }),
     }
     match read_database(instance, lock, now, depth, &mut evidence.damage) {
         Ok(content) => {
             match make_tokens(&content) {
                 Ok(tokens) => evidence.tokens = tokens,
-                Err(error) => evidence.unread.push(Unread { part: "random numbers", why: error.to_string() }),
+                Err(error) => evidence.unread.push(Unavailable { part: "random numbers", why: error.to_string() }),
             }
             evidence.database = Some(content);
         }
@@ -132,14 +132,14 @@ fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, de
         }
         Err(Error::Database(DatabaseError::ForeignJournal { why, .. })) => evidence.foreign_journal = Some(why),
         Err(error) if error.is_unreadable() => evidence.damage = vec![error.to_string()],
-        Err(error) => evidence.unread.push(Unread { part: "database", why: error.to_string() }),
+        Err(error) => evidence.unread.push(Unavailable { part: "database", why: error.to_string() }),
     }
     read_beside(instance, lock, &mut evidence);
     if let Some(folder) = instance.folder.as_ref().filter(|_| lacks_database(&evidence)) {
         evidence.candidates = find_candidates(folder, true);
     }
     if let Err(error) = read_image(instance, &mut evidence) {
-        evidence.unread.push(Unread { part: "image", why: error.to_string() });
+        evidence.unread.push(Unavailable { part: "image", why: error.to_string() });
     }
     evidence
 }
@@ -168,7 +168,7 @@ fn read_beside(instance: &Instance, lock: Option<&Lock>, evidence: &mut Evidence
         let name = format!("`{}`", instance.name);
         match open(instance, lock).and_then(|session| session.read(|reader| read_overview(reader, &name))) {
             Ok((_, summary)) => evidence.summary = Some(summary),
-            Err(error) => evidence.unread.push(Unread { part: "database", why: error.to_string() }),
+            Err(error) => evidence.unread.push(Unavailable { part: "database", why: error.to_string() }),
         }
     }
 }
@@ -195,7 +195,7 @@ fn make_tokens(content: &Content) -> Result<BTreeMap<i64, String>> {
 /// Pages in the journal of an interrupted transaction of this database.
 fn read_journal(file: &SqliteFile) -> Result<Option<u64>> {
     Ok(match file.is_interrupted()?.then(|| file.journal()).transpose()? {
-        Some(Beside::Own(journal)) => Some(journal.records()),
+        Some(JournalFile::Own(journal)) => Some(journal.records()),
         _ => None,
     })
 }
@@ -222,7 +222,7 @@ pub fn gather_nowhere(error: Error, now: DateTime<Utc>) -> Result<Evidence> {
             Ok(Evidence { nowhere: Some(error.to_string()), ..Evidence::none(now) })
         }
         Error::Target(TargetError::DbConfig { why, .. }) => {
-            let unread = vec![Unread { part: "database", why: "db-config.json is invalid".into() }];
+            let unread = vec![Unavailable { part: "database", why: "db-config.json is invalid".into() }];
             Ok(Evidence { config_problem: Some(why), unread, ..Evidence::none(now) })
         }
         error => Err(error),
@@ -267,8 +267,8 @@ fn read_container(instance: &Instance, was_looping: bool, evidence: &mut Evidenc
     evidence.container = Some(Running {
         name: server.name().to_owned(),
         image: container.image.clone(),
-        up: life != Life::Stopped,
-        looping: was_looping || life == Life::Restarting,
+        up: life != RunState::Stopped,
+        looping: was_looping || life == RunState::Restarting,
         failed: container.state.failed(),
         others: server.others()?,
         has_mariadb: container.server.then(|| container.env.contains_key("UPTIME_KUMA_ENABLE_EMBEDDED_MARIADB")),
@@ -284,9 +284,9 @@ fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
     files::check_readable(path).map_err(Error::file("read the folder", path))?;
     files.extend(look_into(path, "."));
     let container = instance.container.as_ref().map(|server| server.container());
-    let embedded = matches!(instance.place, Place::Embedded(_));
+    let embedded = matches!(instance.place, DbLocation::Embedded(_));
     let holders = match &instance.place {
-        Place::Sqlite(file) => files::holders(&file.parts()),
+        DbLocation::Sqlite(file) => files::holders(&file.parts()),
         _ => Vec::new(),
     };
     let mariadb = files.iter().find(|seen| seen.name == "mariadb" && seen.folder);
@@ -313,15 +313,15 @@ fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
 }
 
 /// The entries of the folder `name` in the data folder `path`, by name; empty where it does not exist.
-fn look_into(path: &Path, name: &str) -> Vec<Seen> {
+fn look_into(path: &Path, name: &str) -> Vec<FileEvidence> {
     files::look_into(path, name).into_iter().map(|(name, found)| seen(name, &found)).collect()
 }
 
 /// The entries of `mariadb/`, and of the folders of its databases.
-fn look_below(path: &Path) -> Vec<Seen> {
+fn look_below(path: &Path) -> Vec<FileEvidence> {
     let under = |folder: &str| {
         let found = look_into(path, folder).into_iter();
-        found.map(|seen| Seen { name: format!("{folder}/{}", seen.name), ..seen }).collect::<Vec<_>>()
+        found.map(|seen| FileEvidence { name: format!("{folder}/{}", seen.name), ..seen }).collect::<Vec<_>>()
     };
     let mut found = under("mariadb");
     let folders: Vec<String> = found.iter().filter(|seen| seen.folder).map(|seen| seen.name.clone()).collect();
@@ -329,7 +329,7 @@ fn look_below(path: &Path) -> Vec<Seen> {
     found
 }
 
-fn seen(name: String, found: &About) -> Seen {
+fn seen(name: String, found: &About) -> FileEvidence {
     let About { size, uid, gid, mode, .. } = *found;
-    Seen { name, size, uid, gid, mode: mode & 0o777, folder: found.is_folder() }
+    FileEvidence { name, size, uid, gid, mode: mode & 0o777, folder: found.is_folder() }
 }

@@ -12,12 +12,12 @@ use super::space::{LARGE, has_base};
 use super::work::{Outcome, Work};
 use super::{Observer, Step, kept, prune, removed};
 use crate::backup::undo::of;
-use crate::backup::{Changed, Held, Seal, Snapshot, Store};
+use crate::backup::{Changed, Encryption, Snapshot, StagedCopy, Store};
 use crate::engine::statement::verb;
 use crate::engine::{Counts, Reader};
 use crate::error::{Error, Result, SnapshotError};
 use crate::files;
-use crate::kuma::merge::Shift;
+use crate::kuma::merge::HistoryChange;
 use crate::kuma::read::{history, read_counts};
 use crate::plan::{Change, Plan};
 use crate::schema::Schema;
@@ -117,7 +117,7 @@ impl Run<'_> {
 
     fn pack(&mut self, folder: &Path, part: &Path, store: &Store, observer: &mut dyn Observer) -> Result<Snapshot> {
         observer.step(&Step::Pack)?;
-        let mut held = Held::open(folder)?;
+        let mut held = StagedCopy::open(folder)?;
         // The folder of the copy may belong to an attacker: it goes into the store as an undo snapshot of this instance, and
         // as nothing else.
         (held.manifest.instance, held.manifest.origin) = (self.instance.name.clone(), self.instance.origin());
@@ -149,10 +149,10 @@ impl Run<'_> {
 
     /// The encryption of the undo snapshot. The journal of an interrupted run may be in a folder of an attacker: what it contains is
     /// checked against the configuration of this run.
-    fn seal(&mut self, folder: &Path, store: &Store) -> Result<Option<Seal>> {
+    fn seal(&mut self, folder: &Path, store: &Store) -> Result<Option<Encryption>> {
         let noted = &self.journal.record.recipients;
         if self.instance.folder.is_none() {
-            return Seal::read(noted, &[], None);
+            return Encryption::read(noted, &[], None);
         }
         let ours = store.recipients();
         let foreign = kept::judge_recipients(noted, &ours)
@@ -162,7 +162,7 @@ impl Run<'_> {
             let warning = format!("the undo snapshot is encrypted without {foreign}, which only the data folder lists");
             self.outcome.warnings.push(warning);
         }
-        Seal::read(&ours, &[], None)
+        Encryption::read(&ours, &[], None)
     }
 
     /// Removes everything of this run but the lock and the pending snapshots. The journal goes first: a copy without a journal
@@ -196,16 +196,16 @@ impl Work<'_> {
     }
 
     /// What the transaction has changed, which caused `shift` in the history.
-    pub(super) fn has_changed(&self, shift: Shift, live: bool) -> Changed {
+    pub(super) fn has_changed(&self, shift: HistoryChange, live: bool) -> Changed {
         let known = match self {
             // Changes that a running server makes at the same time cannot be told apart from it.
             Work::Script(_) if live => Changed::History,
             _ => Changed::Configuration,
         };
         let seen = match shift {
-            Shift::None => Changed::Configuration,
-            Shift::Deleted => Changed::History,
-            Shift::Other => Changed::All,
+            HistoryChange::None => Changed::Configuration,
+            HistoryChange::Deleted => Changed::History,
+            HistoryChange::Other => Changed::All,
         };
         self.may_change().max(known).max(seen)
     }
@@ -244,13 +244,13 @@ fn script_changes(script: &Script) -> Changed {
 pub(super) fn settle(run: &mut Run<'_>) -> Result<()> {
     let folder = run.held_folder();
     if files::exists(&folder) {
-        if let Ok(mut held) = Held::open(&folder) {
+        if let Ok(mut held) = StagedCopy::open(&folder) {
             // Without the note, an undo restores all of it.
             let _ = held.note_changed(run.journal.record.changed);
         }
         kept::keep(run.instance, &folder, &run.journal.record.recipients)?;
     }
-    run.clear_shadow(&mut super::Silent)?;
+    run.clear_shadow(&mut super::NoObserver)?;
     run.publish()?;
     run.close()
 }

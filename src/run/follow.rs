@@ -8,7 +8,7 @@ use super::journal::Phase;
 use super::migration::is_migrating;
 use super::{Observer, Step};
 use crate::error::{DockerError, Error, Hint, Result};
-use crate::instance::{Place, Server};
+use crate::instance::{DbLocation, Server};
 
 impl Run<'_> {
     /// Notes the current container, if it is not the one in the journal.
@@ -43,7 +43,7 @@ impl Run<'_> {
         }
         let up = self.start_and_wait(server, end, observer);
         let again = match &up {
-            Ok(_) => matches!(self.instance.place, Place::External(_)),
+            Ok(_) => matches!(self.instance.place, DbLocation::External(_)),
             Err(error) => {
                 matches!(error, Error::Docker(DockerError::NotUp { .. }))
                     && !is_migrating(self.instance).unwrap_or(false)

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::convert::Switch;
+use super::convert::EngineSwitch;
 use super::{Mode, upgrade};
 use crate::backup::Changed;
-use crate::docker::Life;
+use crate::docker::RunState;
 use crate::error::{Error, OperationError, Result};
 use crate::files;
 use crate::instance::Instance;
@@ -75,7 +75,7 @@ pub struct Record {
     /// The container's id and name, where there is one.
     pub container: Option<(String, String)>,
     /// The state of the container before the operation, to be restored after it.
-    pub life: Option<Life>,
+    pub life: Option<RunState>,
     /// What happens to the server meanwhile.
     pub mode: Mode,
     /// Whether the whole database is replaced, not only the rows of a plan.
@@ -85,7 +85,7 @@ pub struct Record {
     pub swaps: bool,
     /// The database is moved to another place: from which to which.
     #[serde(default)]
-    pub converts: Option<Switch>,
+    pub converts: Option<EngineSwitch>,
     /// Whether the statements are durable one by one: there is nothing to roll back.
     #[serde(default)]
     pub lasts: bool,
@@ -111,7 +111,7 @@ pub struct Record {
 
 impl Record {
     /// A new record of `verb`.
-    pub fn new(verb: &str, instance: &Instance, life: Option<Life>, mode: Mode, loads: bool) -> Record {
+    pub fn new(verb: &str, instance: &Instance, life: Option<RunState>, mode: Mode, loads: bool) -> Record {
         Record {
             format: FORMAT,
             verb: verb.to_owned(),
@@ -157,7 +157,7 @@ impl Record {
 
     /// Whether the server was running before the operation.
     pub fn was_running(&self) -> bool {
-        self.life.is_some_and(|life| life != Life::Stopped)
+        self.life.is_some_and(|life| life != RunState::Stopped)
     }
 
     /// Whether the server keeps running while the change is written.

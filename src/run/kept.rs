@@ -13,7 +13,7 @@ use chrono::Utc;
 use super::last_undo::note_last_undo;
 use super::{prune, removed};
 use crate::backup::manifest::is_id;
-use crate::backup::{Held, Manifest, Seal, Snapshot, Store};
+use crate::backup::{Encryption, Manifest, Snapshot, StagedCopy, Store};
 use crate::error::{Error, FileError, Result, SnapshotError};
 use crate::files::{self, Pinned};
 use crate::instance::{Instance, KEPT, SET_ASIDE};
@@ -32,7 +32,7 @@ const LIST: u64 = 1 << 16;
 
 /// A pending snapshot in the data folder.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct PendingSnapshot {
     /// Its folder.
     pub folder: PathBuf,
     /// Its manifest.
@@ -41,13 +41,13 @@ pub struct Kept {
     held: Arc<Pinned>,
 }
 
-impl Kept {
+impl PendingSnapshot {
     /// Copies it into the new folder `folder`, and opens it there.
     ///
     /// # Errors
     /// [`FileError::Io`]; [`SnapshotError::Changed`]
     /// when the content does not match the manifest.
-    pub fn copy(&self, folder: &Path) -> Result<Held> {
+    pub fn copy(&self, folder: &Path) -> Result<StagedCopy> {
         files::make_folder(folder)?;
         let names = self.manifest.members.iter().map(|member| member.name.as_str());
         for name in names.chain([crate::backup::manifest::FILE]) {
@@ -55,11 +55,11 @@ impl Kept {
             to.parent().map_or(Ok(()), files::make_folder)?;
             files::copy_below(self.held.path(), name, &to)?;
         }
-        Held::open(folder)
+        StagedCopy::open(folder)
     }
 
     /// The encryption of its archive, from the configuration of this run, never from the data folder alone.
-    fn seal(&self, store: &Store, warnings: &mut Vec<Error>) -> Result<Option<Seal>> {
+    fn seal(&self, store: &Store, warnings: &mut Vec<Error>) -> Result<Option<Encryption>> {
         let stays = |why: String| Error::Snapshot(SnapshotError::Pending { folder: self.folder.clone(), why });
         let ours = store.recipients();
         let noted: Option<Vec<String>> = files::read_below(self.held.path(), RECIPIENTS, LIST)
@@ -76,12 +76,12 @@ impl Kept {
             let why = format!("encrypted without {}, which only the data folder lists", foreign.join(" "));
             warnings.push(Error::Snapshot(SnapshotError::PendingEncryption { folder: self.folder.clone(), why }));
         }
-        Seal::read(&ours, &[], None)
+        Encryption::read(&ours, &[], None)
     }
 
     /// Stores it in `store`.
     fn pack(&self, instance: &Instance, store: &Store, warnings: &mut Vec<Error>) -> Result<Snapshot> {
-        let mut held = Held::open(self.held.path()).map_err(|error| self.unusable(&error))?;
+        let mut held = StagedCopy::open(self.held.path()).map_err(|error| self.unusable(&error))?;
         if held.manifest != self.manifest {
             return Err(self.unusable(&Error::Snapshot(SnapshotError::Changed {
                 path: self.folder.join(crate::backup::manifest::FILE),
@@ -175,23 +175,23 @@ pub struct Packing {
 
 /// The pending snapshots of `instance` that can be rolled back, oldest first. Anything else is skipped: the folder may
 /// belong to another user.
-pub fn list(instance: &Instance) -> Vec<Kept> {
+pub fn list(instance: &Instance) -> Vec<PendingSnapshot> {
     let mut all = waiting(instance);
     all.retain(|one| one.manifest.undo);
     all
 }
 
 /// The same, and the files of unreadable databases.
-pub fn waiting(instance: &Instance) -> Vec<Kept> {
+pub fn waiting(instance: &Instance) -> Vec<PendingSnapshot> {
     let (origin, now) = (instance.origin(), Utc::now());
     let read = |entry: Entry| {
         let held = Arc::new(Pinned::hold(&entry.way()).ok()?);
         let manifest = Manifest::read(held.path()).ok().flatten()?;
         let is_one = manifest.undo || manifest.raw;
         let is_its = manifest.origin == origin && manifest.created <= now;
-        (is_one && is_its).then(|| Kept { folder: entry.path.clone(), manifest, entry, held })
+        (is_one && is_its).then(|| PendingSnapshot { folder: entry.path.clone(), manifest, entry, held })
     };
-    let mut all: Vec<Kept> = entries(instance).into_iter().rev().take(SEEN).filter_map(read).collect();
+    let mut all: Vec<PendingSnapshot> = entries(instance).into_iter().rev().take(SEEN).filter_map(read).collect();
     all.sort_by_key(|one| (one.manifest.created, one.manifest.id.clone()));
     all
 }
@@ -235,7 +235,7 @@ const UNREADABLE: &str = "unreadable";
 /// # Errors
 /// The copy could not be kept; it is where it was.
 pub(super) fn keep(instance: &Instance, from: &Path, recipients: &[String]) -> Result<(PathBuf, Option<Manifest>)> {
-    let manifest = Held::open(from).ok().map(|held| held.manifest);
+    let manifest = StagedCopy::open(from).ok().map(|held| held.manifest);
     let id = manifest.as_ref().map_or(UNREADABLE, |manifest| &manifest.id);
     let stamp = format!("{}-{id}", Utc::now().format("%Y%m%dT%H%M%SZ"));
     let work = Pinned::hold(instance.work())?;

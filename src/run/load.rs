@@ -7,11 +7,11 @@ use super::apply::Run;
 use super::journal::Phase;
 use super::undo::check_loaded;
 use super::{Observer, Step};
-use crate::backup::{Guarded, Held};
+use crate::backup::{Guarded, StagedCopy};
 use crate::engine::Fit;
 use crate::error::{DatabaseError, Error, Result};
 use crate::files;
-use crate::instance::Place;
+use crate::instance::DbLocation;
 use crate::kuma::merge::merge;
 use crate::kuma::read::read_last_beat;
 use crate::kuma::write::{check_clean, check_known};
@@ -21,7 +21,7 @@ impl Run<'_> {
     pub(super) fn load(
         &mut self,
         guarded: &mut Guarded,
-        wanted: &Held,
+        wanted: &StagedCopy,
         kept: &[String],
         observer: &mut dyn Observer,
     ) -> Result<()> {
@@ -44,7 +44,7 @@ impl Run<'_> {
 
     /// Restores the rows of the tables `kept` that `wanted` has and that are missing in the database. In a commit of its own; on an error,
     /// the staged copy is restored.
-    pub(super) fn merge(&mut self, guarded: &mut Guarded, wanted: &Held, kept: &[String]) -> Result<()> {
+    pub(super) fn merge(&mut self, guarded: &mut Guarded, wanted: &StagedCopy, kept: &[String]) -> Result<()> {
         let schema = guarded.writer().schema()?;
         self.outcome.merged = merge(guarded.writer(), &mut *wanted.reader()?, &schema, kept)?;
         check_clean(guarded.writer(), &wanted.manifest.faults)?;
@@ -54,7 +54,7 @@ impl Run<'_> {
 
     /// Builds the tables of `wanted` beside the live ones, verifies them, and exchanges both; `false` where changing rows is
     /// faster.
-    fn exchange(&mut self, guarded: &mut Guarded, wanted: &Held, observer: &mut dyn Observer) -> Result<bool> {
+    fn exchange(&mut self, guarded: &mut Guarded, wanted: &StagedCopy, observer: &mut dyn Observer) -> Result<bool> {
         let Some(shadow) = guarded.writer().shadow() else { return Ok(false) };
         let fit = shadow.suits(&wanted.database())?;
         if fit == Fit::Rows {
@@ -72,7 +72,7 @@ impl Run<'_> {
             }
             reserved => reserved?,
         }
-        if let (Place::Embedded(_), Some(folder)) = (&self.instance.place, &self.instance.folder) {
+        if let (DbLocation::Embedded(_), Some(folder)) = (&self.instance.place, &self.instance.folder) {
             files::require_space(folder, 2 * self.instance.size().max(wanted.manifest.size()))?;
         }
         let mut progress = |done, total| observer.progress(done, total);
@@ -88,7 +88,7 @@ impl Run<'_> {
         if self.instance.is_running()? {
             self.stop(observer)?;
         }
-        let held = Held::open(&self.held_folder())?;
+        let held = StagedCopy::open(&self.held_folder())?;
         // A disk that is too full for the note must not prevent the rollback.
         let _ = self.journal.advance(Phase::RollingBack);
         observer.step(&Step::PutBack)?;

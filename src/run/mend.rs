@@ -2,10 +2,10 @@
 //! server does not come up with it.
 
 use super::apply::Run;
-use super::undo::Telling;
+use super::undo::IgnoreRefusal;
 use super::work::{Outcome, Settings};
 use super::{Observer, Step};
-use crate::docker::Life;
+use crate::docker::RunState;
 use crate::doctor::FileChange;
 use crate::error::{DockerError, Error, FileError, OperationError, Result};
 use crate::files;
@@ -45,7 +45,7 @@ pub fn mend(
             run.close()?;
             Ok(run.outcome)
         }
-        Err(cause) => Err(run.take_back(cause, &undo, &mut Telling(observer))),
+        Err(cause) => Err(run.take_back(cause, &undo, &mut IgnoreRefusal(observer))),
     }
 }
 
@@ -82,7 +82,7 @@ impl Run<'_> {
         let Some(server) = self.instance.container.as_ref().filter(|_| record.was_running()) else { return Ok(()) };
         server.start()?;
         match record.life {
-            Some(Life::Paused) => server.put_back(Life::Paused, self.settings.grace),
+            Some(RunState::Paused) => server.put_back(RunState::Paused, self.settings.grace),
             _ => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Observer, Step};
 use crate::error::{Error, OperationError, Result};
 use crate::files;
-use crate::instance::{Instance, Place};
+use crate::instance::{DbLocation, Instance};
 use crate::kuma::read::read_migrating;
 
 /// Polling interval for a server that migrates.
@@ -25,7 +25,7 @@ pub(super) fn is_migrating(instance: &Instance) -> Result<bool> {
 
 fn is_used(instance: &Instance) -> Result<bool> {
     match &instance.place {
-        Place::Sqlite(file) => Ok(!files::holders(&file.parts()).is_empty()),
+        DbLocation::Sqlite(file) => Ok(!files::holders(&file.parts()).is_empty()),
         _ => Ok(instance.read_others()? > 0),
     }
 }

@@ -43,7 +43,7 @@ use crate::text::{bytes, counted};
 
 pub use apply::run;
 pub use begin::{check_ended, settle_earlier};
-pub use copy::{Putting, Taken, take};
+pub use copy::{BackupOptions, BackupResult, take};
 pub use journal::{Journal, Phase, Record};
 pub use last_undo::{LastUndo, read_last_undo};
 pub use mend::{mend, rehearse_files};
@@ -51,9 +51,9 @@ pub use owner::repair_owner;
 pub use put::put_files_back;
 pub use release::check_shipped;
 pub use restart::{check_restart, restart};
-pub use resume::{Foreseen, Resumed, foresee, resume};
+pub use resume::{Preview, Resumed, foresee, resume};
 pub use salvage::Rebuilt;
-pub use transact::{Made, rehearse, rehearse_statements, rehearse_work};
+pub use transact::{TransactionResult, rehearse, rehearse_statements, rehearse_work};
 pub use work::{Mode, Outcome, Settings, Work};
 
 /// The label of a copy of `instance` that is made for `reason`.
@@ -284,9 +284,9 @@ pub trait Observer {
 }
 
 /// An observer that ignores everything.
-pub struct Silent;
+pub struct NoObserver;
 
-impl Observer for Silent {
+impl Observer for NoObserver {
     fn step(&mut self, _step: &Step) -> Result<()> {
         Ok(())
     }

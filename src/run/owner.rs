@@ -1,7 +1,7 @@
 //! Ownership of what earlier runs as root left in kumadb's own folder, so that the owner of the data folder can use it.
 
 use super::journal::Journal;
-use crate::backup::Held;
+use crate::backup::StagedCopy;
 use crate::error::Result;
 use crate::files;
 use crate::instance::Instance;
@@ -24,7 +24,7 @@ pub fn repair_owner(instance: &Instance) -> Result<Option<String>> {
     given |= files::remove_left_lock(&work.join("lock"))?;
     if let Ok(Some(journal)) = Journal::read(work) {
         given |= journal.give()?;
-        given |= Held::give(&work.join("held"))?;
+        given |= StagedCopy::give(&work.join("held"))?;
     }
     Ok(given.then(|| files::user_words(owner)))
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Outcome;
-use crate::backup::Held;
+use crate::backup::StagedCopy;
 use crate::files;
 use crate::instance::Instance;
 use crate::text::counted;
@@ -14,7 +14,7 @@ const FOLDERS: [(&str, u32); 3] = [("upload/", 0o644), ("docker-tls/", 0o600), (
 /// Writes the files of `held` that are missing or different in the data folder of `instance`, and returns their names.
 /// Other files stay. Existing files also stay where no undo snapshot contains them: a pending snapshot contains the
 /// database only. Errors become warnings of `outcome`: the database is restored and working by then.
-pub fn put_files_back(instance: &Instance, held: &Held, outcome: &mut Outcome) -> Vec<String> {
+pub fn put_files_back(instance: &Instance, held: &StagedCopy, outcome: &mut Outcome) -> Vec<String> {
     let (mut put, mut left) = (Vec::new(), 0);
     for member in &held.manifest.members {
         let Some((_, mode)) = FOLDERS.iter().find(|(folder, _)| member.name.starts_with(folder)) else { continue };

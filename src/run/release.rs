@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use super::work::{Settings, Work};
-use crate::docker::Shipped;
+use crate::docker::ServerFiles;
 use crate::engine::Reader;
 use crate::error::{DatabaseError, Error, OlderImage, Result};
 use crate::instance::{Instance, Server};
 use crate::kuma::read::read_database;
 use crate::model::state::Database;
 use crate::plan::Change;
-use crate::schema::{Recognition, recognise_applied};
+use crate::schema::{RecognizedRelease, recognise_applied};
 use crate::value::image_parts;
 
 /// Fails while the server still runs where `work` would be refused once it is stopped: because of the release of its
@@ -62,7 +62,7 @@ fn check_image(instance: &Instance, server: &Server, database: &Database) -> Res
 ///
 /// # Errors
 /// [`DatabaseError::OlderImage`].
-pub fn check_shipped(shipped: &Shipped, image: &str, what: String, migrations: &BTreeSet<String>) -> Result<()> {
+pub fn check_shipped(shipped: &ServerFiles, image: &str, what: String, migrations: &BTreeSet<String>) -> Result<()> {
     let lacking = shipped.lacks(migrations);
     if lacking.is_empty() {
         return Ok(());
@@ -96,7 +96,7 @@ pub(super) fn check_release(database: &Database, instance: &Instance, settings: 
     }))
 }
 
-fn difference(found: &Recognition) -> String {
+fn difference(found: &RecognizedRelease) -> String {
     let named = |names: &[String]| match names {
         [] => String::new(),
         [one] => format!("`{one}`"),

@@ -4,7 +4,7 @@ use super::Observer;
 use super::apply::Run;
 use super::begin::{check_ended, check_server};
 use super::work::{Mode, Outcome, Settings};
-use crate::docker::Life;
+use crate::docker::RunState;
 use crate::error::{DockerError, Error, Result};
 use crate::instance::{Instance, Server};
 use crate::kuma::read::read_last_beat;
@@ -25,7 +25,7 @@ pub fn check_restart(instance: &Instance, settings: &Settings) -> Result<()> {
 /// [`DockerError::NotUp`](crate::error::DockerError::NotUp) when it does not come up; nothing was written, so nothing is rolled back.
 pub fn restart(instance: &Instance, settings: &Settings, observer: &mut dyn Observer) -> Result<Outcome> {
     let mut run = Run::begin(instance, settings, observer, |record, lock| {
-        record.life = Some(Life::Running);
+        record.life = Some(RunState::Running);
         record.last_beat = instance.open_locked(lock)?.read(read_last_beat)?;
         Ok(())
     })?;

@@ -100,7 +100,7 @@ fn undo(mut run: Run<'_>, record: Record, observer: &mut dyn Observer) -> Result
 
 /// What [`resume`] would do.
 #[derive(Debug)]
-pub enum Foreseen {
+pub enum Preview {
     /// Verify that the server is up, and roll back if it is not.
     Verify(Record),
     /// Finish what was committed: only the snapshot is missing.
@@ -115,26 +115,26 @@ pub enum Foreseen {
 ///
 /// # Errors
 /// Those of [`resume`] before it begins.
-pub fn foresee(instance: &Instance, settings: &Settings) -> Result<Foreseen> {
+pub fn foresee(instance: &Instance, settings: &Settings) -> Result<Preview> {
     let lock = instance.lock(&settings.verb)?;
     let Some(journal) = Journal::read(instance.work())? else {
         return match kept::waiting(instance).len() {
             0 => Err(Error::Operation(OperationError::NothingUnfinished)),
-            pending => Ok(Foreseen::Pack(pending)),
+            pending => Ok(Preview::Pack(pending)),
         };
     };
     let record = journal.record.clone();
     check_same(instance, &record)?;
     let run = Run::new(instance, settings, journal, lock);
     Ok(match record.phase {
-        Phase::Seen => Foreseen::Finish(record),
-        Phase::Committed if settings.rolls_back => Foreseen::RollBack(record),
-        Phase::Committed => Foreseen::Verify(record),
-        Phase::Writing if run.is_switched()? => Foreseen::Verify(record),
+        Phase::Seen => Preview::Finish(record),
+        Phase::Committed if settings.rolls_back => Preview::RollBack(record),
+        Phase::Committed => Preview::Verify(record),
+        Phase::Writing if run.is_switched()? => Preview::Verify(record),
         Phase::Writing if !record.loads && !record.lasts && Some(run.read_mark()?) != record.before => {
-            Foreseen::Verify(record)
+            Preview::Verify(record)
         }
-        _ => Foreseen::RollBack(record),
+        _ => Preview::RollBack(record),
     })
 }
 

@@ -6,14 +6,14 @@ use std::time::Instant;
 use super::apply::Run;
 use super::journal::Phase;
 use super::{Observer, Step, compact, label, removed};
-use crate::backup::{Held, raw};
-use crate::engine::sqlite::{Beside, SqliteFile};
+use crate::backup::{StagedCopy, raw};
+use crate::engine::sqlite::{JournalFile, SqliteFile};
 use crate::engine::{Connect as _, Depth, Reader, Writer};
 use crate::error::{DatabaseError, Error, FileError, Result, SnapshotError};
 use crate::files::{self, Confined};
 use crate::kuma::fresh::{Salvaged, salvage};
 use crate::kuma::read::{read_counts, read_database, read_last_beat};
-use crate::kuma::wreck::{JournalUse, Wreck};
+use crate::kuma::wreck::{DamagedDb, JournalUse};
 use crate::schema::Release;
 
 /// What the new database was built from.
@@ -42,7 +42,12 @@ impl Rebuilt {
 
 impl Run<'_> {
     /// Keeps the files of an unreadable database, and puts `wanted` in its place.
-    pub(super) fn replace(&mut self, file: &SqliteFile, wanted: &Held, observer: &mut dyn Observer) -> Result<()> {
+    pub(super) fn replace(
+        &mut self,
+        file: &SqliteFile,
+        wanted: &StagedCopy,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
         let kept = self.keep(file, observer)?;
         self.put(file, &kept, &wanted.database(), observer)
     }
@@ -66,7 +71,7 @@ impl Run<'_> {
         self.put(file, &kept, &database, observer)
     }
 
-    fn keep(&mut self, file: &SqliteFile, observer: &mut dyn Observer) -> Result<Held> {
+    fn keep(&mut self, file: &SqliteFile, observer: &mut dyn Observer) -> Result<StagedCopy> {
         observer.step(&Step::Hold { bytes: self.instance.size() })?;
         let began = Instant::now();
         let kept = raw::take(file, &self.held_folder(), &label(self.instance, &self.settings.verb))?;
@@ -75,7 +80,7 @@ impl Run<'_> {
         Ok(kept)
     }
 
-    fn put(&mut self, file: &SqliteFile, kept: &Held, wanted: &Path, observer: &mut dyn Observer) -> Result<()> {
+    fn put(&mut self, file: &SqliteFile, kept: &StagedCopy, wanted: &Path, observer: &mut dyn Observer) -> Result<()> {
         let counts = |reader: &mut dyn Reader| {
             let schema = reader.schema()?;
             read_counts(reader, &schema)
@@ -130,7 +135,7 @@ fn make(
     files::remove_folder(workshop)?;
     files::make_folder(workshop)?;
     let database = workshop.join("kuma.db");
-    let wreck = Wreck::open(&kept.join("kuma.db"))?;
+    let wreck = DamagedDb::open(&kept.join("kuma.db"))?;
     let notes = kept.join(removed::FILE);
     let mut salvaged = salvage(&wreck, &database, &notes, release, progress)?;
     // They go with the snapshot.
@@ -143,14 +148,14 @@ fn make(
 ///
 /// # Errors
 /// It is not a complete database of the server even then.
-fn try_whole(kept: &Path, folder: &Path, with_wal: bool, journal: &Beside) -> Result<i64> {
+fn try_whole(kept: &Path, folder: &Path, with_wal: bool, journal: &JournalFile) -> Result<i64> {
     files::make_folder(folder)?;
     let database = folder.join("kuma.db");
     for suffix in if with_wal { ["", "-wal"].as_slice() } else { &[""] } {
         let name = format!("kuma.db{suffix}");
         files::copy_exact(&kept.join(&name), &folder.join(&name))?;
     }
-    if let Beside::Own(journal) = journal {
+    if let JournalFile::Own(journal) = journal {
         journal.apply(&database)?;
     }
     let mut copy = SqliteFile::new(&database).read_write()?;

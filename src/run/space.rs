@@ -7,13 +7,13 @@ use chrono::Utc;
 use super::convert::Destination;
 use super::kept;
 use super::work::Work;
-use crate::backup::undo::{Chain, Of, is_base, of};
+use crate::backup::undo::{Of, UndoHistory, is_base, of};
 use crate::backup::{Changed, Manifest, Snapshot, Store};
 use crate::engine::EngineKind;
 use crate::engine::space::read_space;
 use crate::error::{Error, FileError, Result, StoreError};
 use crate::files;
-use crate::instance::{Instance, Place};
+use crate::instance::{DbLocation, Instance};
 
 /// A larger staged copy is not packed completely for a change of the configuration, in bytes.
 pub(super) const LARGE: u64 = 16 << 20;
@@ -111,7 +111,7 @@ fn free_in(folder: &Path) -> Result<u64> {
 
 /// Approximate size of the staged copy, in bytes.
 fn staged_size(instance: &Instance) -> u64 {
-    if let Place::Sqlite(_) = &instance.place {
+    if let DbLocation::Sqlite(_) = &instance.place {
         return instance.size();
     }
     let rows = instance.connect().and_then(|connect| read_space(&mut *connect.reader()?));
@@ -143,7 +143,7 @@ fn needed_in_data(instance: &Instance, work: &Work<'_>, size: u64) -> u64 {
 
 /// Whether `work` creates the tables of a full copy beside those of an embedded MariaDB.
 fn embeds_tables(instance: &Instance, work: &Work<'_>) -> bool {
-    matches!((&instance.place, work), (Place::Embedded(_), Work::Load { kept: [], .. } | Work::Upgrade(_)))
+    matches!((&instance.place, work), (DbLocation::Embedded(_), Work::Load { kept: [], .. } | Work::Upgrade(_)))
 }
 
 /// Fails unless `needed` bytes are free for the staged copy, or would be without the pending snapshots, except the newest one.
@@ -193,7 +193,7 @@ fn removable(
     let base = undo.iter().rposition(|one| is_base(&one.manifest, instance, now)).filter(|_| keeps_base);
     let manifests: Vec<&Manifest> = undo.iter().map(|one| &one.manifest).collect();
     // What undos have used goes first.
-    let order = Chain::of(&manifests).removal_order(base);
+    let order = UndoHistory::of(&manifests).removal_order(base);
     let undo: Vec<Snapshot> = order.into_iter().map(|at| undo[at].clone()).collect();
     let removable: u64 = undo.iter().map(|one| one.size).sum();
     if free + removable < needed {

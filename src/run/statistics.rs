@@ -3,20 +3,20 @@
 use chrono::{DateTime, Utc};
 
 use super::{Observer, Step};
-use crate::backup::{Guarded, Held};
+use crate::backup::{Guarded, StagedCopy};
 use crate::error::{Error, OperationError, Result};
 use crate::instance::Instance;
 use crate::kuma::read::{read_database, read_fingerprint};
-use crate::kuma::upgrade::correct::{Correction, Old, apply, compare, read_old};
+use crate::kuma::upgrade::correct::{Correction, UtcStatistics, apply, compare, read_old};
 use crate::kuma::write::check_clean;
 use crate::model::state::Fingerprint;
 use crate::schema::Schema;
 
 /// The statistics to put in place, as `Work`.
 #[derive(Debug)]
-pub struct Order {
+pub struct StatisticsWork {
     /// Those of the heartbeats from before the upgrade.
-    pub old: Old,
+    pub old: UtcStatistics,
     /// The current time.
     pub now: DateTime<Utc>,
     /// A table that changes.
@@ -30,10 +30,10 @@ pub struct Order {
 /// Why the copy does not belong to the database.
 pub fn compare_with(
     instance: &Instance,
-    held: &Held,
+    held: &StagedCopy,
     now: DateTime<Utc>,
     observer: &mut dyn Observer,
-) -> Result<(Order, Correction)> {
+) -> Result<(StatisticsWork, Correction)> {
     observer.step(&Step::Aggregate)?;
     let mut source = held.reader()?;
     instance.open()?.read(|live| {
@@ -44,7 +44,7 @@ pub fn compare_with(
         let old = read_old(&mut *source, live, &held.manifest.id, now)?;
         let correction = compare(live, &database.schema, &old, now)?;
         let table = correction.first_table().unwrap_or("stat_daily").to_owned();
-        Ok((Order { old, now, table }, correction))
+        Ok((StatisticsWork { old, now, table }, correction))
     })
 }
 
@@ -52,7 +52,7 @@ pub fn compare_with(
 pub(super) fn replace(
     guarded: &mut Guarded,
     schema: &Schema,
-    order: &Order,
+    order: &StatisticsWork,
     observer: &mut dyn Observer,
 ) -> Result<(Correction, Fingerprint)> {
     let correction = compare(guarded.writer(), schema, &order.old, order.now)?;

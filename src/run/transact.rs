@@ -8,19 +8,19 @@ use super::journal::Phase;
 use super::release::check_writable;
 use super::script::Changes;
 use super::work::{Settings, Work};
-use super::{Observer, Silent, Step, removed, statistics};
+use super::{NoObserver, Observer, Step, removed, statistics};
 use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Writer};
 use crate::error::{DatabaseError, Error, OperationError, Result};
 use crate::files;
-use crate::instance::{Instance, Place};
+use crate::instance::{DbLocation, Instance};
 use crate::kuma::mark::{Watched, read_mark};
 use crate::kuma::merge::read_spans;
 use crate::kuma::read::{history, history_of, read_database, read_fingerprint};
 use crate::kuma::sweep::{self, read_newest};
 use crate::kuma::upgrade::correct::Correction;
-use crate::kuma::write::{Written, check_clean, check_written, write_plan};
+use crate::kuma::write::{WriteResult, check_clean, check_written, write_plan};
 use crate::model::state::Fingerprint;
 use crate::plan::history::Pruning;
 use crate::plan::{Change, Plan};
@@ -52,7 +52,7 @@ pub(super) fn try_before_stop(instance: &Instance, work: &Work<'_>) -> Result<()
     let Ok(Some((mut guarded, schema))) = prepare(instance, plan, &scratch.path().join("kuma.db")) else {
         return Ok(());
     };
-    let tried = write_and_check(&mut guarded, &schema, plan, &mut Silent);
+    let tried = write_and_check(&mut guarded, &schema, plan, &mut NoObserver);
     // A connection that ends without a commit rolls back as well.
     let _ = guarded.writer().rollback();
     match tried {
@@ -96,10 +96,10 @@ pub fn rehearse_work(
     work: &Work<'_>,
     settings: &Settings,
     observer: &mut dyn Observer,
-) -> Result<Made> {
+) -> Result<TransactionResult> {
     rehearse_with(instance, settings, observer, |guarded, schema| {
         guarded.writer().begin()?;
-        let tried = make(guarded, schema, work, &mut Silent);
+        let tried = make(guarded, schema, work, &mut NoObserver);
         guarded.writer().rollback()?;
         tried
     })
@@ -118,7 +118,7 @@ pub fn rehearse_statements(
     }
     rehearse_with(instance, settings, observer, |guarded, schema| {
         let before = read_fingerprint(guarded.writer(), schema)?;
-        run_statements(guarded.writer(), statements, schema, &before, &mut Silent)
+        run_statements(guarded.writer(), statements, schema, &before, &mut NoObserver)
     })?;
     Ok(true)
 }
@@ -133,7 +133,7 @@ fn open_trial(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Guarded> {
     match &instance.place {
-        Place::Sqlite(_) => {
+        DbLocation::Sqlite(_) => {
             connect.reader()?.dump(copy, without, progress)?;
             Guarded::rehearse(&SqliteFile::new(copy))
         }
@@ -163,9 +163,9 @@ fn rehearse_with<T>(
 
 /// The result of a transaction.
 #[derive(Debug, Default)]
-pub struct Made {
+pub struct TransactionResult {
     /// Ids of the inserted rows.
-    pub written: Written,
+    pub written: WriteResult,
     /// Deleted rows of the history, by table.
     pub deleted: BTreeMap<String, u64>,
     /// What a script changed.
@@ -232,8 +232,13 @@ impl Run<'_> {
 }
 
 /// Runs `work` in the open transaction and checks it.
-fn make(guarded: &mut Guarded, schema: &Schema, work: &Work<'_>, observer: &mut dyn Observer) -> Result<Made> {
-    let mut made = Made::default();
+fn make(
+    guarded: &mut Guarded,
+    schema: &Schema,
+    work: &Work<'_>,
+    observer: &mut dyn Observer,
+) -> Result<TransactionResult> {
+    let mut made = TransactionResult::default();
     match work {
         Work::Plan(plan) => {
             let (written, after) = write_and_check(guarded, schema, plan, observer)?;
@@ -269,7 +274,7 @@ fn write_and_check(
     schema: &Schema,
     plan: &Plan,
     observer: &mut dyn Observer,
-) -> Result<(Written, Fingerprint)> {
+) -> Result<(WriteResult, Fingerprint)> {
     if !plan.is_empty() {
         observer.step(&Step::Write { changes: plan.steps.len() })?;
     }
@@ -333,7 +338,7 @@ pub(super) fn run_statements(
 }
 
 /// Monitors that a plan creates or changes.
-fn touched_monitors(plan: &Plan, written: &Written) -> Vec<i64> {
+fn touched_monitors(plan: &Plan, written: &WriteResult) -> Vec<i64> {
     let mut touched: Vec<i64> = plan
         .steps
         .iter()

@@ -4,11 +4,11 @@ use super::apply::Run;
 use super::journal::{Journal, Phase};
 use super::migration::is_migrating;
 use super::{Observer, Step};
-use crate::backup::{Guarded, Held, raw};
-use crate::docker::Life;
+use crate::backup::{Guarded, StagedCopy, raw};
+use crate::docker::RunState;
 use crate::engine::{Connect, Counts, Reader};
 use crate::error::{DockerError, Error, OperationError, Result, SnapshotError};
-use crate::instance::Place;
+use crate::instance::DbLocation;
 use crate::kuma::mark::read_mark;
 use crate::kuma::read::{read_counts, read_fingerprint};
 use crate::model::state::Fingerprint;
@@ -37,7 +37,7 @@ impl Run<'_> {
             return Error::Docker(DockerError::Migrating { container: container.clone() });
         }
         // An observer cannot stop a rollback.
-        let mut telling = Telling(observer);
+        let mut telling = IgnoreRefusal(observer);
         match self.undo(&cause.to_string(), &mut telling) {
             Ok(false) => cause,
             // The error itself states what became of the database, and nothing is left for `recover`.
@@ -122,14 +122,14 @@ impl Run<'_> {
             observer.step(&Step::Start { container: server.name() })?;
             server.start()?;
             // A server that was in a restart loop before is not expected to do more than that.
-            if life != Some(Life::Restarting) {
+            if life != Some(RunState::Restarting) {
                 observer.step(&Step::WaitUp)?;
                 server.wait_up(self.settings.deadline)?;
                 observer.step(&Step::Up { downtime: self.since.elapsed() })?;
             }
         }
         match life {
-            Some(Life::Paused) => server.put_back(Life::Paused, self.settings.grace),
+            Some(RunState::Paused) => server.put_back(RunState::Paused, self.settings.grace),
             _ => Ok(()),
         }
     }
@@ -146,13 +146,13 @@ impl Run<'_> {
             self.stop(observer)?;
         }
         let folder = self.held_folder();
-        if let Place::Sqlite(_) = &self.instance.place
+        if let DbLocation::Sqlite(_) = &self.instance.place
             && raw::is_moved_back(&folder)?
         {
             return Ok(true);
         }
-        let held = Held::open(&folder)?;
-        if let (true, Place::Sqlite(file)) = (held.manifest.raw, &self.instance.place) {
+        let held = StagedCopy::open(&folder)?;
+        if let (true, DbLocation::Sqlite(file)) = (held.manifest.raw, &self.instance.place) {
             let _ = self.journal.advance(Phase::RollingBack);
             observer.step(&Step::PutBack)?;
             raw::put_back(file, &held)?;
@@ -162,7 +162,7 @@ impl Run<'_> {
         let session = self.instance.open_still(&self.lock)?;
         let loaded = session.with(|connect| put_back_in(&mut self.journal, connect, &held, observer));
         match (loaded, &self.instance.place) {
-            (Err(error), Place::Sqlite(file)) if error.is_full() => raw::move_back(file, &held)?,
+            (Err(error), DbLocation::Sqlite(file)) if error.is_full() => raw::move_back(file, &held)?,
             (loaded, _) => loaded?,
         }
         self.journal.advance(Phase::PutBack)?;
@@ -192,7 +192,12 @@ impl Run<'_> {
     }
 }
 
-fn put_back_in(journal: &mut Journal, connect: &dyn Connect, held: &Held, observer: &mut dyn Observer) -> Result<()> {
+fn put_back_in(
+    journal: &mut Journal,
+    connect: &dyn Connect,
+    held: &StagedCopy,
+    observer: &mut dyn Observer,
+) -> Result<()> {
     // A disk that is too full for the note must not prevent the restore.
     let _ = journal.advance(Phase::RollingBack);
     observer.step(&Step::PutBack)?;
@@ -202,7 +207,7 @@ fn put_back_in(journal: &mut Journal, connect: &dyn Connect, held: &Held, observ
 }
 
 /// Fails unless all tables but `kept` have as many rows as the copy.
-pub(super) fn check_loaded(reader: &mut dyn Reader, held: &Held, kept: &[String]) -> Result<()> {
+pub(super) fn check_loaded(reader: &mut dyn Reader, held: &StagedCopy, kept: &[String]) -> Result<()> {
     let schema = reader.schema()?;
     let found = read_counts(reader, &schema)?;
     let loaded = |counts: &Counts| -> Counts {
@@ -215,9 +220,9 @@ pub(super) fn check_loaded(reader: &mut dyn Reader, held: &Held, kept: &[String]
 }
 
 /// An observer that is informed but cannot refuse.
-pub(super) struct Telling<'a>(pub(super) &'a mut dyn Observer);
+pub(super) struct IgnoreRefusal<'a>(pub(super) &'a mut dyn Observer);
 
-impl Observer for Telling<'_> {
+impl Observer for IgnoreRefusal<'_> {
     fn step(&mut self, step: &Step) -> Result<()> {
         let _ = self.0.step(step);
         Ok(())

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::apply::Run;
 use super::journal::Phase;
 use super::{Observer, Step};
-use crate::backup::{Guarded, Held};
+use crate::backup::{Guarded, StagedCopy};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Reader};
 use crate::error::{DatabaseError, Error, OperationError, Result, SnapshotError};
 use crate::files;
-use crate::instance::{Instance, Place, Server};
+use crate::instance::{DbLocation, Instance, Server};
 use crate::kuma::read::{read_counts, read_database, read_last_beat};
 use crate::kuma::transfer::{self, Target};
 use crate::kuma::upgrade::{self, Options, Upgraded, read_facts};
@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// An upgrade, as `Work`.
 #[derive(Clone, Debug)]
-pub struct Order<'a> {
+pub struct UpgradeWork<'a> {
     /// The way to the release.
     pub route: &'a Route,
     /// How it is done.
@@ -116,7 +116,11 @@ pub fn fits_image(server: &Server, route: &Route) -> Result<Option<bool>> {
 
 /// Dry run: makes the new database from a copy of the present one, and removes both; on MariaDB, everything is read and nothing
 /// is loaded. Returns what would change.
-pub fn rehearse_upgrade(instance: &Instance, order: &Order<'_>, observer: &mut dyn Observer) -> Result<Made> {
+pub fn rehearse_upgrade(
+    instance: &Instance,
+    order: &UpgradeWork<'_>,
+    observer: &mut dyn Observer,
+) -> Result<UpgradeResult> {
     observer.step(&Step::Rehearse)?;
     if instance.engine() == EngineKind::MariaDb {
         return instance.open()?.with(|connect| read(&mut *connect.reader()?, None, order, observer));
@@ -132,7 +136,11 @@ pub fn rehearse_upgrade(instance: &Instance, order: &Order<'_>, observer: &mut d
 ///
 /// # Errors
 /// [`OperationError::CannotUpgrade`] for what has to be solved in it before.
-pub fn upgrade_copy(held: Held, order: &Order<'_>, observer: &mut dyn Observer) -> Result<(Held, Made)> {
+pub fn upgrade_copy(
+    held: StagedCopy,
+    order: &UpgradeWork<'_>,
+    observer: &mut dyn Observer,
+) -> Result<(StagedCopy, UpgradeResult)> {
     let path = held.folder.with_extension("upgraded");
     files::require_space(&held.folder, 2 * held.manifest.size())?;
     files::remove(&path)?;
@@ -143,7 +151,7 @@ pub fn upgrade_copy(held: Held, order: &Order<'_>, observer: &mut dyn Observer) 
 
 /// What became of a database.
 #[derive(Clone, Debug)]
-pub struct Made {
+pub struct UpgradeResult {
     /// The changes of its rows.
     pub upgraded: Upgraded,
     /// The rows of each table.
@@ -154,9 +162,9 @@ pub struct Made {
 fn read(
     source: &mut dyn Reader,
     target: Option<Target<'_>>,
-    order: &Order<'_>,
+    order: &UpgradeWork<'_>,
     observer: &mut dyn Observer,
-) -> Result<Made> {
+) -> Result<UpgradeResult> {
     let recording = order.route.target;
     observer.step(&Step::Upgrade { release: recording.release.to_string() })?;
     let database = read_database(source, "the database")?;
@@ -171,7 +179,7 @@ fn read(
         Some(target) => transfer::load(source, target, recording, &mut upgrade, &mut progress)?,
         None => transfer::check(source, recording, &mut upgrade, &mut progress)?,
     };
-    Ok(Made { upgraded: upgrade.done, transfer })
+    Ok(UpgradeResult { upgraded: upgrade.done, transfer })
 }
 
 /// Fails unless the database of `reader` has the migrations of the release.
@@ -194,11 +202,11 @@ fn check_release(reader: &mut dyn Reader, route: &Route) -> Result<()> {
 /// databases, empty, and drops them.
 pub fn try_tables(instance: &Instance) -> Result<()> {
     match instance.place {
-        Place::External(_) => instance.open()?.with(|connect| match Guarded::clear(connect)?.writer().shadow() {
+        DbLocation::External(_) => instance.open()?.with(|connect| match Guarded::clear(connect)?.writer().shadow() {
             Some(shadow) => shadow.make_empty().and_then(|_| shadow.clear()),
             None => Ok(()),
         }),
-        Place::Sqlite(_) | Place::Embedded(_) => Ok(()),
+        DbLocation::Sqlite(_) | DbLocation::Embedded(_) => Ok(()),
     }
 }
 
@@ -209,8 +217,8 @@ impl Run<'_> {
         &mut self,
         guarded: &mut Guarded,
         connect: &dyn Connect,
-        held: &Held,
-        order: &Order<'_>,
+        held: &StagedCopy,
+        order: &UpgradeWork<'_>,
         observer: &mut dyn Observer,
     ) -> Result<()> {
         match guarded.writer().kind() {
@@ -229,7 +237,7 @@ impl Run<'_> {
         &mut self,
         guarded: &mut Guarded,
         source: &SqliteFile,
-        order: &Order<'_>,
+        order: &UpgradeWork<'_>,
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let folder = self.instance.work().join("upgrade");
@@ -259,7 +267,7 @@ impl Run<'_> {
         &mut self,
         guarded: &mut Guarded,
         connect: &dyn Connect,
-        order: &Order<'_>,
+        order: &UpgradeWork<'_>,
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let shadow = guarded.writer().shadow().ok_or_else(|| {

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::Rebuilt;
 use super::script::{Changes, Script};
 use super::{statistics, upgrade};
-use crate::backup::{Held, Manifest, Snapshot, Undone};
+use crate::backup::{Manifest, Snapshot, StagedCopy, Undone};
 use crate::kuma::transfer::Report;
 use crate::kuma::upgrade::correct::Correction;
-use crate::kuma::write::Written;
+use crate::kuma::write::WriteResult;
 use crate::model::state::Fingerprint;
 use crate::plan::Plan;
 use crate::plan::history::Pruning;
@@ -95,7 +95,7 @@ pub enum Work<'a> {
     /// The content of a staged copy or snapshot.
     Load {
         /// The copy.
-        wanted: &'a Held,
+        wanted: &'a StagedCopy,
         /// Tables whose rows stay, except rows that refer to something that the load removes.
         kept: &'a [String],
         /// Whether rows of those tables that the copy has and that are missing in the database are restored too.
@@ -106,9 +106,9 @@ pub enum Work<'a> {
     /// SQLite: a new database built from a damaged one, of this release if the database does not show its own.
     Salvage(Option<Release>),
     /// A new database of a newer release, made from the present one.
-    Upgrade(&'a upgrade::Order<'a>),
+    Upgrade(&'a upgrade::UpgradeWork<'a>),
     /// Right statistics in place of those that a server made wrongly when it upgraded the database.
-    Statistics(&'a statistics::Order),
+    Statistics(&'a statistics::StatisticsWork),
 }
 
 impl Work<'_> {
@@ -151,7 +151,7 @@ impl Work<'_> {
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// Ids of the inserted rows.
-    pub written: Written,
+    pub written: WriteResult,
     /// Deleted rows of the history, by table.
     pub deleted: BTreeMap<String, u64>,
     /// What a script changed.
@@ -167,7 +167,7 @@ pub struct Outcome {
     /// What a new database was built from, where one was.
     pub rebuilt: Option<Rebuilt>,
     /// What an upgrade has changed.
-    pub upgraded: Option<upgrade::Made>,
+    pub upgraded: Option<upgrade::UpgradeResult>,
     /// What was replaced in the statistics.
     pub corrected: Option<Correction>,
     /// What a conversion read, wrote and changed.

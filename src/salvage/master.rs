@@ -87,7 +87,7 @@ fn name(definition: &str) -> String {
 
 /// Hints in the rows of a database to its release.
 #[derive(Clone, Debug, Default)]
-pub struct Clues {
+pub struct ReleaseHints {
     /// Names in `knex_migrations`.
     pub migrations: BTreeSet<String>,
     /// Names in the setting `databasePatchedFiles`.
@@ -98,7 +98,7 @@ pub struct Clues {
     pub columns: BTreeMap<String, usize>,
 }
 
-impl Clues {
+impl ReleaseHints {
     /// The release that fits: by its migrations if they are complete, otherwise the first one with enough columns.
     /// `None` if there are no hints.
     pub fn release(&self) -> Option<Release> {

@@ -24,11 +24,11 @@ use crate::schema::{self, EngineKind, Recording, Release};
 use crate::value::Value;
 
 pub use image::{Bytes, Image};
-pub use shape::{Fit, Shape};
+pub use shape::{Fit, TableShape};
 pub use wal::Frames;
 
-use master::{Clues, Entry};
-use page::{Kind, Page};
+use master::{Entry, ReleaseHints};
+use page::{Page, PageKind};
 use walk::{Claims, Entries, Leaf, Tree};
 
 /// The tables that indicate the release.
@@ -68,7 +68,7 @@ pub enum List {
 /// One table.
 pub struct Found {
     /// The shape of its rows.
-    pub shape: Shape,
+    pub shape: TableShape,
     leaves: Vec<Leaf>,
     orphans: Vec<u32>,
     /// Missing pages with rows or references to them.
@@ -170,7 +170,7 @@ impl<'a> Survey<'a> {
             let complete =
                 |described: &&schema::Table| described.columns.iter().all(|column| columns.contains(&column.name));
             if let Some(described) = schema.table(&shape.table).filter(complete) {
-                shape = Shape::new(&shape.table, described, columns);
+                shape = TableShape::new(&shape.table, described, columns);
             }
             let of_table = || indexes.iter().filter(|(entry, ..)| entry.table == shape.table);
             let counted = of_table()
@@ -257,7 +257,9 @@ impl<'a> Survey<'a> {
         lost: &mut u64,
         each: &mut dyn FnMut(FoundRow) -> Result<(), E>,
     ) -> Result<(), E> {
-        let Some(page) = self.image.page(leaf.page).filter(|page| page.kind == Kind::TableLeaf) else { return Ok(()) };
+        let Some(page) = self.image.page(leaf.page).filter(|page| page.kind == PageKind::TableLeaf) else {
+            return Ok(());
+        };
         let sure = leaf.sure && !self.claims.is_shared(leaf.page);
         for cell in page.cells() {
             let Some(cell) = cell else {
@@ -338,7 +340,7 @@ fn read_list(image: &Image<'_>, claims: &mut Claims) -> (Vec<Entry>, List) {
 }
 
 fn entries_on(image: &Image<'_>, page: u32) -> Vec<Entry> {
-    let Some(page) = image.page(page).filter(|page| page.kind == Kind::TableLeaf) else { return Vec::new() };
+    let Some(page) = image.page(page).filter(|page| page.kind == PageKind::TableLeaf) else { return Vec::new() };
     let read = |cell| Some(record::read(image, &page, &cell)).filter(|record| record.whole);
     page.cells().flatten().filter_map(read).filter_map(|record| Entry::read(&record.cells)).collect()
 }
@@ -356,8 +358,12 @@ fn index_columns(entry: &Entry) -> Vec<String> {
     found.next().unwrap_or_default()
 }
 
-fn read_clues(image: &Image<'_>, trees: &BTreeMap<String, (Vec<String>, Tree)>, strays: &orphans::Strays) -> Clues {
-    let mut clues = Clues::default();
+fn read_clues(
+    image: &Image<'_>,
+    trees: &BTreeMap<String, (Vec<String>, Tree)>,
+    strays: &orphans::OrphanPages,
+) -> ReleaseHints {
+    let mut clues = ReleaseHints::default();
     for table in TELLING {
         if let Some((columns, _)) = trees.get(table).filter(|(columns, _)| !columns.is_empty()) {
             clues.columns.insert(table.to_owned(), columns.len());
@@ -373,7 +379,7 @@ fn read_clues(image: &Image<'_>, trees: &BTreeMap<String, (Vec<String>, Tree)>, 
 }
 
 /// Hints of one page of rows to the release.
-fn read_clue(image: &Image<'_>, page: &Page, clues: &mut Clues) {
+fn read_clue(image: &Image<'_>, page: &Page, clues: &mut ReleaseHints) {
     // The smallest recorded `monitor`; no other table has half as many columns.
     const WIDE: usize = 60;
     for cell in page.cells().flatten() {

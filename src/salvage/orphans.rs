@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::image::Image;
-use super::page::{Kind, Page};
-use super::shape::{Fit, Shape};
+use super::page::{Page, PageKind};
+use super::shape::{Fit, TableShape};
 use super::walk::{Claims, trunk_leaves};
 use super::{Survey, record};
 use crate::value::Value;
 
 /// Orphan pages.
 #[derive(Default)]
-pub struct Strays {
+pub struct OrphanPages {
     /// Pages of rows.
     pub leaves: Vec<u32>,
     /// Pages of rows on free pages.
@@ -21,8 +21,8 @@ pub struct Strays {
 }
 
 /// Finds them. A list of free pages without a reference from page 1 is recognised by its structure.
-pub fn look(image: &Image<'_>, claims: &mut Claims) -> Strays {
-    let mut strays = Strays::default();
+pub fn look(image: &Image<'_>, claims: &mut Claims) -> OrphanPages {
+    let mut strays = OrphanPages::default();
     let mut free = HashSet::new();
     for number in (1..=image.pages()).filter(|page| claims.is_orphan(*page)) {
         let Some(bytes) = image.bytes(number) else { continue };
@@ -31,8 +31,8 @@ pub fn look(image: &Image<'_>, claims: &mut Claims) -> Strays {
         }
         let Some(page) = Page::parse(number, bytes, image.usable()) else { continue };
         match page.kind {
-            Kind::TableLeaf if page.count() > 0 => strays.leaves.push(number),
-            Kind::TableInterior => {
+            PageKind::TableLeaf if page.count() > 0 => strays.leaves.push(number),
+            PageKind::TableInterior => {
                 let children = page.cells().flatten().map(|cell| cell.child).chain([page.last_child()]);
                 strays.parents.extend(children.map(|child| (child, number)));
             }
@@ -46,7 +46,7 @@ pub fn look(image: &Image<'_>, claims: &mut Claims) -> Strays {
     strays
 }
 
-impl Strays {
+impl OrphanPages {
     /// The topmost ancestor of `page`.
     fn top(&self, page: u32) -> u32 {
         let (mut top, mut seen) = (page, HashSet::new());
@@ -63,7 +63,7 @@ pub fn rows(image: &Image<'_>, page: &Page) -> Vec<(i64, Vec<Value>)> {
 }
 
 /// Assigns orphan pages of rows, tree by tree, to the tables that fit best.
-pub fn place(survey: &mut Survey<'_>, strays: &Strays) {
+pub fn place(survey: &mut Survey<'_>, strays: &OrphanPages) {
     let mut groups: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for leaf in &strays.leaves {
         groups.entry(strays.top(*leaf)).or_default().push(*leaf);
@@ -117,7 +117,7 @@ fn best(survey: &Survey<'_>, open: &[usize], leaves: &[u32]) -> Vec<usize> {
     scores.into_iter().filter(|(_, score)| *score == most).map(|(at, _)| at).collect()
 }
 
-fn score(shape: &Shape, rowid: i64, cells: &[Value]) -> u64 {
+fn score(shape: &TableShape, rowid: i64, cells: &[Value]) -> u64 {
     let exact = u64::from(cells.len() == shape.columns.len());
     match shape.fit(rowid, cells) {
         Fit::Well => 4 + 2 * exact,

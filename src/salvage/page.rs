@@ -7,7 +7,7 @@ const FILE_HEADER: usize = 100;
 
 /// The type of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum PageKind {
     /// Rows of a table.
     TableLeaf,
     /// Interior page of a table.
@@ -18,25 +18,25 @@ pub enum Kind {
     IndexInterior,
 }
 
-impl Kind {
-    fn of(flag: u8) -> Option<Kind> {
+impl PageKind {
+    fn of(flag: u8) -> Option<PageKind> {
         Some(match flag {
-            13 => Kind::TableLeaf,
-            5 => Kind::TableInterior,
-            10 => Kind::IndexLeaf,
-            2 => Kind::IndexInterior,
+            13 => PageKind::TableLeaf,
+            5 => PageKind::TableInterior,
+            10 => PageKind::IndexLeaf,
+            2 => PageKind::IndexInterior,
             _ => return None,
         })
     }
 
     /// Whether it is an interior page.
     pub fn is_interior(self) -> bool {
-        matches!(self, Kind::TableInterior | Kind::IndexInterior)
+        matches!(self, PageKind::TableInterior | PageKind::IndexInterior)
     }
 
     /// Whether it belongs to a table.
     pub fn is_table(self) -> bool {
-        matches!(self, Kind::TableLeaf | Kind::TableInterior)
+        matches!(self, PageKind::TableLeaf | PageKind::TableInterior)
     }
 }
 
@@ -45,7 +45,7 @@ pub struct Page {
     /// Its number.
     pub number: u32,
     /// What it is.
-    pub kind: Kind,
+    pub kind: PageKind,
     bytes: Vec<u8>,
     usable: usize,
     head: usize,
@@ -74,7 +74,7 @@ impl Page {
     /// Reads the header of a page; `None` if it is not a page of a tree.
     pub fn parse(number: u32, bytes: Vec<u8>, usable: usize) -> Option<Page> {
         let head = if number == 1 { FILE_HEADER } else { 0 };
-        let kind = Kind::of(bytes[head])?;
+        let kind = PageKind::of(bytes[head])?;
         let count = usize::from(be16(&bytes, head + 3));
         let page = Page { number, kind, bytes, usable, head, count };
         (page.cells_begin() + 2 * count <= usable).then_some(page)
@@ -119,7 +119,7 @@ impl Page {
             cell.at += 4;
         }
         let bytes = &self.bytes[..self.usable];
-        if self.kind != Kind::TableInterior {
+        if self.kind != PageKind::TableInterior {
             let (size, read) = varint(bytes, cell.at)?;
             cell.size = size as u64;
             cell.at += read;
@@ -146,7 +146,7 @@ impl Page {
     /// How much of a record of `size` bytes is on the page.
     fn local(&self, size: u64) -> usize {
         let usable = self.usable;
-        let largest = if self.kind == Kind::TableLeaf { usable - 35 } else { (usable - 12) * 64 / 255 - 23 };
+        let largest = if self.kind == PageKind::TableLeaf { usable - 35 } else { (usable - 12) * 64 / 255 - 23 };
         if size <= largest as u64 {
             return size as usize;
         }

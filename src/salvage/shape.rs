@@ -36,7 +36,7 @@ pub enum Fit {
 
 /// The values of one column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum CellKind {
     /// The row id itself, which is not in the record.
     Key,
     Whole,
@@ -55,29 +55,30 @@ enum Kind {
 
 /// A row of one table.
 #[derive(Clone, Debug)]
-pub struct Shape {
+pub struct TableShape {
     /// The table.
     pub table: String,
     /// Its columns, in the order of the cells.
     pub columns: Vec<String>,
-    kinds: Vec<Kind>,
+    kinds: Vec<CellKind>,
     needed: Vec<bool>,
     /// The minimum number of cells: the other columns were added later, with a default.
     least: usize,
 }
 
-impl Shape {
+impl TableShape {
     /// The shape of `table` with cells in the order of `columns`.
-    pub fn new(table: &str, described: &Table, columns: Vec<String>) -> Shape {
+    pub fn new(table: &str, described: &Table, columns: Vec<String>) -> TableShape {
         let column = |name: &String| described.column(name);
-        let kinds = columns.iter().map(|name| column(name).map_or(Kind::Any, |column| kind(table, column))).collect();
+        let kinds =
+            columns.iter().map(|name| column(name).map_or(CellKind::Any, |column| kind(table, column))).collect();
         let needed: Vec<bool> = columns
             .iter()
             .map(|name| column(name).is_some_and(|column| column.not_null && !column.primary_key))
             .collect();
         let given = |name: &String| column(name).is_none_or(|column| !column.not_null || column.default.is_some());
         let least = columns.iter().rposition(|name| !given(name)).map_or(1, |at| at + 1);
-        Shape { table: table.to_owned(), columns, kinds, needed, least }
+        TableShape { table: table.to_owned(), columns, kinds, needed, least }
     }
 
     /// How well a row with these cells fits.
@@ -103,78 +104,78 @@ impl Shape {
 
     /// Whether the cell at `at` is the row id.
     pub fn is_key(&self, at: usize) -> bool {
-        self.kinds[at] == Kind::Key
+        self.kinds[at] == CellKind::Key
     }
 
     /// Whether this cell should be JSON and is invalid, which makes the server fail.
     pub fn is_broken_json(&self, at: usize, cell: &Value) -> bool {
-        self.kinds[at] == Kind::Json && Kind::Json.fit(cell) != Fit::Well
+        self.kinds[at] == CellKind::Json && CellKind::Json.fit(cell) != Fit::Well
     }
 }
 
 /// The shapes of all tables of `schema`, and of SQLite's own counter.
-pub fn shapes(schema: &Schema) -> Vec<Shape> {
+pub fn shapes(schema: &Schema) -> Vec<TableShape> {
     let names = |table: &Table| table.columns.iter().map(|column| column.name.clone()).collect();
-    let mut shapes: Vec<Shape> =
-        schema.tables.iter().map(|(name, table)| Shape::new(name, table, names(table))).collect();
-    shapes.push(Shape {
+    let mut shapes: Vec<TableShape> =
+        schema.tables.iter().map(|(name, table)| TableShape::new(name, table, names(table))).collect();
+    shapes.push(TableShape {
         table: "sqlite_sequence".into(),
         columns: vec!["name".into(), "seq".into()],
-        kinds: vec![Kind::Text, Kind::Whole],
+        kinds: vec![CellKind::Text, CellKind::Whole],
         needed: vec![true, true],
         least: 2,
     });
     shapes
 }
 
-fn kind(table: &str, column: &crate::schema::Column) -> Kind {
+fn kind(table: &str, column: &crate::schema::Column) -> CellKind {
     let sql = column.sql_type.to_uppercase();
     let step = STEPS.iter().find(|(name, _)| *name == table).filter(|_| column.name == "timestamp");
     let has = |words: &[&str]| words.iter().any(|word| sql.contains(word));
     if column.primary_key && sql == "INTEGER" {
-        Kind::Key
+        CellKind::Key
     } else if JSON.contains(&(table, column.name.as_str())) || table.starts_with("stat_") && column.name == "extras" {
-        Kind::Json
+        CellKind::Json
     } else if let Some((_, step)) = step {
-        Kind::Step(*step)
+        CellKind::Step(*step)
     } else if (table, column.name.as_str()) == ("heartbeat", "status") {
-        Kind::Status
+        CellKind::Status
     } else if has(&["CHAR", "TEXT", "CLOB"]) {
-        Kind::Text
+        CellKind::Text
     } else if has(&["DATE"]) || sql == "TIME" {
-        Kind::Moment
+        CellKind::Moment
     } else if has(&["BOOL"]) && column.name != "weight" {
-        Kind::Flag
+        CellKind::Flag
     } else if has(&["INT"]) {
-        Kind::Whole
+        CellKind::Whole
     } else if has(&["DOUB", "FLOA", "REAL", "NUMERIC", "DECIMAL", "BOOL"]) {
-        Kind::Number
+        CellKind::Number
     } else {
-        Kind::Any
+        CellKind::Any
     }
 }
 
-impl Kind {
+impl CellKind {
     fn fit(self, cell: &Value) -> Fit {
         let oddly = |well: bool| if well { Fit::Well } else { Fit::Oddly };
         match (self, cell) {
-            (Kind::Key, cell) => match cell {
+            (CellKind::Key, cell) => match cell {
                 Value::Null => Fit::Well,
                 _ => Fit::Not,
             },
             (_, Value::Null) => Fit::Well,
-            (Kind::Any, _) => Fit::Well,
+            (CellKind::Any, _) => Fit::Well,
             // A text column converts every number to text.
-            (Kind::Text | Kind::Json, Value::Int(_) | Value::Real(_)) => Fit::Not,
-            (Kind::Text, Value::Text(text)) => oddly(is_plain(text)),
-            (Kind::Json, Value::Text(text)) => oddly(serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()),
-            (Kind::Flag, Value::Int(n)) => oddly((0..=1).contains(n)),
-            (Kind::Status, Value::Int(n)) => oddly((0..=3).contains(n)),
-            (Kind::Step(step), Value::Int(n)) => oddly(*n > 0 && n % step == 0),
-            (Kind::Step(_) | Kind::Status | Kind::Flag, Value::Real(_)) => Fit::Oddly,
-            (Kind::Whole | Kind::Number | Kind::Moment, Value::Int(_)) => Fit::Well,
-            (Kind::Whole | Kind::Number, Value::Real(_)) => Fit::Well,
-            (Kind::Moment, Value::Text(text)) => oddly(is_moment(text)),
+            (CellKind::Text | CellKind::Json, Value::Int(_) | Value::Real(_)) => Fit::Not,
+            (CellKind::Text, Value::Text(text)) => oddly(is_plain(text)),
+            (CellKind::Json, Value::Text(text)) => oddly(serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()),
+            (CellKind::Flag, Value::Int(n)) => oddly((0..=1).contains(n)),
+            (CellKind::Status, Value::Int(n)) => oddly((0..=3).contains(n)),
+            (CellKind::Step(step), Value::Int(n)) => oddly(*n > 0 && n % step == 0),
+            (CellKind::Step(_) | CellKind::Status | CellKind::Flag, Value::Real(_)) => Fit::Oddly,
+            (CellKind::Whole | CellKind::Number | CellKind::Moment, Value::Int(_)) => Fit::Well,
+            (CellKind::Whole | CellKind::Number, Value::Real(_)) => Fit::Well,
+            (CellKind::Moment, Value::Text(text)) => oddly(is_moment(text)),
             (_, Value::Text(_) | Value::Real(_)) => Fit::Oddly,
             (_, Value::Blob(_)) => Fit::Not,
         }

@@ -31,11 +31,11 @@ impl Frames {
         if wal.read_at(0, &mut header) < HEADER {
             return None;
         }
-        match Chain::begin(&header) {
+        match FrameChecksum::begin(&header) {
             Some((chain, page_size)) => follow(wal, chain, page_size, 0),
             None => {
                 let first = frame(wal, page_size, 0)?;
-                [false, true].into_iter().find_map(|big| follow(wal, Chain::after(&first, big), page_size, 1))
+                [false, true].into_iter().find_map(|big| follow(wal, FrameChecksum::after(&first, big), page_size, 1))
             }
         }
     }
@@ -46,7 +46,7 @@ impl Frames {
     }
 }
 
-fn follow(wal: &dyn Bytes, mut chain: Chain, page_size: usize, first: u64) -> Option<Frames> {
+fn follow(wal: &dyn Bytes, mut chain: FrameChecksum, page_size: usize, first: u64) -> Option<Frames> {
     let written = wal.size().saturating_sub(HEADER as u64) / (FRAME + page_size) as u64;
     let mut frames = Frames { page_size, pages: 0, committed: 0, places: HashMap::new() };
     let mut waiting = Vec::new();
@@ -70,29 +70,29 @@ fn frame(wal: &dyn Bytes, page_size: usize, at: u64) -> Option<Vec<u8>> {
 }
 
 /// The running checksum of the frames.
-struct Chain {
+struct FrameChecksum {
     big: bool,
     salts: [u8; 8],
     sum: (u32, u32),
 }
 
-impl Chain {
+impl FrameChecksum {
     /// The initial checksum of a valid header, and its page size.
-    fn begin(header: &[u8; HEADER]) -> Option<(Chain, usize)> {
+    fn begin(header: &[u8; HEADER]) -> Option<(FrameChecksum, usize)> {
         let magic = be32(header, 0);
         let page_size = be32(header, 8) as usize;
         let valid = magic & !1 == 0x377f_0682 && (512..=65536).contains(&page_size) && page_size.is_power_of_two();
-        let mut chain = Chain { big: magic & 1 == 1, salts: [0; 8], sum: (0, 0) };
+        let mut chain = FrameChecksum { big: magic & 1 == 1, salts: [0; 8], sum: (0, 0) };
         chain.salts.copy_from_slice(&header[16..24]);
         chain.add(&header[..24]);
         (valid && chain.sum == (be32(header, 24), be32(header, 28))).then_some((chain, page_size))
     }
 
     /// The checksum after `frame`, which is assumed to be valid.
-    fn after(frame: &[u8], big: bool) -> Chain {
+    fn after(frame: &[u8], big: bool) -> FrameChecksum {
         let mut salts = [0; 8];
         salts.copy_from_slice(&frame[8..16]);
-        Chain { big, salts, sum: (be32(frame, 16), be32(frame, 20)) }
+        FrameChecksum { big, salts, sum: (be32(frame, 16), be32(frame, 20)) }
     }
 
     fn accepts(&mut self, frame: &[u8]) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::image::Image;
-use super::page::{Cell, Kind, Page};
+use super::page::{Cell, Page, PageKind};
 use super::record::{self, be32};
 use crate::value::Value;
 
@@ -153,7 +153,7 @@ impl Claims {
             let mapped = self.map.as_ref().and_then(|map| map.entry(step.page)).is_none_or(|entry| entry == parent);
             let sure = step.sure && mapped && page.is_whole() && (!table || step.holds(&page));
             tree.whole &= sure && !self.is_shared(step.page);
-            if page.kind != Kind::TableInterior {
+            if page.kind != PageKind::TableInterior {
                 tree.entries += page.count() as u64;
                 for cell in page.cells().flatten() {
                     if cell.overflow != 0 {
@@ -224,7 +224,7 @@ impl Step {
         let mut children = Vec::with_capacity(page.count() + 1);
         let mut low = self.low;
         for cell in page.cells().flatten() {
-            let high = (page.kind == Kind::TableInterior).then_some(cell.rowid);
+            let high = (page.kind == PageKind::TableInterior).then_some(cell.rowid);
             children.push(Step { page: cell.child, parent: self.page, low, high, sure });
             low = high.or(low);
         }

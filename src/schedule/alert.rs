@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use ureq::http::Uri;
 use ureq::{Agent, RequestBuilder};
 
-use super::job::Ended;
+use super::job::RunResult;
 use crate::config::{Alert, AlertKind};
 use crate::error::{Error, JobError, Result, reason};
 use crate::value::Secret;
@@ -42,7 +42,7 @@ pub enum RunEvent {
 ///
 /// # Errors
 /// The file with the URL cannot be read; the service cannot be reached, or rejected the message.
-pub fn send(alert: &Alert, event: RunEvent, job: &str, ended: &Ended) -> Result<()> {
+pub fn send(alert: &Alert, event: RunEvent, job: &str, ended: &RunResult) -> Result<()> {
     let url = alert.url.read()?;
     match (alert.kind, event) {
         (AlertKind::Push, RunEvent::Started) | (AlertKind::Ntfy, RunEvent::Started | RunEvent::Succeeded) => Ok(()),
@@ -71,7 +71,7 @@ pub fn send(alert: &Alert, event: RunEvent, job: &str, ended: &Ended) -> Result<
 }
 
 /// The JSON of a webhook.
-fn document(event: RunEvent, job: &str, ended: &Ended) -> Json {
+fn document(event: RunEvent, job: &str, ended: &RunResult) -> Json {
     let mut document = ended.document(job);
     let (name, message) = match event {
         RunEvent::Started => ("started", String::new()),
@@ -90,7 +90,7 @@ fn document(event: RunEvent, job: &str, ended: &Ended) -> Json {
 /// Pushes to a push monitor: up with the summary, or down with the error, and the duration of the run as the ping in
 /// milliseconds.
 /// The URL may be the one that the server shows; its status, message and ping are replaced.
-fn push(url: &Secret, ended: &Ended) -> Result<()> {
+fn push(url: &Secret, ended: &RunResult) -> Result<()> {
     let message: String = ended.words().chars().take(PUSHED).collect();
     let request = to(&Secret::new(split(url).0), Agent::get)
         .query("status", if ended.is_good() { "up" } else { "down" })

@@ -7,20 +7,20 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value as Json, json};
 
 use super::alert::{RunEvent, send};
-use super::{Event, Host, Level, State, metrics, notice};
+use super::{Event, Host, JobState, Level, metrics, notice};
 use crate::backup::store::Scratch;
-use crate::backup::{Credentials, Drill, Snapshot, Store, Stores};
-use crate::config::{Config, Job, Place, Target, open_stores};
+use crate::backup::{Credentials, RestoreTest, Snapshot, Store, Stores};
+use crate::config::{Config, Job, StoreConfig, Target, open_stores};
 use crate::error::{Error, Exit, JobError, OperationError, Result, TargetError, guarded};
-use crate::instance::{Instance, Sight};
+use crate::instance::{Instance, Locator};
 use crate::run::prune::{Choice, Pruning};
-use crate::run::{Putting, take};
+use crate::run::{BackupOptions, take};
 use crate::text::{bytes, counted};
 
 /// What a run needs besides the config file.
-pub struct World<'w> {
+pub struct RunEnv<'w> {
     /// Finds an instance, on the Docker engine of its table.
-    pub sight: &'w dyn Fn(&Target) -> Result<Sight>,
+    pub sight: &'w dyn Fn(&Target) -> Result<Locator>,
     /// Credentials of stores that have none of their own.
     pub credentials: &'w Credentials,
     /// The folder of journals of instances without a data folder.
@@ -33,7 +33,7 @@ pub struct World<'w> {
 
 /// The result of a run.
 #[derive(Debug)]
-pub struct Ended {
+pub struct RunResult {
     /// The snapshots, the first copy of each.
     pub taken: Vec<Snapshot>,
     /// The result for each instance in each store.
@@ -67,14 +67,14 @@ pub struct Copy {
     pub took: Duration,
 }
 
-impl World<'_> {
+impl RunEnv<'_> {
     /// The instance of `target`, under its `name` in the config file.
     pub fn instance(&self, name: &str, target: &Target) -> Result<Instance> {
         Ok((self.sight)(target)?.find(Some(target.target.read()?.reveal()))?.called(name))
     }
 }
 
-impl Ended {
+impl RunResult {
     /// Whether the run was successful.
     pub fn is_good(&self) -> bool {
         self.errors.is_empty()
@@ -121,12 +121,12 @@ impl Ended {
 pub(super) fn run(
     job: &Job,
     config: &Config,
-    world: &World<'_>,
-    state: &mut State,
+    world: &RunEnv<'_>,
+    state: &mut JobState,
     host: &mut dyn Host,
-) -> Result<Ended> {
+) -> Result<RunResult> {
     let began = Instant::now();
-    let mut ended = Ended {
+    let mut ended = RunResult {
         taken: Vec::new(),
         copies: Vec::new(),
         removed: 0,
@@ -148,9 +148,9 @@ pub(super) fn run(
     let begun = notice::command(&job.before, &environment, job.hook_timeout, &mut || host.progress(0, 0));
     match begun.and_then(|()| job.seal()) {
         Ok(seal) => {
-            let putting = Putting { extent: job.extent, seal, unread: false, patience: job.wait };
+            let putting = BackupOptions { extent: job.extent, seal, unread: false, patience: job.wait };
             let drills = job.restore_test_every > 0 && (state.note.runs + 1).is_multiple_of(job.restore_test_every);
-            Round { job, config, world, putting, drills }.back_up_all(&mut ended, host)?;
+            BackupContext { job, config, world, putting, drills }.back_up_all(&mut ended, host)?;
         }
         Err(error) => {
             host.log(&Event::new(Level::Error, "error", error.to_string()).of(&job.name));
@@ -175,7 +175,7 @@ pub(super) fn run(
 }
 
 /// Records that the run is done. Only now: an interrupted run counts as missed, and is repeated.
-fn note(ended: &Ended, state: &mut State) -> Result<()> {
+fn note(ended: &RunResult, state: &mut JobState) -> Result<()> {
     let note = &mut state.note;
     note.through = ended.at;
     note.runs += 1;
@@ -193,17 +193,17 @@ fn note(ended: &Ended, state: &mut State) -> Result<()> {
 }
 
 /// What every instance of a run is backed up with.
-struct Round<'r> {
+struct BackupContext<'r> {
     job: &'r Job,
     config: &'r Config,
-    world: &'r World<'r>,
-    putting: Putting,
+    world: &'r RunEnv<'r>,
+    putting: BackupOptions,
     /// Whether the snapshots get a restore test.
     drills: bool,
 }
 
-impl Round<'_> {
-    fn back_up_all(&self, ended: &mut Ended, host: &mut dyn Host) -> Result<()> {
+impl BackupContext<'_> {
+    fn back_up_all(&self, ended: &mut RunResult, host: &mut dyn Host) -> Result<()> {
         for name in &self.job.instances {
             // A panic counts as a failure: the other instances continue, and the notifications are sent.
             match guarded("the backup", || self.back_up(name, ended, host)) {
@@ -226,10 +226,10 @@ impl Round<'_> {
     }
 
     /// Backs up one instance: a snapshot in every store, verified and test-restored, then retention.
-    fn back_up(&self, name: &str, ended: &mut Ended, host: &mut dyn Host) -> Result<()> {
-        let Round { job, config, world, .. } = self;
+    fn back_up(&self, name: &str, ended: &mut RunResult, host: &mut dyn Host) -> Result<()> {
+        let BackupContext { job, config, world, .. } = self;
         let places = config.stores_of_job(job, name);
-        let opened: Vec<&Place> = places.iter().map(|(_, place)| *place).collect();
+        let opened: Vec<&StoreConfig> = places.iter().map(|(_, place)| *place).collect();
         let stores = open_stores(&opened, world.credentials, &world.fallback)?.with_keys(&job.keys()?);
         let stores = stores.apart_from(config.others(name));
         let target = config.instances.get(name).ok_or_else(|| Error::Target(TargetError::NotFound(name.to_owned())))?;
@@ -267,7 +267,7 @@ impl Round<'_> {
         if whole { self.prune(&instance, &stores, proven.as_deref(), ended, host) } else { Ok(()) }
     }
 
-    fn fail(&self, name: &str, error: Error, ended: &mut Ended, host: &mut dyn Host) {
+    fn fail(&self, name: &str, error: Error, ended: &mut RunResult, host: &mut dyn Host) {
         host.log(&self.event(name, Level::Error, "error", error.to_string()));
         ended.errors.push(error);
     }
@@ -279,7 +279,7 @@ impl Round<'_> {
         name: &str,
         copies: &[Snapshot],
         stores: &Stores,
-        ended: &mut Ended,
+        ended: &mut RunResult,
         host: &mut dyn Host,
     ) -> Result<Vec<String>> {
         let mut good = Vec::new();
@@ -310,10 +310,10 @@ impl Round<'_> {
         name: &str,
         copy: &Snapshot,
         scratch: &Scratch,
-        ended: &mut Ended,
+        ended: &mut RunResult,
         host: &mut dyn Host,
     ) -> Result<()> {
-        let tested = Drill::new(scratch.path()).restore(copy)?;
+        let tested = RestoreTest::new(scratch.path()).restore(copy)?;
         let said = format!("restore test of snapshot {} passed", copy.manifest.id);
         let details = json!({"id": copy.manifest.id, "seconds": tested.took.as_secs_f64()});
         host.log(&self.event(name, Level::Info, "restore_test_passed", said).with(details));
@@ -327,7 +327,7 @@ impl Round<'_> {
         instance: &Instance,
         stores: &Stores,
         proven: Option<&str>,
-        ended: &mut Ended,
+        ended: &mut RunResult,
         host: &mut dyn Host,
     ) -> Result<()> {
         let Some(policy) = self.job.retention else { return Ok(()) };
@@ -354,7 +354,7 @@ impl Round<'_> {
 }
 
 /// Sends all notifications about the run.
-fn tell(job: &Job, state: &State, ended: &mut Ended, host: &mut dyn Host) {
+fn tell(job: &Job, state: &JobState, ended: &mut RunResult, host: &mut dyn Host) {
     let hook = if ended.is_good() { &job.after } else { &job.on_failure };
     let environment = [
         ("KUMADB_JOB", job.name.clone()),
@@ -373,7 +373,7 @@ fn tell(job: &Job, state: &State, ended: &mut Ended, host: &mut dyn Host) {
     alert(job, if ended.is_good() { RunEvent::Succeeded } else { RunEvent::Failed }, ended);
 }
 
-fn alert(job: &Job, event: RunEvent, ended: &mut Ended) {
+fn alert(job: &Job, event: RunEvent, ended: &mut RunResult) {
     for alert in &job.alerts {
         let sent = guarded(alert.kind.what(), || send(alert, event, &job.name, ended));
         ended.untold.extend(sent.err());

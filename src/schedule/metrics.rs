@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use chrono::{DateTime, Utc};
 
-use super::job::{Copy, Ended};
+use super::job::{Copy, RunResult};
 use super::state::Note;
 use crate::config::Job;
 use crate::error::Result;
@@ -18,13 +18,13 @@ struct Metric {
 }
 
 /// Writes the metrics of `job` atomically.
-pub fn write(job: &Job, ended: &Ended, note: &Note) -> Result<()> {
+pub fn write(job: &Job, ended: &RunResult, note: &Note) -> Result<()> {
     let Some(path) = &job.metrics else { return Ok(()) };
     let text = render(&job.name, ended, note);
     files::write_output(path, 0o644, |file| file.write_all(text.as_bytes()))
 }
 
-fn render(job: &str, ended: &Ended, note: &Note) -> String {
+fn render(job: &str, ended: &RunResult, note: &Note) -> String {
     let mut text = String::new();
     for Metric { name, help, values } in of_job(job, ended, note).into_iter().chain(of_copies(job, ended, note)) {
         if !values.is_empty() {
@@ -38,7 +38,7 @@ fn render(job: &str, ended: &Ended, note: &Note) -> String {
 }
 
 /// Metrics of the whole run.
-fn of_job(job: &str, ended: &Ended, note: &Note) -> Vec<Metric> {
+fn of_job(job: &str, ended: &RunResult, note: &Note) -> Vec<Metric> {
     let one = |name, help, value: Option<String>| {
         let values = value.map(|value| (labels(&[("job", job)]), value)).into_iter().collect();
         Metric { name, help, values }
@@ -58,7 +58,7 @@ fn of_job(job: &str, ended: &Ended, note: &Note) -> Vec<Metric> {
 }
 
 /// Metrics of each instance in each store.
-fn of_copies(job: &str, ended: &Ended, note: &Note) -> Vec<Metric> {
+fn of_copies(job: &str, ended: &RunResult, note: &Note) -> Vec<Metric> {
     let each = |name, help, value: &dyn Fn(&Copy) -> Option<String>| {
         let labeled = |copy: &Copy| {
             let labels = labels(&[("job", job), ("instance", &copy.instance), ("store", &copy.store)]);

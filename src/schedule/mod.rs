@@ -17,9 +17,9 @@ use crate::run::Observer;
 
 pub use alert::reach;
 pub use event::{Event, Level};
-pub use job::{Ended, World};
+pub use job::{RunEnv, RunResult};
 pub use lacks::lacks;
-pub use state::State;
+pub use state::JobState;
 pub use watch::{once, watch};
 
 /// The environment of the schedule: its clock, and its log.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::job::Ended;
+use super::job::RunResult;
 use crate::error::{Error, JobError, Result, io_reason};
 use crate::text::bytes;
 
@@ -101,7 +101,7 @@ impl Output {
     }
 }
 
-impl Ended {
+impl RunResult {
     /// The summary: `2 snapshots, 1.2 MB, 3.4 s`.
     pub fn sum(&self) -> String {
         let taken = crate::text::counted(self.taken.len(), "snapshot");

@@ -12,7 +12,7 @@ use crate::files::{self, Lock};
 
 /// The durable state of one job.
 #[derive(Debug)]
-pub struct State {
+pub struct JobState {
     path: PathBuf,
     /// Its content.
     pub note: Note,
@@ -33,12 +33,12 @@ pub struct Note {
     pub copied: BTreeMap<String, BTreeMap<String, DateTime<Utc>>>,
 }
 
-impl State {
+impl JobState {
     /// Opens the state of `job` in `folder`, exclusively. A new job has missed nothing.
     ///
     /// # Errors
     /// [`OperationError::Locked`](crate::error::OperationError::Locked) while another schedule works on this job.
-    pub fn open(folder: &Path, job: &str, now: DateTime<Utc>) -> Result<State> {
+    pub fn open(folder: &Path, job: &str, now: DateTime<Utc>) -> Result<JobState> {
         files::make_folder(folder)?;
         let lock = Lock::take(&folder.join(format!("{job}.lock")), &format!("job `{job}`, pid {}", std::process::id()))
             .map_err(|error| match error {
@@ -55,7 +55,7 @@ impl State {
         };
         let fresh = note.is_none();
         let note = note.unwrap_or(Note { through: now, runs: 0, succeeded: None, copied: BTreeMap::new() });
-        let state = State { path, note, _lock: lock };
+        let state = JobState { path, note, _lock: lock };
         if fresh {
             state.write()?;
         }

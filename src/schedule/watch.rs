@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::job::{Ended, World, run};
-use super::{Event, Host, Level, State};
+use super::job::{RunEnv, RunResult, run};
+use super::{Event, Host, JobState, Level};
 use crate::config::{Config, Job};
 use crate::error::{Error, InputError, OperationError, Result};
 
@@ -18,7 +18,7 @@ const BACK: TimeDelta = TimeDelta::seconds(2);
 /// A job that waits for its time.
 struct Waiting<'c> {
     job: &'c Job,
-    state: State,
+    state: JobState,
     /// When it is due, and when it begins: some jitter later. `None` where it never runs again.
     due: Option<DateTime<Utc>>,
 }
@@ -35,12 +35,12 @@ impl Waiting<'_> {
 ///
 /// # Errors
 /// There is no job, or other schedules work on all of them.
-pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<()> {
+pub fn watch(config: &Config, world: &RunEnv<'_>, host: &mut dyn Host) -> Result<()> {
     let mut before = host.now();
     let mut waiting = Vec::new();
     let mut refused = None;
     for job in &config.jobs {
-        match State::open(&world.jobs, &job.name, before) {
+        match JobState::open(&world.jobs, &job.name, before) {
             Ok(state) => {
                 let mut one = Waiting { job, state, due: None };
                 // A state from the future was written with a wrong clock.
@@ -102,7 +102,7 @@ pub fn watch(config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<
 ///
 /// # Errors
 /// The job does not exist, another schedule works on it, or it was interrupted.
-pub fn once(name: &str, config: &Config, world: &World<'_>, host: &mut dyn Host) -> Result<Ended> {
+pub fn once(name: &str, config: &Config, world: &RunEnv<'_>, host: &mut dyn Host) -> Result<RunResult> {
     let Some(job) = config.jobs.iter().find(|job| job.name == name) else {
         let names: Vec<&str> = config.jobs.iter().map(|job| job.name.as_str()).collect();
         return Err(Error::Input(InputError::Unknown {
@@ -112,7 +112,7 @@ pub fn once(name: &str, config: &Config, world: &World<'_>, host: &mut dyn Host)
         }));
     };
     let now = host.now();
-    let mut state = State::open(&world.jobs, name, now)?;
+    let mut state = JobState::open(&world.jobs, name, now)?;
     run(job, config, world, &mut state, host)
 }
 

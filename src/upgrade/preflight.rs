@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Route;
 use super::rules::cron_of;
-use super::settings::State;
+use super::settings::AggregationState;
 use crate::error::Problem;
 use crate::text::counted;
 
@@ -23,7 +23,7 @@ pub struct Facts {
     /// Rows of statistics.
     pub statistics: u64,
     /// The progress of the aggregation.
-    pub state: Option<State>,
+    pub state: Option<AggregationState>,
     /// Maintenance windows whose cron expression is made from their start time: title, start time.
     pub windows: Vec<(String, Option<String>)>,
     /// Notifications of LINE Notify, by name.
@@ -52,7 +52,9 @@ pub struct Preflight {
 impl Facts {
     /// Whether the heartbeats are aggregated on the way of `route`.
     pub fn is_aggregated(&self, route: &Route) -> bool {
-        route.has_statistics() && self.state.unwrap_or(State::None) == State::None && self.statistics == 0
+        route.has_statistics()
+            && self.state.unwrap_or(AggregationState::None) == AggregationState::None
+            && self.statistics == 0
     }
 
     /// Judges the upgrade along `route`.
@@ -74,7 +76,7 @@ impl Facts {
                 .command("kumadb doctor"),
             );
         }
-        if self.state == Some(State::Interrupted) {
+        if self.state == Some(AggregationState::Interrupted) {
             found.blockers.push(
                 Problem::new(
                     "migrateAggregateTableState",
@@ -104,7 +106,10 @@ impl Facts {
                     .command("kumadb doctor --fix"),
                 );
             }
-        } else if route.has_statistics() && self.state.unwrap_or(State::None) == State::None && self.statistics > 0 {
+        } else if route.has_statistics()
+            && self.state.unwrap_or(AggregationState::None) == AggregationState::None
+            && self.statistics > 0
+        {
             found.notes.push(Problem::new(
                 "statistics",
                 "the database has some already, as those of 2.0 development releases do: heartbeats are not aggregated",
@@ -160,7 +165,7 @@ mod tests {
             beats: 41_158,
             unknown_status: 1,
             orphans: 2,
-            state: Some(State::Interrupted),
+            state: Some(AggregationState::Interrupted),
             windows: vec![("a".into(), None), ("b".into(), Some("xx".into())), ("c".into(), Some("02:30".into()))],
             line_notify: vec!["l".into()],
             foreign: vec!["extra".into()],

@@ -15,7 +15,7 @@ pub const MIGRATED: &str = "\"migrated\"";
 
 /// The progress of the aggregation of a database, according to [`AGGREGATED`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum AggregationState {
     /// Not started, or the database has statistics of a development release.
     None,
     /// Interrupted: the server refuses to start.
@@ -24,14 +24,14 @@ pub enum State {
     Done,
 }
 
-impl State {
+impl AggregationState {
     /// As the server reads the cell.
-    pub fn of(cell: &Value) -> State {
+    pub fn of(cell: &Value) -> AggregationState {
         let text = cell.text().map(|text| serde_json::from_str(text).unwrap_or_else(|_| text.to_owned()));
         match text.as_deref() {
-            Some("migrated") => State::Done,
-            Some("migrating") => State::Interrupted,
-            _ => State::None,
+            Some("migrated") => AggregationState::Done,
+            Some("migrating") => AggregationState::Interrupted,
+            _ => AggregationState::None,
         }
     }
 }
@@ -52,15 +52,15 @@ mod tests {
     #[test]
     fn reads_the_state_as_the_server_does() {
         for (cell, state) in [
-            ("\"migrated\"", State::Done),
-            ("migrated", State::Done),
-            ("\"migrating\"", State::Interrupted),
-            ("\"\"", State::None),
-            ("null", State::None),
+            ("\"migrated\"", AggregationState::Done),
+            ("migrated", AggregationState::Done),
+            ("\"migrating\"", AggregationState::Interrupted),
+            ("\"\"", AggregationState::None),
+            ("null", AggregationState::None),
         ] {
-            assert_eq!(State::of(&cell.into()), state, "{cell}");
+            assert_eq!(AggregationState::of(&cell.into()), state, "{cell}");
         }
-        assert_eq!(State::of(&Value::Null), State::None);
+        assert_eq!(AggregationState::of(&Value::Null), AggregationState::None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use kumadb::backup::Store;
-use kumadb::formats::Nowhere;
+use kumadb::formats::NoSources;
 use kumadb::formats::foreign::{Format, Source, convert};
 use kumadb::formats::native::read_fixture;
 use kumadb::formats::text::{self, Syntax};
@@ -43,7 +43,7 @@ pub fn documents(bytes: &[u8]) {
     let syntax = [Syntax::Yaml, Syntax::Json, Syntax::Toml, Syntax::Csv][usize::from(first % 4)];
     let text = String::from_utf8_lossy(bytes);
     if let Ok(documents) = text::read("document", &text, syntax, &text::no_files) {
-        let _ = read_fixture(&documents, &Nowhere);
+        let _ = read_fixture(&documents, &NoSources);
     }
 }
 

@@ -10,29 +10,29 @@ use crate::value::Secret;
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
     named: Vec<(String, Secret)>,
-    pub(super) patience: Patience,
+    pub(super) patience: Timeouts,
     pub(super) cancel: Cancel,
     pub(super) notice: Notice,
 }
 
 /// Timeouts of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// A failed request is repeated for at least this long: a restarted server is back by then.
     pub retry: Duration,
     /// Timeout of a connection without any traffic.
     pub silence: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Patience {
-        Patience { retry: Duration::from_secs(30), silence: Duration::from_secs(60) }
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts { retry: Duration::from_secs(30), silence: Duration::from_secs(60) }
     }
 }
 
-impl Patience {
+impl Timeouts {
     /// For an interactive check.
-    pub const SHORT: Patience = Patience { retry: Duration::from_secs(2), silence: Duration::from_secs(10) };
+    pub const SHORT: Timeouts = Timeouts { retry: Duration::from_secs(2), silence: Duration::from_secs(10) };
 }
 
 /// Returns the number of the received signal, or 0.
@@ -90,7 +90,7 @@ impl Credentials {
     }
 
     /// The same, with the timeouts `patience`.
-    pub fn with_patience(self, patience: Patience) -> Credentials {
+    pub fn with_patience(self, patience: Timeouts) -> Credentials {
         Credentials { patience, ..self }
     }
 

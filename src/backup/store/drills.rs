@@ -16,7 +16,7 @@ const DRILLS: &str = ".restore-tests.json";
 
 /// One restore test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct DrillNote {
+pub struct RestoreTestRecord {
     /// When it ended, UTC.
     pub at: DateTime<Utc>,
     /// Duration, from reading the archive on.
@@ -32,7 +32,7 @@ pub struct DrillNote {
 
 impl Store {
     /// The records of these copies in this store, for each in turn.
-    pub fn drills(&self, copies: &[&Snapshot]) -> Result<Vec<Vec<DrillNote>>> {
+    pub fn drills(&self, copies: &[&Snapshot]) -> Result<Vec<Vec<RestoreTestRecord>>> {
         let there = self.objects.list()?;
         let names: Vec<String> = copies.iter().map(|copy| copy.drills_name()).collect();
         let (noted, wanted): (Vec<usize>, Vec<String>) =
@@ -48,7 +48,7 @@ impl Store {
 
 impl Snapshot {
     /// The records of this copy, oldest first.
-    pub fn drills(&self) -> Result<Vec<DrillNote>> {
+    pub fn drills(&self) -> Result<Vec<RestoreTestRecord>> {
         let name = self.drills_name();
         let place = self.store.locate(&name);
         let text = match self.store.folder() {
@@ -68,7 +68,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// The store cannot be written to.
-    pub(in crate::backup) fn note_drill(&self, drill: DrillNote, scratch: &Path) -> Result<()> {
+    pub(in crate::backup) fn note_drill(&self, drill: RestoreTestRecord, scratch: &Path) -> Result<()> {
         let mut all = self.drills()?;
         all.push(drill);
         let text = serde_json::to_vec_pretty(&all)

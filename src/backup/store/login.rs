@@ -14,11 +14,11 @@ use sha2::Sha256;
 pub(super) struct Login {
     user: String,
     password: String,
-    way: Mutex<Way>,
+    way: Mutex<Scheme>,
 }
 
 /// The scheme.
-enum Way {
+enum Scheme {
     /// Not known yet.
     Unknown,
     Basic,
@@ -43,7 +43,7 @@ struct Challenge {
 impl Login {
     /// With `at_once` the password is sent with the first request, which is safe only with TLS.
     pub(super) fn new(user: &str, password: &str, at_once: bool) -> Login {
-        let way = if at_once { Way::Basic } else { Way::Unknown };
+        let way = if at_once { Scheme::Basic } else { Scheme::Unknown };
         Login { user: user.to_owned(), password: password.to_owned(), way: Mutex::new(way) }
     }
 
@@ -51,9 +51,9 @@ impl Login {
     pub(super) fn authorization(&self, method: &Method, url: &Url) -> Option<HeaderValue> {
         let mut way = self.way.lock().ok()?;
         let text = match &mut *way {
-            Way::Unknown => return None,
-            Way::Basic => format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{}", self.user, self.password))),
-            Way::Digest { challenge, used } => {
+            Scheme::Unknown => return None,
+            Scheme::Basic => format!("Basic {}", BASE64_STANDARD.encode(format!("{}:{}", self.user, self.password))),
+            Scheme::Digest { challenge, used } => {
                 *used += 1;
                 let mut random = [0; 12];
                 getrandom::fill(&mut random).ok()?;
@@ -83,11 +83,11 @@ impl Login {
             // A rejected nonce that was used means a wrong password; a new one means that the old one had expired.
             (Some(challenge), _) if sent.contains(&format!("nonce=\"{}\"", challenge.nonce)) => false,
             (Some(challenge), _) => {
-                *way = Way::Digest { challenge, used: 0 };
+                *way = Scheme::Digest { challenge, used: 0 };
                 true
             }
             (None, true) if !sent.starts_with("Basic ") => {
-                *way = Way::Basic;
+                *way = Scheme::Basic;
                 true
             }
             _ => false,

@@ -22,9 +22,9 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use super::archive::{self, Packed, Proof, Stop, unusable};
-use super::hold::Held;
+use super::hold::StagedCopy;
 use super::manifest::{MOST as MANIFEST_SIZE, Manifest};
-use super::seal::{Keys, Seal};
+use super::seal::{Encryption, Keys};
 use super::undo::Bounds;
 use crate::engine::sqlite::other_format;
 use crate::error::{Error, FileError, InputError, Result, SnapshotError};
@@ -34,9 +34,9 @@ use objects::{Object, Objects};
 use scratch::{Note, Noted};
 
 pub use address::{check_address, check_variable};
-pub use credentials::{Credentials, Patience};
-pub use drills::DrillNote;
-pub use namesake::Namesake;
+pub use credentials::{Credentials, Timeouts};
+pub use drills::RestoreTestRecord;
+pub use namesake::NameConflict;
 pub use scratch::Scratch;
 pub use several::{Stores, list_all, no_snapshots, unpack_first};
 pub use sweep::Orphan;
@@ -54,7 +54,7 @@ pub struct Store {
     objects: Arc<dyn Objects>,
     keys: Keys,
     /// The encryption of [`Store::pack`].
-    seal: Option<Seal>,
+    seal: Option<Encryption>,
     /// The limits of undo snapshots per instance.
     bounds: Bounds,
     /// Names of other instances.
@@ -120,7 +120,7 @@ impl Store {
     }
 
     /// The same store; the write path encrypts with `seal`.
-    pub fn sealed(self, seal: Option<Seal>) -> Store {
+    pub fn sealed(self, seal: Option<Encryption>) -> Store {
         Store { seal, ..self }
     }
 
@@ -146,7 +146,7 @@ impl Store {
 
     /// Recipients that the write path encrypts to, as text.
     pub fn recipients(&self) -> Vec<String> {
-        self.seal.as_ref().map(Seal::recipients).unwrap_or_default()
+        self.seal.as_ref().map(Encryption::recipients).unwrap_or_default()
     }
 
     /// Its address, as given.
@@ -178,7 +178,7 @@ impl Store {
 
     /// Packs `held` and the files under `extra` (`upload`, `docker-tls`) into a snapshot; it is listed only when it is
     /// complete, flushed and read back.
-    pub fn pack(&self, held: &Held, extra: &[PathBuf]) -> Result<Snapshot> {
+    pub fn pack(&self, held: &StagedCopy, extra: &[PathBuf]) -> Result<Snapshot> {
         let scratch = self.scratch()?;
         let mut packed = Packed::make(held, extra, self.seal.as_ref(), scratch.path())?;
         self.put(&mut packed, &scratch, true, &mut |_, _| {})
@@ -432,7 +432,7 @@ impl Snapshot {
     }
 
     /// Unpacks into the new folder `folder`, comparing hashes, and opens it as a staged copy.
-    pub fn unpack(&self, folder: &Path) -> Result<Held> {
+    pub fn unpack(&self, folder: &Path) -> Result<StagedCopy> {
         files::remove_folder(folder)?;
         files::make_folder(folder)?;
         files::require_space(folder, self.manifest.size())?;
@@ -441,7 +441,7 @@ impl Snapshot {
         archive::confined(&Confined::folder(folder), &place, raw, |raw| {
             let unpack = &mut |name: &str, content: &mut dyn io::Read| unpack_member(&folder.join(name), content);
             archive::walk(&place, raw, &self.manifest, keys, unpack)?.write(folder)?;
-            Held::open(folder)
+            StagedCopy::open(folder)
         })
     }
 

@@ -10,7 +10,7 @@ const NEWEST: usize = 10;
 
 /// Another instance whose snapshots are in the same store under the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Namesake {
+pub struct NameConflict {
     /// The store.
     pub store: String,
     /// The name.
@@ -21,9 +21,9 @@ pub struct Namesake {
     pub other: String,
 }
 
-impl fmt::Display for Namesake {
+impl fmt::Display for NameConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Namesake { store, name, origin, other } = self;
+        let NameConflict { store, name, origin, other } = self;
         write!(
             f,
             "the store `{store}` also has snapshots of another instance called `{name}`: of {other}, and now of {origin}; \
@@ -37,7 +37,7 @@ impl Store {
     ///
     /// # Errors
     /// The store does not respond. An unreadable manifest is ignored.
-    pub fn namesake(&self, name: &str, origin: &str) -> Result<Option<Namesake>> {
+    pub fn namesake(&self, name: &str, origin: &str) -> Result<Option<NameConflict>> {
         let ours = |manifest: &str| {
             let folder = manifest.split_once('/').map(|(folder, _)| folder);
             folder == Some(archive::folder_name(name).as_str())
@@ -51,7 +51,7 @@ impl Store {
         let texts = self.objects.read_all(&names)?;
         let mut manifests = names.iter().zip(texts).filter_map(|(name, text)| archive::parse(name, &text.ok()?).ok());
         let other = manifests.find(|manifest| manifest.instance == name && manifest.origin != origin);
-        Ok(other.map(|other| Namesake {
+        Ok(other.map(|other| NameConflict {
             store: self.address(),
             name: name.to_owned(),
             origin: origin.to_owned(),

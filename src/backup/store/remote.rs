@@ -56,14 +56,14 @@ pub(super) struct Remote {
     /// Multipart uploads, where the store supports them.
     parts: Option<Arc<dyn MultipartStore>>,
     dav: Option<WebDav>,
-    door: Door,
+    door: StoreHandle,
     /// Set once the store has listed its content.
     lists: OnceLock<()>,
 }
 
 /// The only way to a store: requests can be ended early, and a panic in there does not end the process.
 #[derive(Clone)]
-struct Door {
+struct StoreHandle {
     address: String,
     /// The hint when access is denied.
     credentials: &'static str,
@@ -104,7 +104,7 @@ fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| wrong(error.to_string()))?;
     let refused = |error: object_store::Error| wrong(root(&error));
-    let door = |credentials_hint: &'static str| Door {
+    let door = |credentials_hint: &'static str| StoreHandle {
         address: address.trim_end_matches('/').to_owned(),
         credentials: credentials_hint,
         runtime: Arc::new(runtime),
@@ -169,7 +169,7 @@ fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
     })
 }
 
-impl Door {
+impl StoreHandle {
     /// Runs `act` on the store.
     fn enter<T>(&self, act: &'static str, future: impl Future<Output = Result<T>>) -> Result<T> {
         let entered = guarded("the client of stores", || {
@@ -221,7 +221,7 @@ impl Door {
 }
 
 impl Remote {
-    fn new<T: ObjectStore + MultipartStore + Clone>(bucket: T, prefix: Key, door: Door) -> Remote {
+    fn new<T: ObjectStore + MultipartStore + Clone>(bucket: T, prefix: Key, door: StoreHandle) -> Remote {
         let store = Arc::new(PrefixStore::new(bucket.clone(), prefix.clone()));
         let (objects, parts) = (store.clone(), Some(store as Arc<dyn MultipartStore>));
         Remote { objects, bucket: Some(Arc::new(bucket)), prefix, parts, dav: None, door, lists: OnceLock::new() }
@@ -436,7 +436,7 @@ impl Progress for Unwatched {
 
 /// The bytes of an object as they arrive; a broken connection is resumed at its position.
 struct Download {
-    door: Door,
+    door: StoreHandle,
     stream: BoxStream<'static, object_store::Result<bytes::Bytes>>,
     chunk: Box<dyn Read + Send>,
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::{Credentials, Keys, Listing, Scratch, Snapshot, Store, remote, scratch};
-use crate::backup::{Held, Manifest, archive};
+use crate::backup::{Manifest, StagedCopy, archive};
 use crate::error::{Error, FileError, InputError, OperationError, Result, SnapshotError, StoreError, guarded};
 use crate::files;
 use crate::value::local_time;
@@ -341,7 +341,7 @@ impl From<Vec<Store>> for Stores {
 ///
 /// # Errors
 /// The error of the last copy; [`SnapshotError::Key`](crate::error::SnapshotError::Key) at once.
-pub fn unpack_first(copies: &[Snapshot], folder: &Path, warn: &mut dyn FnMut(&Error)) -> Result<Held> {
+pub fn unpack_first(copies: &[Snapshot], folder: &Path, warn: &mut dyn FnMut(&Error)) -> Result<StagedCopy> {
     let mut last = Error::Snapshot(SnapshotError::NotFound(String::new()));
     for (at, copy) in copies.iter().enumerate() {
         match copy.unpack(folder) {

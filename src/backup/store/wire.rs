@@ -20,14 +20,14 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, Request, Response, StatusCode, Url};
 use tokio::time::{Sleep, sleep, timeout};
 
-use super::credentials::{Credentials, Notice, Patience};
+use super::credentials::{Credentials, Notice, Timeouts};
 use super::login::Login;
 use crate::tls;
 
 /// Timeout of a connection.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long to wait again for a server that was found to be down.
-const DOWN: Patience = Patience { retry: Duration::from_secs(5), silence: Duration::from_secs(10) };
+const DOWN: Timeouts = Timeouts { retry: Duration::from_secs(5), silence: Duration::from_secs(10) };
 /// Pauses between two attempts: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// A line reports the wait after this time without an answer.
@@ -48,7 +48,7 @@ const WORDS: usize = 64 << 10;
 pub(super) struct Wire {
     client: reqwest::Client,
     login: Option<Arc<Login>>,
-    patience: Patience,
+    patience: Timeouts,
     /// When it was last found to be down: requests soon after that wait less.
     down: Arc<Mutex<Option<Instant>>>,
     /// The address of the store, for the line that is printed while kumadb waits for it.
@@ -159,9 +159,9 @@ impl Wire {
         Ok(http::Response::from_parts(parts, whole.freeze()).into())
     }
 
-    fn watched(&self, body: reqwest::Body) -> Incoming {
+    fn watched(&self, body: reqwest::Body) -> ResponseBody {
         let silence = self.patience.silence;
-        Incoming { body, silence, left: Box::pin(sleep(silence)) }
+        ResponseBody { body, silence, left: Box::pin(sleep(silence)) }
     }
 
     /// Reports once that kumadb waits for the store.
@@ -171,9 +171,9 @@ impl Wire {
         }
     }
 
-    fn patience(&self) -> Patience {
+    fn patience(&self) -> Timeouts {
         match self.down.lock() {
-            Ok(down) if down.is_some_and(|since| since.elapsed() < self.patience.silence) => Patience {
+            Ok(down) if down.is_some_and(|since| since.elapsed() < self.patience.silence) => Timeouts {
                 retry: self.patience.retry.min(DOWN.retry),
                 silence: self.patience.silence.min(DOWN.silence),
             },
@@ -222,7 +222,7 @@ impl Wire {
                 }
             } else {
                 // No other attempt: it would hang too.
-                return Err(HttpError::new(HttpErrorKind::Unknown, Silence(since.elapsed())));
+                return Err(HttpError::new(HttpErrorKind::Unknown, IdleTimeout(since.elapsed())));
             }
         }
     }
@@ -258,7 +258,7 @@ impl HttpService for Wire {
                 *made.headers_mut() = parts.headers;
                 // Not `is_empty`, which returns the opposite for a payload (object_store 0.14.2).
                 if body.content_length() > 0 {
-                    let outgoing = Outgoing { body, piece: Bytes::new(), sent: sent.clone() };
+                    let outgoing = RequestBody { body, piece: Bytes::new(), sent: sent.clone() };
                     *made.body_mut() = Some(reqwest::Body::wrap(outgoing));
                 }
                 Ok((made, sent))
@@ -270,13 +270,13 @@ impl HttpService for Wire {
 }
 
 /// The body of a request, in counted pieces.
-struct Outgoing<B> {
+struct RequestBody<B> {
     body: B,
     piece: Bytes,
     sent: Sent,
 }
 
-impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
+impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -309,13 +309,13 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
 }
 
 /// The body of a response, aborted without traffic.
-struct Incoming {
+struct ResponseBody {
     body: reqwest::Body,
     silence: Duration,
     left: Pin<Box<Sleep>>,
 }
 
-impl Body for Incoming {
+impl Body for ResponseBody {
     type Data = Bytes;
     type Error = HttpError;
 
@@ -328,7 +328,7 @@ impl Body for Incoming {
             }
             Poll::Pending => match this.left.as_mut().poll(cx) {
                 Poll::Ready(()) => {
-                    Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::Timeout, Silence(this.silence)))))
+                    Poll::Ready(Some(Err(HttpError::new(HttpErrorKind::Timeout, IdleTimeout(this.silence)))))
                 }
                 Poll::Pending => Poll::Pending,
             },
@@ -346,15 +346,15 @@ impl Body for Incoming {
 
 /// The timeout of a connection without traffic.
 #[derive(Debug)]
-struct Silence(Duration);
+struct IdleTimeout(Duration);
 
-impl fmt::Display for Silence {
+impl fmt::Display for IdleTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "no response within {} s", self.0.as_secs())
     }
 }
 
-impl StdError for Silence {}
+impl StdError for IdleTimeout {}
 
 /// An error status, with the beginning of the server's message.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ const SPECIAL_IN_QUOTES: &str = "\"\\$`!";
 
 /// A command line up to the cursor.
 #[derive(Debug)]
-pub struct Line {
+pub struct CommandLine {
     words: Vec<String>,
     /// The quote that is open at the cursor.
     quote: Option<char>,
@@ -16,10 +16,10 @@ pub struct Line {
     kept: String,
 }
 
-impl Line {
+impl CommandLine {
     /// Reads `text`; bash replaces what follows the last of `breaks` in the word at the cursor, or the open quote.
-    pub fn read(text: &str, breaks: &str) -> Line {
-        let mut line = Line { words: Vec::new(), quote: None, kept: String::new() };
+    pub fn read(text: &str, breaks: &str) -> CommandLine {
+        let mut line = CommandLine { words: Vec::new(), quote: None, kept: String::new() };
         let mut word: Option<String> = None;
         let mut letters = text.chars().peekable();
         while let Some(letter) = letters.next() {
@@ -82,23 +82,23 @@ impl Line {
 /// `word` without its quotes.
 pub fn unquoted(word: &str) -> String {
     let is_quoted = word.contains(['"', '\'', '\\']);
-    if is_quoted { Line::read(word, "").words.pop().unwrap_or_default() } else { word.to_owned() }
+    if is_quoted { CommandLine::read(word, "").words.pop().unwrap_or_default() } else { word.to_owned() }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Line, unquoted};
+    use super::{CommandLine, unquoted};
 
     /// Those of bash, without `@`, which it adds only with host names.
     const BREAKS: &str = " \t\n\"'><=;|&(:";
 
     fn reply(line: &str, value: &str) -> Option<String> {
-        Line::read(line, BREAKS).reply(value)
+        CommandLine::read(line, BREAKS).reply(value)
     }
 
     #[test]
     fn words_are_those_of_the_shell() {
-        let words = |text: &str| Line::read(text, BREAKS).words();
+        let words = |text: &str| CommandLine::read(text, BREAKS).words();
         assert_eq!(words("kumadb monitor show "), ["kumadb", "monitor", "show", ""]);
         assert_eq!(words("A=1 /usr/bin/kumadb -t '/my data' sh"), ["/usr/bin/kumadb", "-t", "/my data", "sh"]);
         assert_eq!(words("kumadb show \"Web \\\"a\\\" \\s"), ["kumadb", "show", "Web \"a\" \\s"]);

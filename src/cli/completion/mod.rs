@@ -16,7 +16,7 @@ use clap_complete::engine::{CompletionCandidate, complete};
 use clap_complete::env::Shells;
 
 use super::ui;
-use line::{Line, unquoted};
+use line::{CommandLine, unquoted};
 
 /// The variable with the name of the shell that asks.
 const SHELL: &str = "KUMADB_COMPLETE";
@@ -60,7 +60,7 @@ fn answer_of(shell: &str) -> Option<String> {
         "bash" => {
             let text = std::env::var(LINE).ok()?;
             let breaks = std::env::var(BREAKS).unwrap_or_default();
-            let line = Line::read(&text, &breaks);
+            let line = CommandLine::read(&text, &breaks);
             let found = candidates(line.words())?;
             let replies = found.iter().filter_map(|one| line.reply(one.get_value().to_str()?));
             Some(replies.map(|reply| reply + "\n").collect())

@@ -15,8 +15,8 @@ use crate::cli::{Context, Global, Ui, config, default_store, engine};
 use crate::engine::Reader;
 use crate::engine::mariadb::Address;
 use crate::kuma::read::{read_shown_state, read_texts};
-use crate::model::fields::Shape;
-use crate::model::state::State;
+use crate::model::fields::ValueShape;
+use crate::model::state::Configuration;
 use crate::model::{field, kinds};
 use crate::schema;
 use crate::text::for_terminal;
@@ -86,8 +86,8 @@ fn values_of(arg: &Arg, path: &str) -> Option<Values> {
             ("docker_host", _) => Some(Values::DockerHosts),
             ("proxy_id", _) => Some(Values::Proxies),
             ("remote_browser", _) => Some(Values::RemoteBrowsers),
-            (_, Shape::Choice(picks)) => Some(Values::Choices(picks)),
-            (_, Shape::Flag) => Some(Values::Flag),
+            (_, ValueShape::Choice(picks)) => Some(Values::Choices(picks)),
+            (_, ValueShape::Flag) => Some(Values::Flag),
             _ => None,
         };
     }
@@ -151,7 +151,7 @@ impl Values {
         }
     }
 
-    fn of_state(self, state: &State, current: &str) -> Vec<Named> {
+    fn of_state(self, state: &Configuration, current: &str) -> Vec<Named> {
         let names = |rows: &[Row], about: &str| -> Vec<Named> {
             rows.iter().filter_map(|row| Some((row.text("name")?.to_owned(), about.to_owned()))).collect()
         };
@@ -196,7 +196,7 @@ impl Values {
 }
 
 /// Names of monitors of some types, with their types; paths where a name is not unique, or a path is typed.
-fn monitors(state: &State, current: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<Named> {
+fn monitors(state: &Configuration, current: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<Named> {
     let wanted: Vec<_> = state.monitors.values().filter(|monitor| is_wanted(monitor.kind())).collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     wanted.iter().for_each(|monitor| *counts.entry(monitor.name()).or_default() += 1);
@@ -213,7 +213,7 @@ fn monitors(state: &State, current: &str, is_wanted: impl Fn(&str) -> bool) -> V
 }
 
 /// Names of tags, and those with the values that monitors have.
-fn tags(state: &State) -> Vec<Named> {
+fn tags(state: &Configuration) -> Vec<Named> {
     let mut texts: Vec<String> = Vec::new();
     for tag in &state.tags {
         let (Some(id), Some(name)) = (tag.int("id"), tag.text("name")) else { continue };

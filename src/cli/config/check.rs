@@ -9,9 +9,9 @@ use serde_json::{Value as Json, json};
 
 use super::required;
 use super::risks::risks;
-use crate::backup::{Patience, Store};
+use crate::backup::{Store, Timeouts};
 use crate::cli::{Context, Ui, default_store, engine};
-use crate::config::{Alert, Config, Job, Place, Target, Text, open_stores};
+use crate::config::{Alert, Config, Job, StoreConfig, Target, Text, open_stores};
 use crate::error::{Error, Exit, Result, guarded};
 use crate::instance::Instance;
 use crate::schedule::{lacks, reach as reach_alert};
@@ -40,7 +40,7 @@ pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
         risks.iter().map(|risk| json!({"table": risk.table, "warning": risk.what, "hint": risk.advice})).collect();
     let document = json!({
         "stores": config.stores.len(), "instances": config.instances.len(), "jobs": jobs,
-        "checks": reached.iter().map(Reached::document).collect::<Vec<_>>(), "problems": wrong,
+        "checks": reached.iter().map(AddressCheck::document).collect::<Vec<_>>(), "problems": wrong,
         "warnings": unsafe_parts,
     });
     context.ui.result(&document, || {
@@ -51,7 +51,7 @@ pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
             text.push_str(&format!("\n\n{}", Ui::table(&["job", "next run"], rows.collect())));
         }
         if !reached.is_empty() {
-            let rows = reached.iter().map(Reached::row).collect();
+            let rows = reached.iter().map(AddressCheck::row).collect();
             text.push_str(&format!("\n\n{}", Ui::table(&["check", "name", "address", "result"], rows)));
         }
         text
@@ -93,7 +93,7 @@ fn here(config: &Config, context: &Context<'_>) -> Vec<(String, Instance)> {
 }
 
 /// The result of checking one address of the config file.
-struct Reached {
+struct AddressCheck {
     /// `instance`, `store`, or the name of an alert.
     kind: &'static str,
     /// Its name in the config file; for notifications the name of the job.
@@ -104,7 +104,7 @@ struct Reached {
     result: Result<String>,
 }
 
-impl Reached {
+impl AddressCheck {
     fn document(&self) -> Json {
         json!({
             "kind": self.kind, "name": self.name, "address": self.address, "ok": self.result.is_ok(),
@@ -123,10 +123,10 @@ impl Reached {
 }
 
 /// Checks every address: instances one after the other, everything else in parallel.
-fn reach(config: &Config, context: &Context<'_>) -> Result<Vec<Reached>> {
-    let credentials = context.credentials()?.with_patience(Patience::SHORT);
+fn reach(config: &Config, context: &Context<'_>) -> Result<Vec<AddressCheck>> {
+    let credentials = context.credentials()?.with_patience(Timeouts::SHORT);
     let fallback = default_store();
-    let probe = |place: &Place| {
+    let probe = |place: &StoreConfig| {
         let stores = open_stores(&[place], &credentials, &fallback)?;
         stores.iter().try_for_each(Store::probe).map(|()| "ok: written, read, listed, removed".to_owned())
     };
@@ -143,16 +143,16 @@ fn reach(config: &Config, context: &Context<'_>) -> Result<Vec<Reached>> {
                 running.push((one.kind.name(), &job.name, server(&one.url), task));
             }
         }
-        let looked = config.instances.iter().map(|(name, target)| Reached {
+        let looked = config.instances.iter().map(|(name, target)| AddressCheck {
             kind: "instance",
             name: name.clone(),
             address: target.docker_host.clone().or_else(|| target.context.clone()).unwrap_or_default(),
             result: look(target, context).map(|()| "ok: found".to_owned()),
         });
-        let mut all: Vec<Reached> = looked.collect();
+        let mut all: Vec<AddressCheck> = looked.collect();
         for (kind, name, address, task) in running {
             let result = task.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            all.push(Reached { kind, name: name.clone(), address, result });
+            all.push(AddressCheck { kind, name: name.clone(), address, result });
         }
         Ok(all)
     })

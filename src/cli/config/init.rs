@@ -8,7 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::places;
-use crate::backup::{Seal, new_identity};
+use crate::backup::{Encryption, new_identity};
 use crate::cli::{Context, local_folder};
 use crate::config::{AlertKind, Draft, DraftInstance, read_config, table_name};
 use crate::engine::EngineKind;
@@ -224,7 +224,7 @@ fn entry(target: String, instance: Instance, others: &[DraftInstance]) -> DraftI
 /// Adds the encryption to `draft`; returns the file with a new key, if one is wanted.
 fn add_key(args: &InitArgs, path: &Path, draft: &mut Draft, context: &mut Context<'_>) -> Result<Option<Planned>> {
     if !args.encrypt_to.is_empty() {
-        return Seal::to(args.encrypt_to.iter().map(String::as_str)).map(|_| None);
+        return Encryption::to(args.encrypt_to.iter().map(String::as_str)).map(|_| None);
     }
     if !args.encrypt {
         let answer = context.ui.answer("encrypt the snapshots with a new key [Y/n]")?;

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::files;
 use crate::instance::Instance;
 use crate::kuma::read::read_shown_state;
-use crate::model::state::State;
+use crate::model::state::Configuration;
 
 /// One of them.
 pub struct Risk {
@@ -159,7 +159,8 @@ fn circular(job: &Job, found: &[(String, Instance)]) -> Option<Risk> {
     let watched = found.iter().filter(|(name, _)| job.instances.contains(name));
     let has_token = |instance: &Instance| {
         // A database that cannot be read now is not opened by other means for this.
-        let read = || -> Result<State> { read_shown_state(&mut *instance.connect()?.reader()?, &instance.name) };
+        let read =
+            || -> Result<Configuration> { read_shown_state(&mut *instance.connect()?.reader()?, &instance.name) };
         read().is_ok_and(|state| {
             state.monitors.values().any(|monitor| monitor.row.text("push_token").is_some_and(|own| own == token))
         })

@@ -15,10 +15,10 @@ use crate::error::{Error, Exit, Hint, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma::history::{NEWEST, read_retention, read_retention_row};
 use crate::kuma::read::{history, read_counts, read_state};
-use crate::kuma::sweep::{Doomed, plan_sweeps, read_doomed};
-use crate::model::state::State;
+use crate::kuma::sweep::{PendingDelete, plan_sweeps, read_doomed};
+use crate::model::state::Configuration;
 use crate::plan::Plan;
-use crate::plan::history::{Keep, Pruning, Sweep, plan_retention};
+use crate::plan::history::{DeletePlan, Keep, Pruning, plan_retention};
 use crate::plan::pick::Pick;
 use crate::run::{self, Outcome, Work, compact};
 use crate::text::counted;
@@ -56,10 +56,10 @@ pub struct PruneArgs {
 
 /// The rows to delete, and what is shown about them.
 struct Found {
-    state: State,
+    state: Configuration,
     pruning: Pruning,
     /// Rows to delete, by monitor, of each table.
-    doomed: Vec<Vec<Doomed>>,
+    doomed: Vec<Vec<PendingDelete>>,
     counts: Counts,
     space: Space,
 }
@@ -163,7 +163,7 @@ fn chosen(named: &[String], known: &[String]) -> Result<Vec<String>> {
 }
 
 /// Ids of the monitors selected by `wanted`; `None` for all.
-fn monitors(wanted: &[String], state: &State) -> Result<Option<Vec<i64>>> {
+fn monitors(wanted: &[String], state: &Configuration) -> Result<Option<Vec<i64>>> {
     if wanted.is_empty() {
         return Ok(None);
     }
@@ -181,7 +181,7 @@ fn monitors(wanted: &[String], state: &State) -> Result<Option<Vec<i64>>> {
     Ok(Some(ids))
 }
 
-fn rows_by_table(sweeps: &[Sweep], doomed: &[Vec<Doomed>]) -> BTreeMap<String, u64> {
+fn rows_by_table(sweeps: &[DeletePlan], doomed: &[Vec<PendingDelete>]) -> BTreeMap<String, u64> {
     let mut rows = BTreeMap::new();
     for (sweep, doomed) in sweeps.iter().zip(doomed) {
         *rows.entry(sweep.table.clone()).or_insert(0) += doomed.iter().map(|monitor| monitor.rows).sum::<u64>();
@@ -195,7 +195,7 @@ impl Found {
     }
 
     /// Rows to delete of each monitor, most first.
-    fn monitors(&self) -> Vec<(&str, &Doomed)> {
+    fn monitors(&self) -> Vec<(&str, &PendingDelete)> {
         let sweeps = self.pruning.sweeps.iter().zip(&self.doomed);
         let mut all: Vec<_> =
             sweeps.flat_map(|(sweep, doomed)| doomed.iter().map(|one| (sweep.table.as_str(), one))).collect();

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::PickArgs;
 use crate::cli::Context;
-use crate::cli::write::{Wish, WriteArgs, carry_out, input, read_state};
+use crate::cli::write::{WriteArgs, WriteRequest, carry_out, input, read_state};
 use crate::error::{Exit, Result};
 use crate::plan::monitor::{Edit, plan_edit};
 use crate::run::Outcome;
@@ -30,6 +30,6 @@ pub fn run(args: &ActiveArgs, active: bool, context: &mut Context<'_>) -> Result
     let question = (ids.len() > 1).then(|| format!("{} {} monitors?", verb.replacen("monitor ", "", 1), ids.len()));
     let names: Vec<String> = ids.iter().map(|id| format!("{id} `{}`", state.path(*id))).collect();
     let done = |_: &Outcome| (json!({"monitors": ids, "active": active}), format!("{did} {}", names.join(", ")));
-    let wish = Wish { verb, plan, names: &state, question, done: &done };
+    let wish = WriteRequest { verb, plan, names: &state, question, done: &done };
     carry_out(&wish, &args.write, &instance, context)
 }

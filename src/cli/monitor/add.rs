@@ -6,15 +6,15 @@ use clap::{ArgMatches, Command, FromArgMatches};
 use serde_json::json;
 
 use super::fields::{self, described, placeholder, sentence};
-use crate::cli::write::{Wish, WriteArgs, carry_out, input, read_state};
+use crate::cli::write::{WriteArgs, WriteRequest, carry_out, input, read_state};
 use crate::cli::{Context, Ui};
 use crate::error::{Error, Exit, InputError, Problem, Result, TargetError};
 use crate::instance::Instance;
 use crate::kuma::init::random_text;
-use crate::model::fields::{Reference, Shape};
-use crate::model::state::{Monitor, State};
-use crate::model::{Maker, Opt, kind, kinds, new_monitor, options, parse, push_token_length};
-use crate::plan::monitor::{New, Notify, TagWish, plan_add};
+use crate::model::fields::{Reference, ValueShape};
+use crate::model::state::{Configuration, Monitor};
+use crate::model::{FieldOption, NewMonitorContext, kind, kinds, new_monitor, options, parse, push_token_length};
+use crate::plan::monitor::{New, Notify, TagRequest, plan_add};
 use crate::plan::names::{find_docker_host, find_group, find_proxy, find_remote_browser};
 use crate::plan::{Cell, Change, Plan, Step};
 use crate::run::Outcome;
@@ -52,7 +52,7 @@ pub struct DuplicateArgs {
 
 impl DuplicateArgs {
     /// Asks where a monitor of the path of `row` exists.
-    pub fn check(self, row: &[(String, Value)], state: &State, is_dry_run: bool, ui: &mut Ui) -> Result<()> {
+    pub fn check(self, row: &[(String, Value)], state: &Configuration, is_dry_run: bool, ui: &mut Ui) -> Result<()> {
         let cell = |column: &str| row.iter().find(|(name, _)| name == column).map(|(_, value)| value);
         let (name, parent) =
             (cell("name").and_then(Value::text).unwrap_or_default(), cell("parent").and_then(Value::int));
@@ -89,8 +89,8 @@ pub struct LinkArgs {
 }
 
 impl LinkArgs {
-    pub fn tags(&self) -> Vec<TagWish> {
-        self.tags.iter().map(|tag| TagWish::parse(tag)).collect()
+    pub fn tags(&self) -> Vec<TagRequest> {
+        self.tags.iter().map(|tag| TagRequest::parse(tag)).collect()
     }
 
     pub fn creates_tags(&self) -> bool {
@@ -192,7 +192,7 @@ pub fn examples(name: &str) -> Vec<(String, String)> {
 }
 
 /// The help of an option: its description, the allowed values, and the default.
-fn help(option: &Opt) -> String {
+fn help(option: &FieldOption) -> String {
     let mut text = match option.default {
         None => described(option.field),
         Some(_) => sentence(option.field.help),
@@ -233,7 +233,7 @@ pub fn run(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// Several releases have the same migrations; the oldest of them may not have a newer type.
-fn warn_of_release(state: &State, name: &str, context: &mut Context<'_>) {
+fn warn_of_release(state: &Configuration, name: &str, context: &mut Context<'_>) {
     let oldest = state.database.release.oldest;
     if let Some(kind) = kind(name).filter(|kind| kind.since > oldest) {
         context.ui.warn(&format!(
@@ -250,7 +250,7 @@ pub fn add(
     create_tags: bool,
     write: &WriteArgs,
     instance: &Instance,
-    state: &State,
+    state: &Configuration,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
     let plan = input(plan_add(state, std::slice::from_ref(&new), create_tags))?;
@@ -275,7 +275,7 @@ pub fn add(
         let monitor = json!({"id": id, "name": text("name"), "type": kind, "push_url": push});
         (json!({"monitor": monitor, "created_tags": created}), with_created_tags(lines, &created))
     };
-    let wish = Wish { verb: "monitor add", plan, names: state, question: None, done: &done };
+    let wish = WriteRequest { verb: "monitor add", plan, names: state, question: None, done: &done };
     carry_out(&wish, write, instance, context)
 }
 
@@ -292,7 +292,7 @@ pub fn created_tags(plan: &Plan) -> Vec<String> {
 }
 
 /// Warns of each tag that is about to be created and whose name is like that of one that exists.
-pub fn warn_of_similar(state: &State, created: &[String], context: &mut Context<'_>) {
+pub fn warn_of_similar(state: &Configuration, created: &[String], context: &mut Context<'_>) {
     for name in created {
         let near = did_you_mean(name, state.tags.iter().filter_map(|row| row.text("name").map(str::to_owned)));
         if !near.is_empty() {
@@ -307,9 +307,9 @@ pub fn with_created_tags(text: String, created: &[String]) -> String {
 }
 
 /// What the server would know of the user who adds the monitor.
-pub fn maker(state: &State) -> Result<Maker> {
+pub fn maker(state: &Configuration) -> Result<NewMonitorContext> {
     let owner = state.owner().ok_or(TargetError::NoUser)?;
-    Ok(Maker {
+    Ok(NewMonitorContext {
         user_id: owner,
         push_token: random_text(push_token_length(state.database.release.release))?,
         proxy_id: state.proxies.iter().find(|row| row.cell("default").truthy()).and_then(|row| row.int("id")),
@@ -318,7 +318,10 @@ pub fn maker(state: &State) -> Result<Maker> {
 }
 
 /// Parses texts by the type of their fields; names of groups, Docker hosts, proxies and browsers become ids.
-fn parse_typed(state: &State, typed: &BTreeMap<&'static str, String>) -> (BTreeMap<String, Value>, Vec<Problem>) {
+fn parse_typed(
+    state: &Configuration,
+    typed: &BTreeMap<&'static str, String>,
+) -> (BTreeMap<String, Value>, Vec<Problem>) {
     let mut values = BTreeMap::new();
     let mut problems = Vec::new();
     for (column, text) in typed {
@@ -333,16 +336,16 @@ fn parse_typed(state: &State, typed: &BTreeMap<&'static str, String>) -> (BTreeM
 }
 
 /// Parses one text.
-pub fn parse_one(state: &State, column: &str, text: &str) -> Result<Value, Problem> {
+pub fn parse_one(state: &Configuration, column: &str, text: &str) -> Result<Value, Problem> {
     let known = crate::model::field(column).ok_or_else(|| Problem::new(column, "no such field"))?;
     let text = text.trim();
     match known.shape {
-        Shape::Reference(_) if text.is_empty() => Ok(Value::Null),
-        Shape::Reference(Reference::DockerHost) => find_docker_host(state, text).map(Value::Int),
-        Shape::Reference(Reference::Proxy) => find_proxy(state, text).map(Value::Int),
-        Shape::Reference(Reference::RemoteBrowser) => find_remote_browser(state, text).map(Value::Int),
+        ValueShape::Reference(_) if text.is_empty() => Ok(Value::Null),
+        ValueShape::Reference(Reference::DockerHost) => find_docker_host(state, text).map(Value::Int),
+        ValueShape::Reference(Reference::Proxy) => find_proxy(state, text).map(Value::Int),
+        ValueShape::Reference(Reference::RemoteBrowser) => find_remote_browser(state, text).map(Value::Int),
         // The only other reference of a monitor's own columns.
-        Shape::Reference(_) => find_group(state, text).map(Value::Int),
+        ValueShape::Reference(_) => find_group(state, text).map(Value::Int),
         _ => parse(known, text),
     }
 }

@@ -10,7 +10,7 @@ use crate::cli::write::WriteArgs;
 use crate::error::{Error, Exit, Hint, InputError, Problem, Result};
 use crate::kuma::read::{Columns, read_monitors, read_state};
 use crate::model::{check_monitor, check_names, field};
-use crate::plan::monitor::{New, Notify, TagWish};
+use crate::plan::monitor::{New, Notify, TagRequest};
 use crate::plan::pick::Pick;
 use crate::value::Value;
 
@@ -107,12 +107,12 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
         };
         return Err(Error::Input(InputError::Problems(problems.into_iter().map(respelled).collect())));
     }
-    let mut tags: Vec<TagWish> = model
+    let mut tags: Vec<TagRequest> = model
         .tags
         .iter()
         .filter_map(|link| {
             let tag = state.tags.iter().find(|row| row.int("id") == Some(link.tag))?;
-            Some(TagWish { name: tag.text("name")?.to_owned(), value: link.value.clone() })
+            Some(TagRequest { name: tag.text("name")?.to_owned(), value: link.value.clone() })
         })
         .collect();
     tags.extend(args.links.tags());

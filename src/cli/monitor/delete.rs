@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::PickArgs;
 use crate::cli::Context;
-use crate::cli::write::{Wish, WriteArgs, carry_out};
+use crate::cli::write::{WriteArgs, WriteRequest, carry_out};
 use crate::error::{Exit, Result};
 use crate::kuma::read::{read_dependents, read_state};
 use crate::plan::monitor::plan_delete;
@@ -61,6 +61,6 @@ pub fn run(args: &DeleteArgs, context: &mut Context<'_>) -> Result<Exit> {
             format!("deleted {what} and {}", counted(beats as usize, "heartbeat")),
         )
     };
-    let wish = Wish { verb: "monitor delete", plan, names: &state, question, done: &done };
+    let wish = WriteRequest { verb: "monitor delete", plan, names: &state, question, done: &done };
     carry_out(&wish, &args.write, &instance, context)
 }

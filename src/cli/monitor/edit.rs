@@ -9,15 +9,15 @@ use super::PickArgs;
 use super::add::{created_tags, parse_one, warn_of_similar, with_created_tags};
 use super::fields::FieldArgs;
 use crate::cli::Context;
-use crate::cli::write::{Wish, WriteArgs, carry_out};
+use crate::cli::write::{WriteArgs, WriteRequest, carry_out};
 use crate::error::{Error, Exit, Hint, InputError, Problem, Result};
 use crate::kuma::read::{Columns, read_monitors, read_state};
 use crate::model::fields::respell;
-use crate::model::state::{Monitor, State};
+use crate::model::state::{Configuration, Monitor};
 use crate::model::{check_edit, check_names, field, nearest};
 use crate::plan::Plan;
 use crate::plan::leave_out::{LeftOut, leave_out};
-use crate::plan::monitor::{Edit, TagWish, plan_edit};
+use crate::plan::monitor::{Edit, TagRequest, plan_edit};
 use crate::run::Outcome;
 use crate::schema::Release;
 use crate::text::meant;
@@ -79,7 +79,7 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
     let (set, mut problems) = parse_cells(&state, args);
     let edit = Edit {
         set,
-        add_tags: changes.add_tags.iter().map(|tag| TagWish::parse(tag)).collect(),
+        add_tags: changes.add_tags.iter().map(|tag| TagRequest::parse(tag)).collect(),
         remove_tags: changes.remove_tags.clone(),
         add_notifications: changes.add_notifications.clone(),
         remove_notifications: changes.remove_notifications.clone(),
@@ -132,7 +132,7 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         )
     };
     let question = several.then(|| format!("change {} monitors?", monitors.len()));
-    let wish = Wish { verb: "monitor edit", plan, names: &state, question, done: &done };
+    let wish = WriteRequest { verb: "monitor edit", plan, names: &state, question, done: &done };
     carry_out(&wish, &args.write, &instance, context)
 }
 
@@ -142,7 +142,7 @@ fn columns(edit: &Edit) -> Vec<&str> {
 }
 
 /// The cells that the options set, and what is wrong with the others.
-fn parse_cells(state: &State, args: &EditArgs) -> (Vec<(String, Value)>, Vec<Problem>) {
+fn parse_cells(state: &Configuration, args: &EditArgs) -> (Vec<(String, Value)>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut set = Vec::new();
     let name = args.changes.new_name.iter().map(|name| ("name", name));
@@ -171,7 +171,7 @@ fn left_json(left: &[LeftOut]) -> Json {
     left.iter().map(|left| json!({"type": left.kind, "monitors": left.monitors, "reason": left.reason})).collect()
 }
 
-fn parse_assignment(state: &State, text: &str) -> Result<(String, Value), Problem> {
+fn parse_assignment(state: &Configuration, text: &str) -> Result<(String, Value), Problem> {
     let Some((name, value)) = text.split_once('=') else {
         return Err(Problem::new("--set", format!("`{text}` is not FIELD=VALUE")).command("--set interval=30"));
     };

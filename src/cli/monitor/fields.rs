@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
-use crate::model::fields::{Field, Shape};
+use crate::model::fields::{Field, ValueShape};
 use crate::model::kinds;
 use crate::schema;
 
@@ -32,22 +32,22 @@ pub fn option(field: &'static Field) -> Arg {
         .long(field.option())
         .value_name(placeholder(field))
         // What follows a flag may be the next option.
-        .allow_hyphen_values(field.shape != Shape::Flag)
-        .num_args(if field.shape == Shape::Flag { 0..=1 } else { 1..=1 })
+        .allow_hyphen_values(field.shape != ValueShape::Flag)
+        .num_args(if field.shape == ValueShape::Flag { 0..=1 } else { 1..=1 })
         .default_missing_value("true")
 }
 
 /// What is typed behind the option of `field`.
 pub fn placeholder(field: &Field) -> &'static str {
     match field.shape {
-        Shape::Whole(..) => "N",
-        Shape::Real => "SECONDS",
-        Shape::Flag => "true|false",
-        Shape::Choice(_) => "CHOICE",
-        Shape::StatusCodes => "CODES",
-        Shape::Texts => "LIST",
-        Shape::Array | Shape::Object => "JSON",
-        Shape::Reference(_) => "NAME",
+        ValueShape::Whole(..) => "N",
+        ValueShape::Real => "SECONDS",
+        ValueShape::Flag => "true|false",
+        ValueShape::Choice(_) => "CHOICE",
+        ValueShape::StatusCodes => "CODES",
+        ValueShape::Texts => "LIST",
+        ValueShape::Array | ValueShape::Object => "JSON",
+        ValueShape::Reference(_) => "NAME",
         _ => "TEXT",
     }
 }

@@ -15,7 +15,7 @@ use crate::cli::write::pause;
 use crate::error::{Exit, Result};
 use crate::kuma::beats::read_recent;
 use crate::kuma::uptime::read_latest;
-use crate::model::state::{Monitor, State};
+use crate::model::state::{Configuration, Monitor};
 use crate::report::status::{BeatStatus, Status};
 use crate::report::strip;
 use crate::report::uptime::{Tally, Unit, Window, percent, percent_text, ping_text};
@@ -249,7 +249,7 @@ fn target(monitor: &Monitor) -> String {
     }
 }
 
-fn tags(state: &State, monitor: &Monitor) -> Vec<String> {
+fn tags(state: &Configuration, monitor: &Monitor) -> Vec<String> {
     let name = |tag: i64| {
         state.tags.iter().find(|row| row.int("id") == Some(tag)).and_then(|row| row.text("name")).unwrap_or("?")
     };

@@ -17,7 +17,7 @@ use clap::{Args, Subcommand};
 pub use outages::read_outages;
 
 use super::Context;
-use super::far::Luggage;
+use super::far::Inputs;
 use crate::error::{Exit, Hint, Result};
 use crate::plan::pick::Pick;
 
@@ -54,7 +54,7 @@ impl MonitorVerb {
     }
 
     /// Packs the files of its options for a remote job.
-    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
         match self {
             MonitorVerb::List(args) => args.source.pack(luggage),
             MonitorVerb::Show(args) => args.source.pack(luggage),

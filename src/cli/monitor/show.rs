@@ -14,8 +14,8 @@ use crate::kuma::beats::{Beat, read_last_beats, read_last_changes, read_recent};
 use crate::kuma::expiry::{read_certificates, read_domain};
 use crate::kuma::read::{Columns, read_monitors, read_shown_state};
 use crate::kuma::uptime::{read_buckets, read_tallies};
-use crate::model::state::{Monitor, State};
-use crate::model::{Field, Shape, field, kind, render};
+use crate::model::state::{Configuration, Monitor};
+use crate::model::{Field, ValueShape, field, kind, render};
 use crate::plan::pick::Pick;
 use crate::report::outage::StatusChange;
 use crate::report::status::{LastBeat, Status};
@@ -53,7 +53,7 @@ pub struct ShowArgs {
 
 /// What is shown.
 struct Shown {
-    state: State,
+    state: Configuration,
     monitor: Monitor,
     now: DateTime<Utc>,
     last: Option<LastBeat>,
@@ -68,7 +68,7 @@ struct Shown {
 /// Whether `known` is used by monitors of type `name`; for unknown types every field may be.
 fn concerns(name: &str, known: &Field) -> bool {
     let Some(kind) = kind(name) else { return true };
-    matches!(known.shape, Shape::Server | Shape::Kind) || kind.has(known.column, schema::newest())
+    matches!(known.shape, ValueShape::Server | ValueShape::Kind) || kind.has(known.column, schema::newest())
 }
 
 pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {

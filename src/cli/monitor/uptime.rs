@@ -42,12 +42,12 @@ struct Report {
     windows: Vec<(String, Window)>,
     /// Whether the window was chosen, so that there is one, with its outages.
     is_chosen: bool,
-    lines: Vec<Line>,
+    lines: Vec<UptimeRow>,
 }
 
 /// A monitor, or the average of a group.
 #[derive(Default)]
-struct Line {
+struct UptimeRow {
     id: Option<i64>,
     name: String,
     /// In each window; `None` without a check.
@@ -95,7 +95,7 @@ fn read(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, args: &UptimeAr
         let of = |value: fn(&Tally) -> Option<f64>| {
             tallies.iter().map(|tally| tally.get(id).and_then(value)).collect::<Vec<_>>()
         };
-        Line {
+        UptimeRow {
             id: Some(*id),
             name: observed.state.path(*id),
             uptimes: of(Tally::uptime),
@@ -113,9 +113,9 @@ fn read(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, args: &UptimeAr
 }
 
 /// The averages of the monitors of each group, groups themselves not counted.
-fn group(observed: &Observed, line: &dyn Fn(&i64) -> Line) -> Vec<Line> {
+fn group(observed: &Observed, line: &dyn Fn(&i64) -> UptimeRow) -> Vec<UptimeRow> {
     let monitors = &observed.state.monitors;
-    let mut groups: BTreeMap<String, Vec<Line>> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Vec<UptimeRow>> = BTreeMap::new();
     for id in observed.ids.iter().filter(|id| monitors.get(id).is_some_and(|monitor| monitor.kind() != "group")) {
         let parent = monitors.get(id).and_then(|monitor| monitor.parent());
         let name = parent.map_or_else(|| "(no group)".to_owned(), |parent| observed.state.path(parent));
@@ -124,8 +124,8 @@ fn group(observed: &Observed, line: &dyn Fn(&i64) -> Line) -> Vec<Line> {
     groups.into_iter().map(|(name, lines)| average(name, &lines)).collect()
 }
 
-fn average(name: String, lines: &[Line]) -> Line {
-    let mean = |of: fn(&Line) -> &Vec<Option<f64>>| {
+fn average(name: String, lines: &[UptimeRow]) -> UptimeRow {
+    let mean = |of: fn(&UptimeRow) -> &Vec<Option<f64>>| {
         let windows = lines.first().map_or(0, |line| of(line).len());
         let mean = |at: usize| {
             let known: Vec<f64> = lines.iter().filter_map(|line| of(line)[at]).collect();
@@ -133,7 +133,7 @@ fn average(name: String, lines: &[Line]) -> Line {
         };
         (0..windows).map(mean).collect()
     };
-    Line {
+    UptimeRow {
         id: None,
         name,
         uptimes: mean(|line| &line.uptimes),
@@ -159,7 +159,7 @@ impl Report {
         headers
     }
 
-    fn cells(&self, line: &Line, args: &UptimeArgs) -> Vec<String> {
+    fn cells(&self, line: &UptimeRow, args: &UptimeArgs) -> Vec<String> {
         let is_csv = args.format.format == Format::Csv;
         let mut cells = match args.by_group {
             true => vec![line.name.clone(), line.monitors.to_string()],
@@ -193,7 +193,7 @@ impl Report {
                 .collect::<serde_json::Map<_, _>>()
                 .into()
         };
-        let line = |line: &Line| {
+        let line = |line: &UptimeRow| {
             let mut document = match line.id {
                 Some(id) => json!({"id": id, "path": line.name}),
                 None => json!({"group": line.name, "monitors": line.monitors}),

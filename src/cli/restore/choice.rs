@@ -6,17 +6,17 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 
 use super::launch;
-use super::place::{Fresh, Place};
+use super::place::{NewContainer, RestoreTarget};
 use crate::backup::Manifest;
 use crate::cli::{Context, engine};
 use crate::docker::{Docker, Image};
 use crate::engine::EngineKind;
 use crate::error::{DatabaseError, DockerError, Error, Hint, InputError, Result};
-use crate::run::rebuild::{Database, Maker};
+use crate::run::rebuild::{Database, Initializer};
 
 /// The database type of `db-config.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub enum RestoreKind {
     /// SQLite in the data folder
     Sqlite,
     /// MariaDB inside the container
@@ -40,7 +40,7 @@ pub struct NewArgs {
     pub of: Option<String>,
     /// Set the database engine of the new instance [default: that of the snapshot]
     #[arg(long, value_name = "ENGINE", requires = "to")]
-    pub engine: Option<Kind>,
+    pub engine: Option<RestoreKind>,
     /// With `--to mysql://...`: create this data folder, for db-config.json, upload/ and docker-tls/
     #[arg(long, value_name = "FOLDER", requires = "to")]
     pub data_folder: Option<String>,
@@ -63,7 +63,7 @@ fn owner(text: &str) -> Result<(u32, u32), String> {
 /// The decisions.
 pub struct Choice {
     /// The kind of database.
-    pub kind: Kind,
+    pub kind: RestoreKind,
     /// The name of the image that the server will run.
     pub image: String,
     /// The image itself, where it exists locally.
@@ -73,9 +73,9 @@ pub struct Choice {
 
 impl Choice {
     /// Decides for `place`, before the snapshot is unpacked.
-    pub fn make(args: &NewArgs, manifest: &Manifest, place: &Place, context: &Context<'_>) -> Result<Choice> {
+    pub fn make(args: &NewArgs, manifest: &Manifest, place: &RestoreTarget, context: &Context<'_>) -> Result<Choice> {
         let kind = kind(args, manifest, place)?;
-        if let Place::Container(fresh) = place {
+        if let RestoreTarget::Container(fresh) = place {
             let found = Image::of(&fresh.container);
             if args.image.as_ref().is_some_and(|image| *image != found.name) {
                 return Err(Error::Input(InputError::NotFor {
@@ -109,13 +109,13 @@ impl Choice {
     /// # Errors
     /// [`DockerError::NoMariaDb`](crate::error::DockerError::NoMariaDb) where nothing can create an embedded MariaDB;
     /// it lists the alternatives.
-    pub fn database(&self, args: &NewArgs, place: &Place) -> Result<Database<'_>> {
+    pub fn database(&self, args: &NewArgs, place: &RestoreTarget) -> Result<Database<'_>> {
         let maker = match (self.kind, place) {
-            (Kind::Sqlite, _) => return Ok(Database::Sqlite),
-            (Kind::Mariadb, Place::Database(address)) => return Ok(Database::External(address.clone())),
-            (Kind::Mariadb, _) => return Err(names_no_database()),
-            (Kind::EmbeddedMariadb, _) => match (&self.docker, &self.found) {
-                (Some(docker), Some(image)) => Maker::Image(docker, image.clone()),
+            (RestoreKind::Sqlite, _) => return Ok(Database::Sqlite),
+            (RestoreKind::Mariadb, RestoreTarget::Database(address)) => return Ok(Database::External(address.clone())),
+            (RestoreKind::Mariadb, _) => return Err(names_no_database()),
+            (RestoreKind::EmbeddedMariadb, _) => match (&self.docker, &self.found) {
+                (Some(docker), Some(image)) => Initializer::Image(docker, image.clone()),
                 _ if args.image.is_some() => {
                     return Err(Error::Database(DatabaseError::Occupied {
                         place: format!("image `{}`", self.image),
@@ -123,7 +123,7 @@ impl Choice {
                         hint: Hint::command(format!("docker pull {}", self.image)),
                     }));
                 }
-                _ => Maker::Local,
+                _ => Initializer::Local,
             },
         };
         match maker.check() {
@@ -150,21 +150,23 @@ fn names_no_database() -> Error {
     })
 }
 
-fn kind(args: &NewArgs, manifest: &Manifest, place: &Place) -> Result<Kind> {
+fn kind(args: &NewArgs, manifest: &Manifest, place: &RestoreTarget) -> Result<RestoreKind> {
     let default = match manifest.engine {
-        EngineKind::Sqlite => Kind::Sqlite,
-        EngineKind::MariaDb => Kind::EmbeddedMariadb,
+        EngineKind::Sqlite => RestoreKind::Sqlite,
+        EngineKind::MariaDb => RestoreKind::EmbeddedMariadb,
     };
     match (place, args.engine) {
-        (Place::Database(_), None | Some(Kind::Mariadb)) => Ok(Kind::Mariadb),
-        (Place::Database(_), Some(_)) => Err(Error::Input(InputError::NotFor {
+        (RestoreTarget::Database(_), None | Some(RestoreKind::Mariadb)) => Ok(RestoreKind::Mariadb),
+        (RestoreTarget::Database(_), Some(_)) => Err(Error::Input(InputError::NotFor {
             option: "`--engine`".into(),
             subject: "`--to mysql://…`".into(),
             why: "the destination is a MariaDB database".into(),
         })),
-        (Place::Folder(_) | Place::Container(_), Some(Kind::Mariadb)) => Err(names_no_database()),
-        (Place::Folder(_), wanted) => Ok(wanted.unwrap_or(default)),
-        (Place::Container(fresh), wanted) => match said_by(fresh)? {
+        (RestoreTarget::Folder(_) | RestoreTarget::Container(_), Some(RestoreKind::Mariadb)) => {
+            Err(names_no_database())
+        }
+        (RestoreTarget::Folder(_), wanted) => Ok(wanted.unwrap_or(default)),
+        (RestoreTarget::Container(fresh), wanted) => match said_by(fresh)? {
             None => Ok(wanted.unwrap_or(default)),
             Some(said) if wanted.is_none_or(|wanted| wanted == said) => Ok(said),
             Some(_) => Err(Error::Input(InputError::NotFor {
@@ -177,12 +179,12 @@ fn kind(args: &NewArgs, manifest: &Manifest, place: &Place) -> Result<Kind> {
 }
 
 /// The engine in the environment of a container, which takes precedence for the server.
-fn said_by(fresh: &Fresh) -> Result<Option<Kind>> {
+fn said_by(fresh: &NewContainer) -> Result<Option<RestoreKind>> {
     let container = &fresh.container;
     match container.env(&["UPTIME_KUMA_DB_TYPE"]) {
         None => Ok(None),
-        Some("sqlite") => Ok(Some(Kind::Sqlite)),
-        Some("embedded-mariadb") => Ok(Some(Kind::EmbeddedMariadb)),
+        Some("sqlite") => Ok(Some(RestoreKind::Sqlite)),
+        Some("embedded-mariadb") => Ok(Some(RestoreKind::EmbeddedMariadb)),
         Some(other) => Err(Error::Database(DatabaseError::Occupied {
             place: format!("container `{}`", container.name),
             why: format!("its environment has UPTIME_KUMA_DB_TYPE={other}: its database is external"),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
 
-use crate::backup::Held;
+use crate::backup::StagedCopy;
 use crate::cli::Ui;
 use crate::cli::write::{all_lines, changes_json, lines};
 use crate::engine::{Counts, EngineKind, Reader};
@@ -37,7 +37,12 @@ impl Now {
     ///
     /// # Errors
     /// The database cannot be read. An unreadable copy is the second result.
-    pub fn read(reader: &mut dyn Reader, name: &str, held: &Held, merges: &[String]) -> Result<(Now, Result<Config>)> {
+    pub fn read(
+        reader: &mut dyn Reader,
+        name: &str,
+        held: &StagedCopy,
+        merges: &[String],
+    ) -> Result<(Now, Result<Config>)> {
         let config = read_config(reader, name)?;
         let counts = read_counts(reader, &config.database.schema)?;
         let fingerprint = read_fingerprint(reader, &config.database.schema)?;
@@ -84,7 +89,7 @@ pub struct Difference {
 
 impl Difference {
     /// The differences in all tables but `kept`.
-    pub fn between(now: Now, then: &Config, held: &Held, kept: &[String]) -> Difference {
+    pub fn between(now: Now, then: &Config, held: &StagedCopy, kept: &[String]) -> Difference {
         let names = |config: &Config| -> BTreeSet<String> {
             existing_names(&MONITORS, config).into_iter().map(|(id, path)| format!("{path} ({id})")).collect()
         };

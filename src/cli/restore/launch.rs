@@ -1,7 +1,7 @@
 //! The commands that start a server on a new instance: for `docker run`, and for Docker Compose. Pure.
 
 use crate::backup::Manifest;
-use crate::schema::Recognition;
+use crate::schema::RecognizedRelease;
 use crate::text::quoted;
 
 /// The repository of the official images.
@@ -26,7 +26,7 @@ pub struct Launch {
 
 /// The image for the release of `manifest`: the newest of a range.
 pub fn image(manifest: &Manifest) -> String {
-    let Recognition { release, unknown, .. } = manifest.recognise();
+    let RecognizedRelease { release, unknown, .. } = manifest.recognise();
     match unknown.is_empty() {
         true => format!("{REPOSITORY}:{release}"),
         // Newer than any known release.

@@ -18,16 +18,16 @@ use serde_json::json;
 use self::choice::NewArgs;
 use crate::backup::moment::parse_moment;
 use crate::backup::store::Scratch;
-use crate::backup::{self, Held, Manifest, Snapshot, Stores, unpack_first};
+use crate::backup::{self, Manifest, Snapshot, StagedCopy, Stores, unpack_first};
 use crate::cli::store::KeyArgs;
 use crate::cli::table::Header;
 use crate::cli::write::{WriteArgs, finish, outcome_json};
 use crate::cli::{Context, Ui};
-use crate::docker::Life;
+use crate::docker::RunState;
 use crate::engine::EngineKind;
 use crate::error::{DatabaseError, Error, Exit, FileError, Hint, InputError, Result, SnapshotError, TargetError};
 use crate::files::Lock;
-use crate::instance::{Instance, Place, Session};
+use crate::instance::{DbLocation, Instance, Session};
 use crate::kuma::read::history;
 use crate::model::state::Config;
 use crate::run::examine::while_stopped;
@@ -212,14 +212,14 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
 /// A snapshot, and what it is compared with.
 struct Prepared {
     /// The snapshot as the engine of the instance takes it.
-    held: Held,
+    held: StagedCopy,
     /// Values that MariaDB stores otherwise.
     rounded: Vec<String>,
     /// The current state, and the configuration in the snapshot.
     read: Result<(Now, Result<Config>)>,
 }
 
-fn prepare<'i>(held: Held, instance: &Instance, open: &dyn Fn() -> Result<Session<'i>>) -> Result<Prepared> {
+fn prepare<'i>(held: StagedCopy, instance: &Instance, open: &dyn Fn() -> Result<Session<'i>>) -> Result<Prepared> {
     let (held, rounded) = match (held.manifest.engine, instance.address()) {
         (EngineKind::Sqlite, Some(address)) => {
             open()?.with(|_| address.read_only().and_then(|mut database| held.for_mariadb(&mut database)))?
@@ -233,7 +233,7 @@ fn prepare<'i>(held: Held, instance: &Instance, open: &dyn Fn() -> Result<Sessio
 
 /// Whether its database cannot be read now because the container, and its MariaDB with it, is in a restart loop.
 fn ends_with_its_database(instance: &Instance) -> Result<bool> {
-    Ok(matches!(instance.place, Place::Embedded(_)) && instance.life()? == Some(Life::Restarting))
+    Ok(matches!(instance.place, DbLocation::Embedded(_)) && instance.life()? == Some(RunState::Restarting))
 }
 
 /// An error that the target contains no instance, with the command that creates one there.

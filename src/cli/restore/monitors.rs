@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::backup::Held;
+use crate::backup::StagedCopy;
 use crate::cli::Context;
 use crate::cli::apply::carry_out_planned;
 use crate::cli::document::{Read, plan_on, read_written, write_down};
@@ -15,12 +15,12 @@ use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::fixture::Fixture;
 use crate::model::state::Config;
 use crate::model::view::existing_names;
-use crate::plan::fixture::Wishes;
+use crate::plan::fixture::ApplyOptions;
 use crate::plan::pick::Pick;
 
 /// Restores the configuration of the monitors `names` from `held`, with missing tags, notifications and groups.
 pub fn restore(
-    held: &Held,
+    held: &StagedCopy,
     names: &[String],
     write: &WriteArgs,
     instance: &Instance,
@@ -48,7 +48,7 @@ pub fn restore(
         let name = (thing.entity.key, thing.name());
         thing.entity.key == "monitors" || named.contains(&name) && missing.contains(&name)
     });
-    let wishes = Wishes { skip_unsupported: true, ..Wishes::default() };
+    let wishes = ApplyOptions { skip_unsupported: true, ..ApplyOptions::default() };
     let planned = plan_on(now, read, &wishes)?;
     tell(&planned, context);
     carry_out_planned("restore", planned, write, instance, context)

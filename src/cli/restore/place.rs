@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::backup::{Store, Stores};
 use crate::cli::{Context, engine, remote_job};
-use crate::docker::{Container, Docker, Life};
+use crate::docker::{Container, Docker, RunState};
 use crate::engine::mariadb::Address;
 use crate::error::{DatabaseError, DockerError, Error, Hint, RemoteError, Result, TargetError};
 use crate::files;
@@ -15,17 +15,17 @@ use crate::files;
 const DATA: [&str; 2] = ["kuma.db", "db-config.json"];
 
 /// The target of `--to`.
-pub enum Place {
+pub enum RestoreTarget {
     /// A folder, absent or empty.
     Folder(PathBuf),
     /// A database on MariaDB, by its address, and as typed without the password.
     Database(Address),
     /// A container that was never started, and its data folder on this machine.
-    Container(Box<Fresh>),
+    Container(Box<NewContainer>),
 }
 
 /// A container that was never started.
-pub struct Fresh {
+pub struct NewContainer {
     /// Its engine.
     pub docker: Arc<Docker>,
     /// The container.
@@ -34,18 +34,18 @@ pub struct Fresh {
     pub folder: PathBuf,
 }
 
-impl Place {
+impl RestoreTarget {
     /// The target called `text`.
     ///
     /// # Errors
     /// [`DatabaseError::Occupied`](crate::error::DatabaseError::Occupied) when it cannot take a new instance;
     /// [`RemoteError::DataNotLocal`](crate::error::RemoteError::DataNotLocal) when it is on another machine.
-    pub fn find(text: &str, context: &Context<'_>) -> Result<Place> {
+    pub fn find(text: &str, context: &Context<'_>) -> Result<RestoreTarget> {
         if text.starts_with("mysql://") || text.starts_with("mariadb://") {
-            return Address::parse(text).map(Place::Database);
+            return Address::parse(text).map(RestoreTarget::Database);
         }
         if text.contains('/') || text.starts_with('.') || Path::new(text).symlink_metadata().is_ok() {
-            return Place::folder(text, context);
+            return RestoreTarget::folder(text, context);
         }
         let missing = |why: String| Error::from(TargetError::NoPlace { place: text.to_owned(), why });
         let docker = engine::connect(&engine::surroundings(&context.global)).map_err(|error| match error {
@@ -54,7 +54,7 @@ impl Place {
         })?;
         *context.docker.borrow_mut() = Some(docker.clone());
         match docker.container(text)? {
-            Some(container) => fresh(docker, container).map(|fresh| Place::Container(Box::new(fresh))),
+            Some(container) => fresh(docker, container).map(|fresh| RestoreTarget::Container(Box::new(fresh))),
             None => Err(missing(format!("none at {}", docker.address()))),
         }
     }
@@ -62,22 +62,22 @@ impl Place {
     /// Its data folder, if it has one.
     pub fn data(&self) -> Option<&Path> {
         match self {
-            Place::Folder(folder) => Some(folder),
-            Place::Container(fresh) => Some(&fresh.folder),
-            Place::Database(_) => None,
+            RestoreTarget::Folder(folder) => Some(folder),
+            RestoreTarget::Container(fresh) => Some(&fresh.folder),
+            RestoreTarget::Database(_) => None,
         }
     }
 
     /// Its name in messages.
     pub fn shown(&self) -> String {
         match self {
-            Place::Folder(folder) => format!("`{}`", folder.display()),
-            Place::Container(fresh) => format!("container `{}`", fresh.container.name),
-            Place::Database(address) => address.to_string(),
+            RestoreTarget::Folder(folder) => format!("`{}`", folder.display()),
+            RestoreTarget::Container(fresh) => format!("container `{}`", fresh.container.name),
+            RestoreTarget::Database(address) => address.to_string(),
         }
     }
 
-    fn folder(text: &str, context: &Context<'_>) -> Result<Place> {
+    fn folder(text: &str, context: &Context<'_>) -> Result<RestoreTarget> {
         let global = &context.global;
         let is_named = global.docker_host.is_some() || global.docker_context.is_some();
         if is_named && !engine::surroundings(global).endpoint()?.is_local() {
@@ -91,7 +91,7 @@ impl Place {
                 )),
             }));
         }
-        folder_at(text).map(Place::Folder)
+        folder_at(text).map(RestoreTarget::Folder)
     }
 }
 
@@ -127,7 +127,7 @@ pub fn check_nesting(folder: &Path, stores: &Stores) -> Result<()> {
 }
 
 /// The container, checked: never started, with an accessible data folder.
-fn fresh(docker: Arc<Docker>, container: Container) -> Result<Fresh> {
+fn fresh(docker: Arc<Docker>, container: Container) -> Result<NewContainer> {
     let occupied = |why: &str, hint: Hint| {
         Err(Error::Database(DatabaseError::Occupied {
             place: format!("container `{}`", container.name),
@@ -135,8 +135,8 @@ fn fresh(docker: Arc<Docker>, container: Container) -> Result<Fresh> {
             hint,
         }))
     };
-    if container.state.life != Life::Stopped || container.state.started_at.is_some() {
-        let why = if container.state.life == Life::Stopped { "it was started before" } else { "it is running" };
+    if container.state.life != RunState::Stopped || container.state.started_at.is_some() {
+        let why = if container.state.life == RunState::Stopped { "it was started before" } else { "it is running" };
         return occupied(why, Hint::command(format!("kumadb -t {} restore SNAPSHOT", container.name)));
     }
     let data = match container.data() {
@@ -160,7 +160,7 @@ fn fresh(docker: Arc<Docker>, container: Container) -> Result<Fresh> {
             engine: docker.address().to_owned(),
         }));
     }
-    Ok(Fresh { docker, container, folder })
+    Ok(NewContainer { docker, container, folder })
 }
 
 /// Whether this process can write to `folder` in a way that the container can read.

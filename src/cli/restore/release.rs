@@ -2,9 +2,9 @@
 
 use chrono::Utc;
 
-use crate::backup::{Held, Manifest};
+use crate::backup::{Manifest, StagedCopy};
 use crate::cli::Ui;
-use crate::docker::Shipped;
+use crate::docker::ServerFiles;
 use crate::engine::EngineKind;
 use crate::error::{Error, Hint, OperationError, Result, SnapshotError};
 use crate::instance::Instance;
@@ -12,14 +12,14 @@ use crate::kuma::read::read_database;
 use crate::kuma::upgrade::Options;
 use crate::model::state::Database;
 use crate::run::check_shipped;
-use crate::run::upgrade::{Order, upgrade_copy};
+use crate::run::upgrade::{UpgradeWork, upgrade_copy};
 use crate::schema::recognise_applied;
 use crate::text::counted;
 use crate::upgrade::Route;
 use crate::upgrade::rules::Style;
 
 /// Fails when the server in `image` would reject the database of `then`; warns when it would migrate it.
-pub fn check_image(then: &Manifest, shipped: &Shipped, image: &str, ui: &mut Ui) -> Result<()> {
+pub fn check_image(then: &Manifest, shipped: &ServerFiles, image: &str, ui: &mut Ui) -> Result<()> {
     let what = format!("snapshot `{}` ({})", then.id, then.release);
     check_shipped(shipped, image, what, &then.migrations.iter().cloned().collect())?;
     let missing =
@@ -41,7 +41,12 @@ pub fn check_image(then: &Manifest, shipped: &Shipped, image: &str, ui: &mut Ui)
 ///
 /// A copy is left as it is where that is not possible without more knowledge: of the release of the image, or of the tables
 /// on MariaDB, which have to be of that release already.
-pub fn upgrade(held: Held, shipped: Option<&Shipped>, instance: &Instance, ui: &mut Ui) -> Result<Held> {
+pub fn upgrade(
+    held: StagedCopy,
+    shipped: Option<&ServerFiles>,
+    instance: &Instance,
+    ui: &mut Ui,
+) -> Result<StagedCopy> {
     let Some(shipped) = shipped.filter(|_| held.manifest.is_whole()) else { return Ok(held) };
     let names = shipped.migrations().into_iter().map(str::to_owned).collect();
     let found = recognise_applied(&names);
@@ -59,7 +64,7 @@ pub fn upgrade(held: Held, shipped: Option<&Shipped>, instance: &Instance, ui: &
         }
     }
     let (id, from, to) = (held.manifest.id.clone(), route.from.clone(), found.release.to_string());
-    let order = Order { route: &route, options: Options { style: Style::Intended, zone: None, now: Utc::now() } };
+    let order = UpgradeWork { route: &route, options: Options { style: Style::Intended, zone: None, now: Utc::now() } };
     let (held, made) = upgrade_copy(held, &order, ui).map_err(|error| match error {
         Error::Operation(OperationError::CannotUpgrade(problems)) => {
             let problems = problems.iter().map(|one| format!("{}: {}", one.subject, one.message)).collect();

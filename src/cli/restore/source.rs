@@ -6,7 +6,7 @@ use chrono::Local;
 
 use super::{RestoreArgs, with_older};
 use crate::backup::moment::parse_moment;
-use crate::backup::{self, Held, Manifest, Snapshot, Stores, unpack_first};
+use crate::backup::{self, Manifest, Snapshot, StagedCopy, Stores, unpack_first};
 use crate::cli::{Context, Ui};
 use crate::error::{Error, Hint, InputError, Result};
 
@@ -15,7 +15,7 @@ pub enum Source {
     /// Its copies.
     Copies(Vec<Snapshot>),
     /// A copy of a database file that 1.x left behind.
-    File(Box<Held>),
+    File(Box<StagedCopy>),
 }
 
 impl Source {
@@ -39,7 +39,7 @@ impl Source {
     }
 
     /// Unpacks and verifies it into a folder in `folder`; `to` is the place as it was typed.
-    pub fn unpack(self, folder: &Path, stores: &Stores, to: &str, context: &mut Context<'_>) -> Result<Held> {
+    pub fn unpack(self, folder: &Path, stores: &Stores, to: &str, context: &mut Context<'_>) -> Result<StagedCopy> {
         match self {
             Source::Copies(copies) => {
                 let warn = &mut |error: &Error| context.ui.warn(&error.to_string());

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
 
-use super::choice::{Choice, Kind};
+use super::choice::{Choice, RestoreKind};
 use super::launch::{self, Launch};
-use super::place::{Place, check_nesting, folder_at};
+use super::place::{RestoreTarget, check_nesting, folder_at};
 use super::source::Source;
 use super::{RestoreArgs, release};
-use crate::backup::{Held, Manifest};
+use crate::backup::{Manifest, StagedCopy};
 use crate::cli::Context;
 use crate::error::{DatabaseError, Error, Exit, Hint, InputError, Result, SnapshotError};
 use crate::files;
@@ -22,7 +22,7 @@ use crate::value::local_time;
 const SECRET: &str = "UPTIME_KUMA_DB_PASSWORD";
 
 pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result<Exit> {
-    let place = Place::find(typed, context)?;
+    let place = RestoreTarget::find(typed, context)?;
     let stores = context.stores()?.with_keys(&args.keys.keys_or_ask(context.ui)?);
     let data_folder = folder(args, &place)?;
     data_folder.iter().try_for_each(|folder| check_nesting(folder, &stores))?;
@@ -41,7 +41,7 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
     };
     check_files(&manifest, &rebuild, &place)?;
     rebuild.check(&manifest)?;
-    if let Place::Container(fresh) = &place
+    if let RestoreTarget::Container(fresh) = &place
         && let Some(shipped) = fresh.docker.shipped(&fresh.container)?
     {
         release::check_image(&manifest, &shipped, &fresh.container.image, context.ui)?;
@@ -84,7 +84,7 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
 }
 
 /// The data folder.
-fn folder(args: &RestoreArgs, place: &Place) -> Result<Option<PathBuf>> {
+fn folder(args: &RestoreArgs, place: &RestoreTarget) -> Result<Option<PathBuf>> {
     match (&args.new.data_folder, place.data()) {
         (None, folder) => Ok(folder.map(PathBuf::from)),
         (Some(folder), None) => folder_at(folder).map(Some),
@@ -112,7 +112,7 @@ fn check_manifest(manifest: &Manifest, args: &RestoreArgs) -> Result<()> {
 }
 
 /// Fails where files of the snapshot would be lost.
-fn check_files(manifest: &Manifest, rebuild: &Rebuild<'_>, place: &Place) -> Result<()> {
+fn check_files(manifest: &Manifest, rebuild: &Rebuild<'_>, place: &RestoreTarget) -> Result<()> {
     let files = extra_files(manifest);
     match (&rebuild.folder, files.first()) {
         (None, Some(first)) => Err(Error::Database(DatabaseError::Occupied {
@@ -129,11 +129,11 @@ fn check_files(manifest: &Manifest, rebuild: &Rebuild<'_>, place: &Place) -> Res
 }
 
 /// Fails where the snapshot is of an external MariaDB, and no option decides what to do instead.
-fn check_config(held: &Held, args: &RestoreArgs, kind: Kind) -> Result<()> {
+fn check_config(held: &StagedCopy, args: &RestoreArgs, kind: RestoreKind) -> Result<()> {
     let was = files::read_text(&held.folder.join(crate::instance::config::FILE))?;
     let is_external = was.as_deref().and_then(read_kind).as_deref() == Some("mariadb");
     match kind {
-        Kind::EmbeddedMariadb if is_external && args.new.engine.is_none() => {
+        RestoreKind::EmbeddedMariadb if is_external && args.new.engine.is_none() => {
             Err(Error::Snapshot(SnapshotError::NoDestination { instance: held.manifest.instance.clone() }))
         }
         _ => Ok(()),
@@ -141,8 +141,8 @@ fn check_config(held: &Held, args: &RestoreArgs, kind: Kind) -> Result<()> {
 }
 
 /// The commands that start the server.
-fn start(place: &Place, rebuild: &Rebuild<'_>, choice: &Choice, manifest: &Manifest) -> Result<Start> {
-    if let Place::Container(fresh) = place {
+fn start(place: &RestoreTarget, rebuild: &Rebuild<'_>, choice: &Choice, manifest: &Manifest) -> Result<Start> {
+    if let RestoreTarget::Container(fresh) = place {
         return Ok(Start { before: None, command: format!("docker start {}", fresh.container.name), compose: None });
     }
     let mut name = launch::container_name(&manifest.instance);
@@ -153,7 +153,7 @@ fn start(place: &Place, rebuild: &Rebuild<'_>, choice: &Choice, manifest: &Manif
     }
     let data = rebuild.folder.as_ref().map_or_else(|| name.clone(), |folder| folder.display().to_string());
     let (mut env, mut host_network, mut before, mut socket) = (Vec::new(), false, None, None);
-    if let Place::Database(address) = place {
+    if let RestoreTarget::Database(address) = place {
         socket = address.socket.as_ref().map(|socket| socket.display().to_string());
         host_network = socket.is_none() && matches!(address.host.as_str(), "localhost" | "127.0.0.1" | "::1");
         // With a data folder all of it is in db-config.json.

@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::far::Luggage;
+use super::far::Inputs;
 use super::store::KeyArgs;
 use super::write::{WriteArgs, duration, finish, outcome_json, read_from, with};
 use crate::error::{Error, Exit, Hint, InputError, OperationError, Problem, Result};
@@ -19,14 +19,14 @@ use crate::instance::Instance;
 use crate::kuma::read::read_database;
 use crate::kuma::upgrade::{Options, Upgraded};
 use crate::model::state::Database;
-use crate::run::upgrade::{self, Made, Order, Start, change_of, fits_image, image_of, preflight};
+use crate::run::upgrade::{self, Start, UpgradeResult, UpgradeWork, change_of, fits_image, image_of, preflight};
 use crate::run::{self, Mode, Settings, Work};
 use crate::schema::{Release, newest};
 use crate::text::{bytes, counted};
 use crate::upgrade::Route;
 use crate::upgrade::preflight::server_seconds;
 use crate::upgrade::rules::{RULES, Style};
-use crate::upgrade::settings::State;
+use crate::upgrade::settings::AggregationState;
 
 /// How many heartbeats kumadb upgrades in a second, with the staged copy and all checks (two cores, release build).
 const RATE: f64 = 100_000.0;
@@ -65,7 +65,7 @@ impl UpgradeArgs {
     }
 
     /// Adds the snapshot with the old heartbeats, if it is a file of this machine.
-    pub fn pack(&self, luggage: &mut Luggage) -> Result<()> {
+    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
         self.keys.pack(luggage)?;
         self.stats_from.iter().try_for_each(|path| luggage.take_with_parts(Path::new(path)))
     }
@@ -90,7 +90,7 @@ pub fn run(args: &UpgradeArgs, context: &mut Context<'_>) -> Result<Exit> {
     let route = Route::find(instance.engine(), &database.migrations, &from, to)
         .map_err(|why| upgrade::refuse(why, &from, &to.to_string()))?;
     let start = read_from(&instance, |reader, _| preflight(reader, database, &route))?;
-    let is_interrupted = start.facts.state == Some(State::Interrupted);
+    let is_interrupted = start.facts.state == Some(AggregationState::Interrupted);
     if route.is_current() && start.preflight.aggregates == 0 && !is_interrupted {
         let text = || format!("nothing to upgrade: the database is of release {from}");
         context.ui.result(&json!({"changes": []}), text)?;
@@ -109,7 +109,7 @@ pub fn run(args: &UpgradeArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let style = if args.as_server { Style::AsServer } else { Style::Intended };
     let zone = args.as_server.then(|| args.server_timezone.unwrap_or(Tz::UTC));
-    let order = Order { route: &route, options: Options { style, zone, now: Utc::now() } };
+    let order = UpgradeWork { route: &route, options: Options { style, zone, now: Utc::now() } };
     if args.write.is_dry_run() {
         let made = upgrade::rehearse_upgrade(&instance, &order, context.ui)?;
         let document = with(found.json(), json!({"dry_run": true, "changes": changes_json(&made)}));
@@ -268,7 +268,7 @@ fn time(seconds: f64) -> String {
     }
 }
 
-fn changes_json(made: &Made) -> Json {
+fn changes_json(made: &UpgradeResult) -> Json {
     json!({
         "rules": made.upgraded.rules, "statistics": made.upgraded.statistics,
         "heartbeats_deleted": made.upgraded.deleted_beats, "rows": made.transfer.counts(),
@@ -277,7 +277,7 @@ fn changes_json(made: &Made) -> Json {
     })
 }
 
-fn changes_text(made: &Made) -> String {
+fn changes_text(made: &UpgradeResult) -> String {
     let mut lines = upgraded_lines(&made.upgraded);
     lines.extend(made.transfer.losses.iter().map(|loss| format!("~ {}", loss.words())));
     lines.extend(made.transfer.left_out.iter().map(|left| format!("- {}", left.words())));

@@ -13,7 +13,7 @@ use crate::cli::write::{finish, outcome_json, with};
 use crate::error::{Exit, Result};
 use crate::instance::Instance;
 use crate::kuma::upgrade::correct::{Correction, TableCorrection};
-use crate::run::statistics::{Order, compare_with};
+use crate::run::statistics::{StatisticsWork, compare_with};
 use crate::run::{self, Settings, Work};
 use crate::text::counted;
 use crate::value::{local_time, rfc3339};
@@ -65,7 +65,7 @@ pub fn replace(
     finish(&outcome, context.ui)
 }
 
-fn describe(instance: &Instance, order: &Order, correction: &Correction) -> Json {
+fn describe(instance: &Instance, order: &StatisticsWork, correction: &Correction) -> Json {
     let old = &order.old;
     json!({
         "instance": instance.name, "heartbeats_counted": old.beats, "heartbeats_skipped": old.skipped,
@@ -85,7 +85,7 @@ fn tables_json(correction: &Correction) -> Json {
 }
 
 /// What the right statistics are made of.
-fn origin(order: &Order) -> String {
+fn origin(order: &StatisticsWork) -> String {
     let many = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     let old = &order.old;
     let mut lines =

@@ -10,7 +10,7 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{QueryResult, TextProtocol};
 use tokio::runtime::Runtime;
 
-use super::literal::Shape;
+use super::literal::LiteralKind;
 use super::{Address, dial, fault};
 use crate::error::Result;
 use crate::value::{Row, Value};
@@ -33,7 +33,7 @@ pub(super) struct Rows<'a> {
     pub(super) id: Option<u64>,
     pub(super) seen: u64,
     pub(super) columns: Arc<[String]>,
-    pub(super) shapes: Vec<Shape>,
+    pub(super) shapes: Vec<LiteralKind>,
 }
 
 impl Rows<'_> {
@@ -49,7 +49,7 @@ impl Rows<'_> {
 
     pub(super) fn next(&mut self) -> Result<Option<Row>> {
         Ok(self.raw()?.map(|cells| {
-            let read = |(cell, shape): (_, &Shape)| match cell {
+            let read = |(cell, shape): (_, &LiteralKind)| match cell {
                 Some(mysql_async::Value::Bytes(bytes)) => shape.read(bytes),
                 _ => Value::Null,
             };

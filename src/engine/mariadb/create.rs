@@ -9,7 +9,7 @@ use std::path::Path;
 use super::fill::Filler;
 use super::load::{CopiedTable, Copy};
 use super::{Access, Address, MariaDb};
-use crate::engine::{Fault, WriteKey, quote};
+use crate::engine::{IntegrityError, WriteKey, quote};
 use crate::error::{Error, OperationError, Result, SnapshotError};
 
 /// The table that marks a database whose filling is running or was interrupted.
@@ -17,17 +17,17 @@ pub const UNFINISHED: &str = "kumadb_unfinished_restore";
 
 /// A database that is complete except for the name of one table. Dropping it without [`finish`](Staged::finish) empties
 /// it.
-pub struct Staged {
+pub struct PendingCreate {
     db: MariaDb,
     last: CopiedTable,
     tables: Vec<String>,
-    faults: Vec<Fault>,
+    faults: Vec<IntegrityError>,
     done: bool,
 }
 
 impl Address {
     /// Fills this empty database with the dump at `from`, and reads every row back; the table `last` exists only after
-    /// [`Staged::finish`].
+    /// [`PendingCreate::finish`].
     ///
     /// # Errors
     /// The database is empty then. [`DatabaseError::Busy`](crate::error::DatabaseError::Busy) when another kumadb works
@@ -39,7 +39,7 @@ impl Address {
         from: &Path,
         last: &str,
         progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Staged> {
+    ) -> Result<PendingCreate> {
         let mut copy = Copy::read(from)?;
         let tables = copy.tables.iter().map(|table| table.name.clone()).collect();
         let at = copy.tables.iter().position(|table| table.name == last);
@@ -49,7 +49,7 @@ impl Address {
         let last = copy.tables.remove(at);
         let mut db = MariaDb::open(self, Access::Write)?;
         db.lock()?;
-        let mut staged = Staged { db, last, tables, faults: Vec::new(), done: false };
+        let mut staged = PendingCreate { db, last, tables, faults: Vec::new(), done: false };
         staged.mark(from)?;
         staged.fill(&copy, from, progress)?;
         Ok(staged)
@@ -63,9 +63,9 @@ impl Address {
     }
 }
 
-impl Staged {
+impl PendingCreate {
     /// The broken references in the database.
-    pub fn faults(&self) -> &[Fault] {
+    pub fn faults(&self) -> &[IntegrityError] {
         &self.faults
     }
 
@@ -101,7 +101,7 @@ impl Staged {
     }
 }
 
-impl Drop for Staged {
+impl Drop for PendingCreate {
     fn drop(&mut self) {
         if !self.done {
             // The next run recognises tables that cannot be dropped now by the mark.

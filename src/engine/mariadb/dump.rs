@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
-use super::literal::{Shape, one_line, split_definition};
+use super::literal::{LiteralKind, one_line, split_definition};
 use super::load::each_line;
 use super::tables::text;
 use super::{MariaDb, Transaction};
@@ -177,7 +177,7 @@ impl MariaDb {
     ) -> Result<u64> {
         let layout = self.layout(table, filter)?;
         let mut rows = self.rows(layout.select)?;
-        let shapes: Vec<Shape> = rows.shapes.clone();
+        let shapes: Vec<LiteralKind> = rows.shapes.clone();
         let (mut lines, mut row_text) = (layout.lines, Vec::new());
         while let Some(cells) = rows.raw()? {
             row_text.clear();

@@ -6,7 +6,7 @@ use mysql_async::{DriverError, IoError, ServerError};
 
 use super::Address;
 use crate::error::{DatabaseError, Denied, Error, TlsFault, find, io_reason, reason};
-use crate::tls::{self, Blame};
+use crate::tls::{self, TlsFaultSide};
 
 /// Converts `error` of a connection to `address`.
 pub(super) fn explain(address: &Address, error: mysql_async::Error) -> Error {
@@ -67,9 +67,9 @@ fn refuse_tls(address: &Address, why: TlsFault) -> Error {
 fn tls_fault(error: &rustls::Error) -> TlsFault {
     let why = tls::explain(error);
     match tls::blame(error) {
-        Blame::Authority => TlsFault::Certificate(why),
-        Blame::Certificate => TlsFault::Unusable(why),
-        Blame::Handshake => TlsFault::Handshake(why),
+        TlsFaultSide::Authority => TlsFault::Certificate(why),
+        TlsFaultSide::Certificate => TlsFault::Unusable(why),
+        TlsFaultSide::Handshake => TlsFault::Handshake(why),
     }
 }
 

@@ -16,7 +16,7 @@ use futures_util::{StreamExt as _, stream};
 use super::literal::split_definition;
 use super::load::{CopiedTable, Copy, LOADING, name_of};
 use super::{Access, Address, MariaDb};
-use crate::engine::{Fault, WriteKey, beside, quote};
+use crate::engine::{IntegrityError, WriteKey, beside, quote};
 use crate::error::{Error, OperationError, Result};
 
 /// From this number of rows on, two connections fill one table, and its keys are created after the rows. More than two
@@ -56,7 +56,7 @@ impl Filler {
         copy: &Copy,
         from: &Path,
         progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Vec<Fault>> {
+    ) -> Result<Vec<IntegrityError>> {
         let (mut done, total) = (0, copy.tables.iter().map(|table| table.rows * 2).sum());
         let mut wrong = Vec::new();
         for table in &copy.tables {

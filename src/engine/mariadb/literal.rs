@@ -11,7 +11,7 @@ const BINARY: u16 = 63;
 
 /// The kind of literal for the cells of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum LiteralKind {
     /// An integer.
     Whole,
     /// A floating point number.
@@ -24,16 +24,16 @@ pub(super) enum Shape {
     Bytes,
 }
 
-impl Shape {
+impl LiteralKind {
     /// The shape of the cells of `column`.
-    pub(super) fn of(column: &Column) -> Shape {
+    pub(super) fn of(column: &Column) -> LiteralKind {
         use ColumnType::*;
         match column.column_type() {
             MYSQL_TYPE_TINY | MYSQL_TYPE_SHORT | MYSQL_TYPE_INT24 | MYSQL_TYPE_LONG | MYSQL_TYPE_LONGLONG
-            | MYSQL_TYPE_YEAR => Shape::Whole,
-            MYSQL_TYPE_FLOAT | MYSQL_TYPE_DOUBLE => Shape::Float,
-            MYSQL_TYPE_DECIMAL | MYSQL_TYPE_NEWDECIMAL => Shape::Decimal,
-            MYSQL_TYPE_BIT | MYSQL_TYPE_GEOMETRY => Shape::Bytes,
+            | MYSQL_TYPE_YEAR => LiteralKind::Whole,
+            MYSQL_TYPE_FLOAT | MYSQL_TYPE_DOUBLE => LiteralKind::Float,
+            MYSQL_TYPE_DECIMAL | MYSQL_TYPE_NEWDECIMAL => LiteralKind::Decimal,
+            MYSQL_TYPE_BIT | MYSQL_TYPE_GEOMETRY => LiteralKind::Bytes,
             MYSQL_TYPE_STRING
             | MYSQL_TYPE_VAR_STRING
             | MYSQL_TYPE_VARCHAR
@@ -43,15 +43,15 @@ impl Shape {
             | MYSQL_TYPE_LONG_BLOB
                 if column.character_set() == BINARY =>
             {
-                Shape::Bytes
+                LiteralKind::Bytes
             }
-            _ => Shape::Text,
+            _ => LiteralKind::Text,
         }
     }
 
     /// The cell that MariaDB sent as `bytes`. An integer beyond 63 bits stays text.
     pub(super) fn read(self, bytes: Vec<u8>) -> Value {
-        if self == Shape::Bytes {
+        if self == LiteralKind::Bytes {
             return Value::Blob(bytes);
         }
         let text = match String::from_utf8(bytes) {
@@ -59,8 +59,8 @@ impl Shape {
             Err(error) => return Value::Blob(error.into_bytes()),
         };
         match self {
-            Shape::Whole => text.parse().map_or(Value::Text(text), Value::Int),
-            Shape::Float => text.parse().map_or(Value::Text(text), Value::Real),
+            LiteralKind::Whole => text.parse().map_or(Value::Text(text), Value::Int),
+            LiteralKind::Float => text.parse().map_or(Value::Text(text), Value::Real),
             _ => Value::Text(text),
         }
     }
@@ -68,9 +68,9 @@ impl Shape {
     /// Appends the cell that MariaDB sent as `bytes` as a literal of the same value.
     pub(super) fn write(self, bytes: &[u8], out: &mut Vec<u8>) {
         match self {
-            Shape::Whole | Shape::Float | Shape::Decimal => out.extend_from_slice(bytes),
-            Shape::Text if std::str::from_utf8(bytes).is_ok() => write_text(bytes, out),
-            Shape::Text | Shape::Bytes => write_bytes(bytes, out),
+            LiteralKind::Whole | LiteralKind::Float | LiteralKind::Decimal => out.extend_from_slice(bytes),
+            LiteralKind::Text if std::str::from_utf8(bytes).is_ok() => write_text(bytes, out),
+            LiteralKind::Text | LiteralKind::Bytes => write_bytes(bytes, out),
         }
     }
 }

@@ -244,7 +244,7 @@ impl MariaDb {
     }
 
     /// How much of `table` is equal to the dump at `from`, counted from its first row.
-    fn kept_lines(&mut self, table: &CopiedTable, from: &Path) -> Result<Kept> {
+    fn kept_lines(&mut self, table: &CopiedTable, from: &Path) -> Result<KeptRows> {
         let (mut at, mut same) = (0, 0);
         self.write_rows(
             &table.name,
@@ -267,12 +267,12 @@ impl MariaDb {
             })?;
         }
         // Without a key no rows are kept.
-        Ok(Kept { is_all, lines: if last.is_some() { same } else { 0 }, last })
+        Ok(KeptRows { is_all, lines: if last.is_some() { same } else { 0 }, last })
     }
 }
 
 /// Which rows of a table are kept.
-struct Kept {
+struct KeptRows {
     /// All: nothing has to be written.
     is_all: bool,
     /// Number of lines of the dump that are equal.
@@ -281,7 +281,7 @@ struct Kept {
     last: Option<(String, i64)>,
 }
 
-impl Kept {
+impl KeptRows {
     /// The rows that are not kept, as the end of a statement.
     fn rest(&self) -> String {
         self.last.as_ref().map_or(String::new(), |(key, last)| format!(" WHERE {} > {last}", quote(key)))

@@ -35,7 +35,7 @@ use tokio::runtime::Runtime;
 pub use address::{Address, Tls};
 pub use collation::compared;
 pub use copied::{DumpedRows, read_dumped_tables, stream_dumped_rows};
-pub use create::{Staged, UNFINISHED};
+pub use create::{PendingCreate, UNFINISHED};
 pub use dump::filter_dump;
 pub use fill::split_keys;
 pub use load::count_dump;
@@ -43,8 +43,8 @@ pub use scratch::Scratch;
 pub use transfer::Transferred;
 
 use self::block::Rows;
-use self::literal::Shape;
-use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, Shadow, WriteKey, Writer};
+use self::literal::LiteralKind;
+use super::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, Shadow, WriteKey, Writer};
 use crate::cancel::Cancel;
 use crate::error::{DatabaseError, Denied, Error, Result};
 use crate::files;
@@ -225,7 +225,7 @@ impl MariaDb {
         let result = block::until(&self.runtime, &self.address, id, conn.query_iter(sql))?;
         let found = result.columns_ref();
         let columns = found.iter().map(|column| column.name_str().into_owned()).collect();
-        let shapes = found.iter().map(Shape::of).collect();
+        let shapes = found.iter().map(LiteralKind::of).collect();
         let (runtime, address) = (&self.runtime, &self.address);
         Ok(Rows { result, runtime, address, id, seen: 0, columns, shapes })
     }
@@ -391,7 +391,7 @@ impl Reader for MariaDb {
     }
 
     /// Inside a transaction only references are checked, for any `depth`: `CHECK TABLE` would commit.
-    fn check(&mut self, depth: Depth) -> Result<Vec<Fault>> {
+    fn check(&mut self, depth: Depth) -> Result<Vec<IntegrityError>> {
         let mut faults = match depth {
             _ if self.transaction == Transaction::Open => Vec::new(),
             Depth::References => Vec::new(),

@@ -14,7 +14,7 @@ use super::literal::{quoted, split_definition};
 use super::load::{CopiedTable, Copy};
 use super::tables::text;
 use super::{Address, MariaDb};
-use crate::engine::{Fault, Fit, Shadow, quote};
+use crate::engine::{Fit, IntegrityError, Shadow, quote};
 use crate::error::{DatabaseError, Error, Hint, Result};
 
 /// The suffixes of the two additional databases.
@@ -47,7 +47,7 @@ impl Shadow for MariaDb {
         tried.map_err(|error| self.explain_denied(error))
     }
 
-    fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Fault>> {
+    fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<IntegrityError>> {
         let copy = Copy::read(from)?;
         self.lock()?;
         self.clear()?;

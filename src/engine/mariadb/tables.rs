@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Fault, quote};
+use super::super::{IntegrityError, quote};
 use super::literal::quoted;
 use super::{MariaDb, Reader as _};
 use crate::error::Result;
@@ -121,13 +121,13 @@ impl MariaDb {
     }
 
     /// The faults that `CHECK TABLE … how` reports.
-    pub(super) fn check_tables(&mut self, how: &str) -> Result<Vec<Fault>> {
+    pub(super) fn check_tables(&mut self, how: &str) -> Result<Vec<IntegrityError>> {
         let mut faults = Vec::new();
         for table in self.tables()? {
             for row in self.all(&format!("CHECK TABLE {} {how}", quote(&table.name)))? {
                 let (kind, message) = (text(&row, 2).to_lowercase(), text(&row, 3));
                 if kind == "error" || kind == "warning" || (kind == "status" && message != "OK") {
-                    faults.push(Fault { what: format!("`{}`: {message}", table.name), rows: 0 });
+                    faults.push(IntegrityError { what: format!("`{}`: {message}", table.name), rows: 0 });
                 }
             }
         }
@@ -135,7 +135,7 @@ impl MariaDb {
     }
 
     /// Broken foreign keys, counted by one anti-join each.
-    pub(super) fn check_references(&mut self) -> Result<Vec<Fault>> {
+    pub(super) fn check_references(&mut self) -> Result<Vec<IntegrityError>> {
         let names: Vec<String> = self.tables()?.into_iter().map(|table| table.name).collect();
         let mut faults = Vec::new();
         for reference in self.references()? {
@@ -159,7 +159,7 @@ impl MariaDb {
             let row = self.one(&format!("{sql} WHERE {}", wanted.join(" AND ")))?;
             let rows = row.at(0).int().unwrap_or_default().unsigned_abs();
             if rows > 0 {
-                faults.push(Fault { what, rows });
+                faults.push(IntegrityError { what, rows });
             }
         }
         Ok(faults)

@@ -30,7 +30,7 @@ const UNCOUNTED: u32 = u32::MAX;
 
 /// What the `-journal` beside a database is.
 #[derive(Debug)]
-pub enum Beside {
+pub enum JournalFile {
     /// There is none, or SQLite ignores it: empty, zeroed, without complete records, or of a transaction that was
     /// committed in all its databases.
     None,
@@ -190,25 +190,25 @@ impl Journal {
 
 impl SqliteFile {
     /// The journal beside the database, if it matters.
-    pub fn journal(&self) -> Result<Beside> {
+    pub fn journal(&self) -> Result<JournalFile> {
         let path = self.part("-journal");
         let file = match files::open_regular(&path) {
-            Err(error) if error.is_missing() => return Ok(Beside::None),
+            Err(error) if error.is_missing() => return Ok(JournalFile::None),
             opened => opened?,
         };
         let fail = || Error::file("read", &path);
         let total = file.metadata().map_err(fail())?.len();
         let several = super_journal(&file, total).map_err(fail())?;
-        let Some(journal) = Journal::read(file, total).map_err(fail())? else { return Ok(Beside::None) };
+        let Some(journal) = Journal::read(file, total).map_err(fail())? else { return Ok(JournalFile::None) };
         if let Some(name) = several {
             // The path may be one of a container.
             let beside = name.file_name().map(|name| self.path.with_file_name(name));
             return Ok(match files::exists(&name) || beside.is_some_and(|path| files::exists(&path)) {
-                true => Beside::Foreign(format!(
+                true => JournalFile::Foreign(format!(
                     "it is part of a transaction in several databases, with the super-journal `{}`",
                     name.display()
                 )),
-                false => Beside::None,
+                false => JournalFile::None,
             });
         }
         self.judge(journal).map_err(fail())
@@ -255,20 +255,20 @@ impl SqliteFile {
     }
 
     /// Compares `journal` with the database.
-    fn judge(&self, journal: Journal) -> std::io::Result<Beside> {
+    fn judge(&self, journal: Journal) -> std::io::Result<JournalFile> {
         let mut bytes = [0; 100];
         let file = files::open_regular(&self.path).map_err(std::io::Error::other)?;
         let now = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Head::read(&bytes));
         let size = file.metadata()?.len() / u64::from(journal.page_size);
         let before = match journal.head()? {
-            Some(None) => return Ok(Beside::Foreign("its first page is not that of a SQLite database".into())),
+            Some(None) => return Ok(JournalFile::Foreign("its first page is not that of a SQLite database".into())),
             head => head.flatten(),
         };
         let why = mismatch(&journal, size, now.as_ref(), before.as_ref(), self.has_wal());
         Ok(match why {
-            Some(why) => Beside::Foreign(why),
-            None if journal.places.is_empty() && size == u64::from(journal.pages) => Beside::None,
-            None => Beside::Own(journal),
+            Some(why) => JournalFile::Foreign(why),
+            None if journal.places.is_empty() && size == u64::from(journal.pages) => JournalFile::None,
+            None => JournalFile::Own(journal),
         })
     }
 
@@ -294,9 +294,9 @@ impl SqliteFile {
             files::copy_unless(&wal, &copy.part("-wal"), &self.cancel)?;
         }
         match journal {
-            Beside::None => Ok(()),
-            Beside::Own(journal) => journal.apply(&copy.path),
-            Beside::Foreign(why) => Err(self.foreign_journal(why)),
+            JournalFile::None => Ok(()),
+            JournalFile::Own(journal) => journal.apply(&copy.path),
+            JournalFile::Foreign(why) => Err(self.foreign_journal(why)),
         }
     }
 }

@@ -20,10 +20,10 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use self::cell::{Bound, cell};
 pub use self::format::{is_database, other_format, snapshot_format};
-pub use self::journal::{Beside, Journal};
 use self::journal::{DATABASE, RolledBack};
+pub use self::journal::{Journal, JournalFile};
 use self::part::copy_pages;
-use super::{Connect, Counts, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
+use super::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, WriteKey, Writer, quote};
 use crate::cancel::Cancel;
 use crate::error::{DatabaseError, Error, FileError, Result};
 use crate::files;
@@ -107,7 +107,7 @@ impl SqliteFile {
             return Ok(());
         }
         // The first page may be one that the transaction was writing.
-        if matches!(self.journal()?, Beside::Own(journal) if journal.place(1).is_some()) {
+        if matches!(self.journal()?, JournalFile::Own(journal) if journal.place(1).is_some()) {
             return Ok(());
         }
         Err(format::refuse(path, &head))
@@ -218,7 +218,7 @@ impl SqliteFile {
     /// # Errors
     /// [`DatabaseError::ForeignJournal`]: SQLite would apply it.
     pub(crate) fn read_write(&self) -> Result<Sqlite> {
-        if let Beside::Foreign(why) = self.journal()? {
+        if let JournalFile::Foreign(why) = self.journal()? {
             return Err(self.foreign_journal(why));
         }
         let sqlite = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI)?;
@@ -347,7 +347,7 @@ impl Reader for Sqlite {
         Ok(schema)
     }
 
-    fn check(&mut self, depth: Depth) -> Result<Vec<Fault>> {
+    fn check(&mut self, depth: Depth) -> Result<Vec<IntegrityError>> {
         let mut problems = Vec::new();
         let structure = match depth {
             Depth::References => None,
@@ -358,7 +358,7 @@ impl Reader for Sqlite {
             for row in self.query(sql, &[])? {
                 match row.at(0).text() {
                     Some("ok") | None => {}
-                    Some(line) => problems.push(Fault { what: line.to_owned(), rows: 0 }),
+                    Some(line) => problems.push(IntegrityError { what: line.to_owned(), rows: 0 }),
                 }
             }
         }
@@ -367,7 +367,7 @@ impl Reader for Sqlite {
         }
         let broken = "SELECT `table`, `parent`, count(*) AS n FROM pragma_foreign_key_check GROUP BY 1, 2";
         for row in self.query(broken, &[])? {
-            problems.push(Fault {
+            problems.push(IntegrityError {
                 what: format!("`{}` refers to a `{}` that does not exist", row.cell("table"), row.cell("parent")),
                 rows: row.int("n").unwrap_or_default().unsigned_abs(),
             });

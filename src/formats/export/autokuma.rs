@@ -10,7 +10,7 @@ use crate::model::entities::{DOCKER_HOSTS, Entity, MONITORS, NOTIFICATIONS, TAGS
 use crate::model::provider_keys::is_public;
 use crate::model::state::Config;
 use crate::model::view::{existing_name, read_cell};
-use crate::model::{Field, Shape, field};
+use crate::model::{Field, ValueShape, field};
 use crate::value::{Row, Value};
 
 /// Columns of all monitors.
@@ -323,8 +323,8 @@ impl Writer<'_> {
         }
         let json = || serde_json::from_str::<Json>(value.text().unwrap_or_default()).unwrap_or(Json::Null);
         let json = match field.shape {
-            Shape::Flag => json!(value.truthy()),
-            Shape::StatusCodes | Shape::Texts | Shape::Array | Shape::Object => json(),
+            ValueShape::Flag => json!(value.truthy()),
+            ValueShape::StatusCodes | ValueShape::Texts | ValueShape::Array | ValueShape::Object => json(),
             _ => value.json(),
         };
         if json != json!([]) {

@@ -14,7 +14,7 @@ use crate::model::entities::{DOCKER_HOSTS, Entity, MONITORS, NOTIFICATIONS, PROX
 use crate::model::provider_keys::is_public;
 use crate::model::state::Config;
 use crate::model::view::{existing_name, read_cell};
-use crate::model::{Field, Shape, field, kind};
+use crate::model::{Field, ValueShape, field, kind};
 use crate::value::{Row, Value};
 
 /// Numbers that the provider accepts.
@@ -245,7 +245,7 @@ impl Writer<'_> {
         }
         let json = || serde_json::from_str::<Json>(value.text().unwrap_or_default()).unwrap_or(Json::Null);
         Expression::Is(match field.shape {
-            Shape::Reference(reference) => self.reference(reference.entity(), value.int().unwrap_or_default()),
+            ValueShape::Reference(reference) => self.reference(reference.entity(), value.int().unwrap_or_default()),
             _ if field.secret => {
                 let text = Json::from(value.to_string());
                 self.secret(&format!("monitor `{path}`"), field.column, &text)
@@ -254,9 +254,9 @@ impl Writer<'_> {
                 Some(conditions) if !conditions.is_empty() => conditions,
                 _ => return Expression::Nothing,
             },
-            Shape::Flag => value.truthy().to_string(),
+            ValueShape::Flag => value.truthy().to_string(),
             _ if attribute == "nodes" => format!("jsonencode({})", literal(&json(), 2)),
-            Shape::StatusCodes | Shape::Texts => literal(&json(), 2),
+            ValueShape::StatusCodes | ValueShape::Texts => literal(&json(), 2),
             _ => plain(value),
         })
     }

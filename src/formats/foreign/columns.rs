@@ -10,7 +10,7 @@ use super::words;
 use crate::error::Problem;
 use crate::model::defaults::{defaults_of, page_default, template};
 use crate::model::fields::FIELDS;
-use crate::model::{Field, Kind, Shape, field, from_json, kind, normalise, same};
+use crate::model::{Field, MonitorType, ValueShape, field, from_json, kind, normalise, same};
 use crate::schema::{Release, newest};
 use crate::text::did_you_mean;
 
@@ -136,7 +136,7 @@ pub(super) fn has(name: &str, column: &str) -> bool {
     kind(name).is_none_or(|kind| kind.has(column, newest()))
 }
 
-fn fits(field: &Field, kind: Option<&Kind>, keep: Keep) -> bool {
+fn fits(field: &Field, kind: Option<&MonitorType>, keep: Keep) -> bool {
     match (kind, keep) {
         (Some(kind), Keep::OfType(release)) => kind.has(field.column, release.max(kind.since)),
         (Some(kind), Keep::Inherited) => kind.has(field.column, newest()),
@@ -160,7 +160,7 @@ fn is_default(field: &Field, value: &Node) -> bool {
 }
 
 /// Whether a value is equal to the default.
-fn says_nothing(field: &Field, kind: Option<&Kind>, value: &Node) -> bool {
+fn says_nothing(field: &Field, kind: Option<&MonitorType>, value: &Node) -> bool {
     let name = kind.map_or("", |kind| kind.name);
     match &value.data {
         Data::Null => true,
@@ -168,7 +168,7 @@ fn says_nothing(field: &Field, kind: Option<&Kind>, value: &Node) -> bool {
         Data::Text(text) if text.is_empty() => {
             let filled =
                 page_default(field.column, name, newest()).is_some_and(|default| !default.to_string().is_empty());
-            let is_text = matches!(field.shape, Shape::Text(_) | Shape::LongText);
+            let is_text = matches!(field.shape, ValueShape::Text(_) | ValueShape::LongText);
             !(filled && is_text && kind.is_some_and(|kind| !kind.is_needed(field.column)))
         }
         Data::Text(text) => {
@@ -180,12 +180,13 @@ fn says_nothing(field: &Field, kind: Option<&Kind>, value: &Node) -> bool {
 
 /// Whether any text can be meant in `field`, also `none`.
 fn is_free(field: &Field) -> bool {
-    let is_text = matches!(field.shape, Shape::Text(_) | Shape::LongText | Shape::Choice(_) | Shape::Kind);
+    let is_text =
+        matches!(field.shape, ValueShape::Text(_) | ValueShape::LongText | ValueShape::Choice(_) | ValueShape::Kind);
     is_text && !matches!(field.column, "hostname" | "url" | "dns_resolve_server" | "push_token" | "docker_container")
 }
 
 fn column(draft: &mut Draft, field: &Field, value: &Node) -> Option<Entry> {
-    let Shape::Reference(reference) = field.shape else {
+    let ValueShape::Reference(reference) = field.shape else {
         return Some(entry(field.column, shaped(field, value)));
     };
     let key = match field.column {
@@ -211,11 +212,11 @@ fn column(draft: &mut Draft, field: &Field, value: &Node) -> Option<Entry> {
 /// `value` in the native format: flags as true and false, numbers as numbers, lists as lists.
 fn shaped(field: &Field, value: &Node) -> Node {
     match field.shape {
-        Shape::Flag => words::flag(value),
-        Shape::Whole(..) | Shape::Real => words::number(value),
-        Shape::StatusCodes => words::codes(value),
-        Shape::Texts => texts(value),
-        Shape::Array | Shape::Object => parsed(value).unwrap_or_else(|| value.clone()),
+        ValueShape::Flag => words::flag(value),
+        ValueShape::Whole(..) | ValueShape::Real => words::number(value),
+        ValueShape::StatusCodes => words::codes(value),
+        ValueShape::Texts => texts(value),
+        ValueShape::Array | ValueShape::Object => parsed(value).unwrap_or_else(|| value.clone()),
         _ => value.clone(),
     }
 }

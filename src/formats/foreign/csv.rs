@@ -5,7 +5,7 @@ use super::super::text::{self, Syntax};
 use super::Source;
 use super::columns::{Keep, field_of};
 use super::draft::{Draft, Places};
-use super::listed::{self, Around};
+use super::listed::{self, ListContext};
 use crate::model::fields::FIELDS;
 
 /// Headers that are not columns of the database.
@@ -95,7 +95,7 @@ fn monitor(draft: &mut Draft, row: &Node) -> Option<Shown> {
     if row.entries().is_empty() {
         return None;
     }
-    let around = Around { above: &[], inherited: &[], keep: Keep::newest() };
+    let around = ListContext { above: &[], inherited: &[], keep: Keep::newest() };
     let key = listed::monitor(draft, row, &around)?;
     let page = said("status_page")?.clone();
     let group = said("public_group").cloned().unwrap_or_else(|| Node::new(page.at.clone(), "Services"));

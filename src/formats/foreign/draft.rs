@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::super::node::{At, Data, Entry, Node};
 use super::columns::unknown_key;
-use super::ledger::Ledger;
-use super::{Converted, Outcome, Remark, Source, problem};
+use super::ledger::UsedValues;
+use super::{Converted, Outcome, ReportLine, Source, problem};
 use crate::error::Problem;
 use crate::model::Reference;
 use crate::model::entities::entity;
@@ -35,9 +35,9 @@ pub(super) struct Draft {
     missed: HashSet<(&'static str, String)>,
     monitors: Vec<Monitor>,
     opened: Vec<Vec<Node>>,
-    remarks: Vec<Remark>,
+    remarks: Vec<ReportLine>,
     problems: Vec<Problem>,
-    ledger: Ledger,
+    ledger: UsedValues,
     /// The values of the source: those of the files, unless a reader parses them further.
     roots: Option<Vec<Node>>,
     /// Fields that the type of a monitor does not have: the first position and the number of each field and type.
@@ -118,7 +118,7 @@ impl Draft {
             opened: Vec::new(),
             remarks: Vec::new(),
             problems: Vec::new(),
-            ledger: Ledger::default(),
+            ledger: UsedValues::default(),
             roots: None,
             dropped: BTreeMap::new(),
         }
@@ -147,7 +147,7 @@ impl Draft {
     }
 
     fn remark(&mut self, at: &At, what: impl Into<String>, why: impl Into<String>, outcome: Outcome) {
-        self.remarks.push(Remark { at: at.clone(), what: what.into(), why: why.into(), outcome });
+        self.remarks.push(ReportLine { at: at.clone(), what: what.into(), why: why.into(), outcome });
     }
 
     /// Reports that a monitor of type `kind` has no field for `one`.
@@ -323,7 +323,7 @@ impl Draft {
         for ((key, kind), (at, count)) in self.dropped {
             let what = format!("`{key}` of {}", counted(count, &format!("{kind} monitor")));
             let why = "the type has no such field".to_owned();
-            self.remarks.push(Remark { at, what, why, outcome: Outcome::Dropped });
+            self.remarks.push(ReportLine { at, what, why, outcome: Outcome::Dropped });
         }
         let roots = self.roots.unwrap_or_else(|| sources.iter().flat_map(|source| source.documents.clone()).collect());
         self.remarks.extend(self.ledger.balance(&roots, &document));

@@ -4,7 +4,7 @@ use super::super::node::{Data, Entry, Node};
 use super::Source;
 use super::columns::Keep;
 use super::draft::{Draft, entry};
-use super::listed::{self, Around};
+use super::listed::{self, ListContext};
 
 /// Keys that are only displayed, or that Homepage needs to display something.
 const SHOWN: [&str; 12] = [
@@ -115,6 +115,6 @@ fn service(draft: &mut Draft, name: &Node, service: &Node, above: &[Node]) {
         fields.push(entry("name", Node::new(name.at.clone(), own)));
         fields.extend(service.find("description").map(|text| field("description", text)));
         let row = Node { at: service.at.clone(), data: Data::Map(fields) };
-        listed::monitor(draft, &row, &Around { above, inherited: &[], keep: Keep::newest() });
+        listed::monitor(draft, &row, &ListContext { above, inherited: &[], keep: Keep::newest() });
     }
 }

@@ -6,17 +6,17 @@
 use std::collections::{HashMap, HashSet};
 
 use super::super::node::{At, Data, Node};
-use super::{Outcome, Remark};
+use super::{Outcome, ReportLine};
 
 /// What readers accounted for.
 #[derive(Default)]
-pub(super) struct Ledger {
+pub(super) struct UsedValues {
     nodes: HashSet<At>,
 }
 
 /// The values below a node that are not empty, and those of them that are nowhere in the result.
 #[derive(Clone, Copy, Default)]
-struct Balance {
+struct Coverage {
     said: usize,
     lost: usize,
 }
@@ -27,14 +27,14 @@ struct Loss {
     what: String,
 }
 
-impl Ledger {
+impl UsedValues {
     /// Accounts for the value at `at` and everything in it.
     pub(super) fn account(&mut self, at: &At) {
         self.nodes.insert(at.clone());
     }
 
     /// What of `roots` is neither in `result` nor accounted for, a line for each key.
-    pub(super) fn balance(&self, roots: &[Node], result: &Node) -> Vec<Remark> {
+    pub(super) fn balance(&self, roots: &[Node], result: &Node) -> Vec<ReportLine> {
         let mut arrived = HashSet::new();
         collect(result, &mut arrived);
         let mut losses = Vec::new();
@@ -44,13 +44,13 @@ impl Ledger {
         lines(losses)
     }
 
-    fn walk(&self, node: &Node, what: &str, arrived: &HashSet<&At>, losses: &mut Vec<Loss>) -> Balance {
+    fn walk(&self, node: &Node, what: &str, arrived: &HashSet<&At>, losses: &mut Vec<Loss>) -> Coverage {
         if self.nodes.contains(&node.at) {
-            return Balance::default();
+            return Coverage::default();
         }
         let before = losses.len();
-        let mut balance = Balance::default();
-        let mut add = |inner: Balance| {
+        let mut balance = Coverage::default();
+        let mut add = |inner: Coverage| {
             balance.said += inner.said;
             balance.lost += inner.lost;
         };
@@ -67,7 +67,7 @@ impl Ledger {
             Data::Text(text) if text.trim().is_empty() => {}
             _ => {
                 let lost = usize::from(!arrived.contains(&node.at));
-                add(Balance { said: 1, lost });
+                add(Coverage { said: 1, lost });
             }
         }
         if balance.lost > 0 && balance.lost == balance.said {
@@ -95,7 +95,7 @@ fn collect<'n>(node: &'n Node, arrived: &mut HashSet<&'n At>) {
 }
 
 /// One line for each key, with the number of its losses.
-fn lines(losses: Vec<Loss>) -> Vec<Remark> {
+fn lines(losses: Vec<Loss>) -> Vec<ReportLine> {
     let mut counts: HashMap<String, usize> = HashMap::new();
     losses.iter().for_each(|loss| *counts.entry(loss.what.clone()).or_default() += 1);
     let mut lines = Vec::new();
@@ -105,7 +105,7 @@ fn lines(losses: Vec<Loss>) -> Vec<Remark> {
             Some(1) => loss.what,
             Some(count) => format!("{}, {count} times", loss.what),
         };
-        lines.push(Remark {
+        lines.push(ReportLine {
             at: loss.at,
             what,
             why: "not a known key, or without a counterpart".into(),

@@ -5,7 +5,7 @@ use super::Source;
 use super::address::Address;
 use super::columns::Keep;
 use super::draft::{Draft, entry};
-use super::listed::{self, Around};
+use super::listed::{self, ListContext};
 
 /// A parsed line.
 pub(super) struct Line<'t> {
@@ -28,7 +28,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
                 Some(line) => {
                     let node = Node::new(at, text);
                     let row = Node { at: node.at.clone(), data: Data::Map(line.entries(&node)) };
-                    listed::monitor(draft, &row, &Around { above: &[], inherited: &[], keep: Keep::All });
+                    listed::monitor(draft, &row, &ListContext { above: &[], inherited: &[], keep: Keep::All });
                 }
                 None => {
                     let forms = "`ping:host`, `http://host, keyword`, `tcp:host:port`, `dns:host`, `host`, `host:port`";

@@ -27,7 +27,7 @@ pub(super) const OWN: [&str; 17] = [
 ];
 
 /// The context of a listed monitor.
-pub(super) struct Around<'a> {
+pub(super) struct ListContext<'a> {
     /// The groups it is in, outermost first; its own `group` is relative to them.
     pub(super) above: &'a [Node],
     /// Its defaults.
@@ -37,7 +37,7 @@ pub(super) struct Around<'a> {
 }
 
 /// Adds the monitor in `row` and returns its key.
-pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &Around<'_>) -> Option<String> {
+pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &ListContext<'_>) -> Option<String> {
     let own = |key: &str| row.find(key).filter(|value| !is_empty(value));
     let inherited = |key: &str| around.inherited.iter().find(|one| one.key == key).map(|one| &one.value);
     let address = own("url").and_then(Node::scalar).and_then(|url| Address::read(&url));

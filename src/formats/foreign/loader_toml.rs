@@ -5,7 +5,7 @@ use super::Source;
 use super::columns::Keep;
 use super::draft::{Draft, entry};
 use super::dump::{self, Dump, ListOf};
-use super::listed::{self, Around};
+use super::listed::{self, ListContext};
 
 /// The tables that are converted, and the list of a dump for each.
 const TABLES: [(&[&str], ListOf); 8] = [
@@ -25,7 +25,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
     for dump in &dumps {
         dump::things(draft, dump);
     }
-    let around = Around { above: &[], inherited: &[], keep: Keep::newest() };
+    let around = ListContext { above: &[], inherited: &[], keep: Keep::newest() };
     for one in dumps.iter().flat_map(|dump| &dump.monitors) {
         listed::monitor(draft, one, &around);
     }

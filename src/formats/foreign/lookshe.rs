@@ -5,7 +5,7 @@ use super::super::node::{Data, Entry, Node};
 use super::Source;
 use super::columns::Keep;
 use super::draft::{Draft, entry};
-use super::listed::{self, Around};
+use super::listed::{self, ListContext};
 
 /// What stands for the address of the group.
 const ADDRESS: &str = "$$IP$$";
@@ -53,7 +53,7 @@ fn add(draft: &mut Draft, name: &Node, monitor: &Node, above: &[Node]) {
     let fields = monitor.entries().iter().filter(|one| !matches!(one.key.as_str(), "ips" | "monitors")).cloned();
     let fields: Vec<Entry> = fields.chain([entry("name", name.clone())]).collect();
     let row = Node { at: monitor.at.clone(), data: Data::Map(fields) };
-    listed::monitor(draft, &row, &Around { above, inherited: &[], keep: Keep::newest() });
+    listed::monitor(draft, &row, &ListContext { above, inherited: &[], keep: Keep::newest() });
 }
 
 /// `monitor` with `address` in its texts.

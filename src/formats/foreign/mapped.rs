@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::node::{Data, Entry, Node};
 use super::columns::{Keep, field_of};
 use super::draft::{Draft, entry};
-use super::listed::{self, Around, OWN};
+use super::listed::{self, ListContext, OWN};
 use super::path::Path;
 use super::words::{flag, is_nothing};
 use super::{Source, problem};
@@ -148,7 +148,7 @@ impl Reader<'_> {
             }
         }
         let row = Node { at: item.at.clone(), data: Data::Map(entries) };
-        listed::monitor(draft, &row, &Around { above: &[], inherited: &[], keep: Keep::newest() });
+        listed::monitor(draft, &row, &ListContext { above: &[], inherited: &[], keep: Keep::newest() });
     }
 
     /// The value of a field; `None` if the item has none.

@@ -55,14 +55,14 @@ pub struct Converted {
     /// The native fixture.
     pub document: Node,
     /// What of the source is not in it, or is probably not intended.
-    pub remarks: Vec<Remark>,
+    pub remarks: Vec<ReportLine>,
     /// What is wrong with the source.
     pub problems: Vec<Problem>,
 }
 
 /// One line of the report about a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remark {
+pub struct ReportLine {
     /// The position.
     pub at: At,
     /// Its name: `` monitor `Shop` ``.

@@ -7,7 +7,7 @@ use super::address::Address;
 use super::columns::{Keep, field_of};
 use super::draft::{Draft, entry};
 use super::lines;
-use super::listed::{self, Around, OWN};
+use super::listed::{self, ListContext, OWN};
 
 /// Keys of a group that are neither defaults nor groups.
 const OF_GROUP: [&str; 7] = ["monitors", "groups", "defaults", "name", "version", "type", "children"];
@@ -143,7 +143,7 @@ fn members(draft: &mut Draft, own: &Group, list: &Node) {
                 group(draft, &inner, one);
             }
             Data::Map(_) => {
-                let around = Around { above: &own.path, inherited: &own.defaults, keep: Keep::All };
+                let around = ListContext { above: &own.path, inherited: &own.defaults, keep: Keep::All };
                 listed::monitor(draft, one, &around);
             }
             Data::Text(text) => written(draft, own, one, text),
@@ -167,6 +167,6 @@ fn written(draft: &mut Draft, own: &Group, one: &Node, text: &str) {
             return;
         }
     };
-    let around = Around { above: &own.path, inherited: &own.defaults, keep: Keep::All };
+    let around = ListContext { above: &own.path, inherited: &own.defaults, keep: Keep::All };
     listed::monitor(draft, &Node { at: one.at.clone(), data: Data::Map(entries) }, &around);
 }

@@ -147,13 +147,13 @@ impl Transform for Convert {
         let replaced =
             |value: Option<Value>, loss| value.map_or(refused.clone(), |value| Resolution::Replace(value, loss));
         match way(cell.table, cell.column, misfit) {
-            Some(Way::Fill) => replaced(self.first_user.map(Value::Int), Loss::Null),
-            Some(Way::Rename) if self.on_conflict.rename => {
+            Some(Remedy::Fill) => replaced(self.first_user.map(Value::Int), Loss::Null),
+            Some(Remedy::Rename) if self.on_conflict.rename => {
                 replaced(self.rename(cell, misfit).map(Value::Text), Loss::Name)
             }
-            Some(Way::Cut) if self.on_conflict.cut => replaced(cut(cell).map(Value::Text), Loss::End),
-            Some(Way::Empty) if self.on_conflict.cut => Resolution::Replace(Value::Null, Loss::Value),
-            Some(Way::LeaveOut) if self.on_conflict.cut => Resolution::LeaveOut,
+            Some(Remedy::Cut) if self.on_conflict.cut => replaced(cut(cell).map(Value::Text), Loss::End),
+            Some(Remedy::Empty) if self.on_conflict.cut => Resolution::Replace(Value::Null, Loss::Value),
+            Some(Remedy::LeaveOut) if self.on_conflict.cut => Resolution::LeaveOut,
             _ => refused,
         }
     }
@@ -161,7 +161,7 @@ impl Transform for Convert {
 
 /// How a value that the target cannot store could be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Remedy {
     Fill,
     Rename,
     Cut,
@@ -169,18 +169,20 @@ enum Way {
     LeaveOut,
 }
 
-fn way(table: &str, column: &str, misfit: &Misfit) -> Option<Way> {
+fn way(table: &str, column: &str, misfit: &Misfit) -> Option<Remedy> {
     let at = (table, column);
     match misfit {
-        Misfit::Null if REQUIRED.contains(&at) => Some(Way::Fill),
+        Misfit::Null if REQUIRED.contains(&at) => Some(Remedy::Fill),
         // A domain of no page.
-        Misfit::Null if at == ("status_page_cname", "status_page_id") => Some(Way::LeaveOut),
-        Misfit::Duplicate | Misfit::WideCharacter | Misfit::TooLong { .. } if NAMES.contains(&at) => Some(Way::Rename),
-        Misfit::TooLong { .. } if CUTTABLE.contains(&at) => Some(Way::Cut),
-        Misfit::TooLong { .. } if EMPTIED.contains(&at) => Some(Way::Empty),
+        Misfit::Null if at == ("status_page_cname", "status_page_id") => Some(Remedy::LeaveOut),
+        Misfit::Duplicate | Misfit::WideCharacter | Misfit::TooLong { .. } if NAMES.contains(&at) => {
+            Some(Remedy::Rename)
+        }
+        Misfit::TooLong { .. } if CUTTABLE.contains(&at) => Some(Remedy::Cut),
+        Misfit::TooLong { .. } if EMPTIED.contains(&at) => Some(Remedy::Empty),
         // Neither the server nor kumadb can show a heartbeat without a time.
-        Misfit::NotDate if at == ("heartbeat", "time") => Some(Way::LeaveOut),
-        _ if CACHES.contains(&table) => Some(Way::LeaveOut),
+        Misfit::NotDate if at == ("heartbeat", "time") => Some(Remedy::LeaveOut),
+        _ if CACHES.contains(&table) => Some(Remedy::LeaveOut),
         _ => None,
     }
 }
@@ -188,9 +190,9 @@ fn way(table: &str, column: &str, misfit: &Misfit) -> Option<Way> {
 /// The word for `--on-conflict` that resolves a refused value, if there is one.
 pub fn choice_for(refused: &Refused) -> Option<&'static str> {
     Some(match way(&refused.table, &refused.column, &refused.misfit)? {
-        Way::Rename => "rename",
-        Way::Cut | Way::Empty | Way::LeaveOut => "cut",
-        Way::Fill => return None,
+        Remedy::Rename => "rename",
+        Remedy::Cut | Remedy::Empty | Remedy::LeaveOut => "cut",
+        Remedy::Fill => return None,
     })
 }
 

@@ -9,7 +9,7 @@ use super::{Pipe, Report, Transform};
 use crate::cancel::Cancel;
 use crate::engine::mariadb::{Address, UNFINISHED, split_keys};
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{Connect as _, Depth, EngineKind, Fault, Reader, WriteKey, Writer, quote};
+use crate::engine::{Connect as _, Depth, EngineKind, IntegrityError, Reader, WriteKey, Writer, quote};
 use crate::error::{Error, OperationError, Result};
 use crate::files;
 use crate::kuma::create::clear;
@@ -185,7 +185,7 @@ fn load_mariadb(
     Ok(report)
 }
 
-fn check_faults(faults: Vec<Fault>) -> Result<()> {
+fn check_faults(faults: Vec<IntegrityError>) -> Result<()> {
     match faults.is_empty() {
         true => Ok(()),
         false => Err(Error::Operation(OperationError::ChecksFailed(faults.iter().map(ToString::to_string).collect()))),

@@ -13,7 +13,7 @@ use crate::error::{Error, OperationError, Result, SnapshotError};
 use crate::kuma::read::read_database;
 use crate::schema::Schema;
 use crate::upgrade::correction::{Border, Part, Verdict, decide, reach};
-use crate::upgrade::settings::{AGGREGATED, MIGRATED, State};
+use crate::upgrade::settings::{AGGREGATED, AggregationState, MIGRATED};
 use crate::upgrade::statistics::{Aggregation, Bucket, Buckets, TABLES, time_of};
 use crate::value::{Value, server_text};
 
@@ -28,7 +28,7 @@ const BATCH: usize = 500;
 
 /// The statistics of all heartbeats from before the upgrade, in UTC.
 #[derive(Debug)]
-pub struct Old {
+pub struct UtcStatistics {
     /// Monitors that are the same in both databases.
     monitors: BTreeSet<i64>,
     /// The highest id of a heartbeat.
@@ -45,7 +45,7 @@ pub struct Old {
     pub skipped: u64,
 }
 
-impl Old {
+impl UtcStatistics {
     /// The newest heartbeat from before the upgrade.
     pub fn end(&self) -> DateTime<Utc> {
         DateTime::from_timestamp(self.end, 0).unwrap_or_default()
@@ -61,9 +61,9 @@ impl Old {
 ///
 /// # Errors
 /// [`SnapshotError::NotBefore`] and [`SnapshotError::OtherHistory`] for a copy that does not belong to `live`.
-pub fn read_old(old: &mut dyn Reader, live: &mut dyn Reader, id: &str, now: DateTime<Utc>) -> Result<Old> {
+pub fn read_old(old: &mut dyn Reader, live: &mut dyn Reader, id: &str, now: DateTime<Utc>) -> Result<UtcStatistics> {
     let database = read_database(old, "the snapshot")?;
-    if database.schema.table("stat_daily").is_some() && read_state(old)? == Some(State::Done) {
+    if database.schema.table("stat_daily").is_some() && read_state(old)? == Some(AggregationState::Done) {
         let why = format!("its database is of release {}, and its heartbeats are aggregated already", database.release);
         return Err(SnapshotError::NotBefore { id: id.to_owned(), why }.into());
     }
@@ -87,13 +87,13 @@ pub fn read_old(old: &mut dyn Reader, live: &mut dyn Reader, id: &str, now: Date
         );
     }
     let (end, tables) = (end.div_euclid(1000), Default::default());
-    let mut read = Old { monitors, last, end, tables, first, beats: 0, skipped: 0 };
+    let mut read = UtcStatistics { monitors, last, end, tables, first, beats: 0, skipped: 0 };
     // As of the upgrade: the server deletes what becomes too old after it.
     aggregate(old, &mut read, limit.min((end + 86_400) * 1000))?;
     Ok(read)
 }
 
-fn aggregate(old: &mut dyn Reader, read: &mut Old, now: i64) -> Result<()> {
+fn aggregate(old: &mut dyn Reader, read: &mut UtcStatistics, now: i64) -> Result<()> {
     let mut aggregations = [0, 1, 2].map(|table| Aggregation::new(now, None, table));
     let mut monitor = None;
     let mut turn = |aggregations: &mut [Aggregation; 3], tables: &mut [BTreeMap<i64, Buckets>; 3], next| {
@@ -224,17 +224,17 @@ impl Correction {
 }
 
 /// Compares the statistics of `live` with those that `old` and the heartbeats since give.
-pub fn compare(live: &mut dyn Reader, schema: &Schema, old: &Old, now: DateTime<Utc>) -> Result<Correction> {
+pub fn compare(live: &mut dyn Reader, schema: &Schema, old: &UtcStatistics, now: DateTime<Utc>) -> Result<Correction> {
     let since = read_since(live, schema, old, now)?;
     let mut tables = Vec::new();
     for (at, (table, _)) in TABLES.iter().enumerate().rev() {
         tables.push(compare_table(live, schema, old, &since, (at, table))?);
     }
-    Ok(Correction { tables, ends: read_state(live)? != Some(State::Done) })
+    Ok(Correction { tables, ends: read_state(live)? != Some(AggregationState::Done) })
 }
 
 /// What the new server has counted at the border.
-struct Since {
+struct BorderCounts {
     /// Buckets with old and new heartbeats, by monitor and start.
     tables: [BTreeMap<(i64, i64), Bucket>; 3],
     borders: [Border; 3],
@@ -244,7 +244,7 @@ struct Since {
     newest: BTreeMap<i64, i64>,
 }
 
-fn read_since(live: &mut dyn Reader, schema: &Schema, old: &Old, now: DateTime<Utc>) -> Result<Since> {
+fn read_since(live: &mut dyn Reader, schema: &Schema, old: &UtcStatistics, now: DateTime<Utc>) -> Result<BorderCounts> {
     let starts = |at: usize| old.tables[at].values().flat_map(|buckets| buckets.keys().copied());
     let borders = [0, 1, 2].map(|at| Border::new(old.end, TABLES[at].1, starts(at)));
     let mut tables: [BTreeMap<(i64, i64), Bucket>; 3] = Default::default();
@@ -278,15 +278,15 @@ fn read_since(live: &mut dyn Reader, schema: &Schema, old: &Old, now: DateTime<U
     let sql = "SELECT `monitor_id`, max(`time`) FROM `heartbeat` WHERE `id` > ? GROUP BY `monitor_id`";
     let rows = live.query(sql, &[Value::Int(old.last)])?;
     let newest = rows.iter().filter_map(|row| Some((row.at(0).int()?, time_of(row.at(1))?.div_euclid(1000))));
-    Ok(Since { tables, borders, is_complete, newest: newest.collect() })
+    Ok(BorderCounts { tables, borders, is_complete, newest: newest.collect() })
 }
 
 /// How long the server keeps the rows of each of [`TABLES`], in seconds.
 const KEPT: [Option<i64>; 3] = [Some(86_400), Some(30 * 86_400), None];
 
-impl Since {
+impl BorderCounts {
     /// The right buckets of a table, but for those that the server has deleted since.
-    fn wanted(&self, old: &Old, at: usize) -> BTreeMap<(i64, i64), Bucket> {
+    fn wanted(&self, old: &UtcStatistics, at: usize) -> BTreeMap<(i64, i64), Bucket> {
         let counted = old.tables[at]
             .iter()
             .flat_map(|(monitor, buckets)| buckets.iter().map(|(start, bucket)| ((*monitor, *start), *bucket)));
@@ -306,8 +306,8 @@ impl Since {
 fn compare_table(
     live: &mut dyn Reader,
     schema: &Schema,
-    old: &Old,
-    since: &Since,
+    old: &UtcStatistics,
+    since: &BorderCounts,
     (at, table): (usize, &str),
 ) -> Result<TableCorrection> {
     let (mut wanted, border) = (since.wanted(old, at), &since.borders[at]);

@@ -10,7 +10,7 @@ use crate::schema::Schema;
 use crate::upgrade::Route;
 use crate::upgrade::preflight::Facts;
 use crate::upgrade::rules::{is_line_notify, lacks_cron, renamed_from};
-use crate::upgrade::settings::{AGGREGATED, State};
+use crate::upgrade::settings::{AGGREGATED, AggregationState};
 use crate::value::Value;
 
 /// Reads the facts of `database` for the way of `route`.
@@ -85,9 +85,9 @@ fn read_foreign(schema: &Schema, target: &Schema) -> Vec<String> {
     foreign
 }
 
-pub(super) fn read_state(reader: &mut dyn Reader) -> Result<Option<State>> {
+pub(super) fn read_state(reader: &mut dyn Reader) -> Result<Option<AggregationState>> {
     let rows = reader.query("SELECT `value` FROM `setting` WHERE `key` = ?", &[Value::from(AGGREGATED)])?;
-    Ok(rows.first().map(|row| State::of(row.cell("value"))))
+    Ok(rows.first().map(|row| AggregationState::of(row.cell("value"))))
 }
 
 fn count(reader: &mut dyn Reader, sql: &str) -> Result<u64> {

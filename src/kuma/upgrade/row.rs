@@ -28,12 +28,12 @@ enum From {
 
 impl Map {
     /// The row before any rule.
-    pub fn make<'a>(&'a self, old: &'a [Value]) -> Made<'a> {
+    pub fn make<'a>(&'a self, old: &'a [Value]) -> NewRow<'a> {
         let cells = self.from.iter().map(|from| match from {
             From::Column(at) => old[*at].clone(),
             From::Default(default) => default.clone(),
         });
-        Made { map: self, old, cells: cells.collect() }
+        NewRow { map: self, old, cells: cells.collect() }
     }
 
     /// The cell under `column` of a row of the source.
@@ -88,21 +88,21 @@ fn default_of(column: &Column) -> Value {
 }
 
 /// A row that is being made.
-pub(super) struct Made<'a> {
+pub(super) struct NewRow<'a> {
     map: &'a Map,
     old: &'a [Value],
     /// Its cells, in the order of the columns of the target.
     pub cells: Vec<Value>,
 }
 
-impl Made<'_> {
+impl NewRow<'_> {
     /// The position of `column` of the target.
     pub fn at(&self, column: &str) -> Option<usize> {
         position(&self.map.columns, column)
     }
 }
 
-impl Cells for Made<'_> {
+impl Cells for NewRow<'_> {
     fn old(&self, column: &str) -> &Value {
         self.map.old(self.old, column)
     }

@@ -16,7 +16,7 @@ pub const BAR: usize = 50;
 
 /// What the page shows.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub struct HtmlPage {
     /// The heading.
     pub title: String,
     /// A line or more below it.
@@ -136,7 +136,7 @@ pub fn overall(beats: &[Option<BeatStatus>]) -> Overview {
 }
 
 /// The page as HTML.
-pub fn render(page: &Page) -> String {
+pub fn render(page: &HtmlPage) -> String {
     let mut html = String::with_capacity(64 * 1024);
     html.push_str("<!doctype html>\n<html lang=en><head><meta charset=utf-8>");
     html.push_str("<meta name=viewport content=\"width=device-width,initial-scale=1\">");

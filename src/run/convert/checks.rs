@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::{Destination, Goal};
+use super::{ConversionTarget, Destination};
 use crate::docker::Container;
 use crate::engine::mariadb::Address;
 use crate::engine::{Depth, Reader};
 use crate::error::{ConvertError, DockerError, Error, OperationError, Result};
 use crate::files;
 use crate::instance::target::check_socket;
-use crate::instance::{Instance, Place};
+use crate::instance::{DbLocation, Instance};
 use crate::kuma::create::{self, Content, read_content};
 use crate::kuma::read::read_database;
 use crate::run::release::check_writable;
@@ -30,8 +30,8 @@ pub fn check_instance<'i>(instance: &'i Instance, to: &Destination) -> Result<&'
     };
     instance.check_config()?;
     let is_same = match (&instance.place, to) {
-        (Place::Sqlite(_), Destination::Sqlite) | (Place::Embedded(_), Destination::Embedded) => true,
-        (Place::External(was), Destination::External(address)) => is_same_database(was, address),
+        (DbLocation::Sqlite(_), Destination::Sqlite) | (DbLocation::Embedded(_), Destination::Embedded) => true,
+        (DbLocation::External(was), Destination::External(address)) => is_same_database(was, address),
         _ => false,
     };
     if is_same {
@@ -146,7 +146,7 @@ pub fn check_privileges(to: &Destination, recording: &Recording) -> Result<()> {
 pub fn check_database(
     instance: &Instance,
     reader: &mut dyn Reader,
-    goal: &Goal,
+    goal: &ConversionTarget,
     settings: &Settings,
 ) -> Result<(&'static Recording, Option<Route>)> {
     let to = &goal.to;

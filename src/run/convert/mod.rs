@@ -12,17 +12,17 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 pub use self::checks::check_instance;
-pub use self::switch::Switch;
+pub use self::switch::EngineSwitch;
 
 use super::apply::Run;
 use super::begin::{check_mode, check_server};
 use super::journal::Phase;
-use super::upgrade::{Made, Start, note, preflight};
+use super::upgrade::{Start, UpgradeResult, note, preflight};
 use super::work::{Mode, Outcome, Settings};
 use super::{Observer, Step, kept, label, space};
-use crate::backup::hold::{Extent, Label, Source};
-use crate::backup::{Changed, Held, Store};
-use crate::docker::Life;
+use crate::backup::hold::{CopyScope, Label, Source};
+use crate::backup::{Changed, StagedCopy, Store};
+use crate::docker::RunState;
 use crate::engine::mariadb::{Address, Scratch};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Reader};
@@ -30,7 +30,7 @@ use crate::error::{ConvertError, Error, OperationError, Result};
 use crate::files;
 use crate::instance::config::{self, Config};
 use crate::instance::target::embedded_place;
-use crate::instance::{Instance, Place, Session};
+use crate::instance::{DbLocation, Instance, Session};
 use crate::kuma::create;
 use crate::kuma::read::{read_database, read_last_beat};
 use crate::kuma::transfer::convert::{Convert, OnConflict};
@@ -88,7 +88,7 @@ impl Destination {
 
 /// What a conversion makes of a database.
 #[derive(Clone, Debug)]
-pub struct Goal {
+pub struct ConversionTarget {
     /// Where it goes.
     pub to: Destination,
     /// What happens to values that the new database cannot store.
@@ -109,7 +109,7 @@ pub struct Conversion {
     /// The current time, for the upgrade.
     now: DateTime<Utc>,
     /// The new database, as the instance will open it.
-    place: Place,
+    place: DbLocation,
     /// The text of the new db-config.json.
     config: String,
     /// What happens to every value, and what is refused.
@@ -129,7 +129,7 @@ impl Conversion {
         settings: &Settings,
         observer: &mut dyn Observer,
     ) -> Result<Conversion> {
-        Conversion::prepare_for(instance, Goal { to, on_conflict, release: None }, settings, observer)
+        Conversion::prepare_for(instance, ConversionTarget { to, on_conflict, release: None }, settings, observer)
     }
 
     /// The same, where the database may be upgraded on the way.
@@ -138,7 +138,7 @@ impl Conversion {
     /// As [`prepare`](Conversion::prepare), and what prevents the upgrade.
     pub fn prepare_for(
         instance: &Instance,
-        goal: Goal,
+        goal: ConversionTarget,
         settings: &Settings,
         observer: &mut dyn Observer,
     ) -> Result<Conversion> {
@@ -147,16 +147,16 @@ impl Conversion {
         let to = &goal.to;
         let container = instance.container.as_ref().map(|server| server.container());
         let place = match to {
-            Destination::Sqlite => Place::Sqlite(SqliteFile::new(folder.join("kuma.db"))),
+            Destination::Sqlite => DbLocation::Sqlite(SqliteFile::new(folder.join("kuma.db"))),
             Destination::Embedded => embedded_place(folder, container.as_deref()),
-            Destination::External(address) => Place::External(address.clone()),
+            Destination::External(address) => DbLocation::External(address.clone()),
         };
         let config = config::render(&to.config(), config::read_file(folder)?.as_deref());
         observer.step(&Step::Open)?;
         let (session, now) = (instance.open()?, Utc::now());
         session.read(|reader| {
             let (recording, route) = checks::check_database(instance, reader, &goal, settings)?;
-            let Goal { to, on_conflict, .. } = goal;
+            let ConversionTarget { to, on_conflict, .. } = goal;
             let (report, upgraded) = (Report::default(), None);
             let mut conversion = Conversion { to, on_conflict, recording, route, upgraded, now, place, config, report };
             let mut progress = |done, total| observer.progress(done, total);
@@ -201,9 +201,9 @@ impl Conversion {
     /// The location of the new database, in words.
     pub fn place(&self) -> String {
         match &self.place {
-            Place::Sqlite(file) => file.describe(),
-            Place::Embedded(_) => "the MariaDB in the container".into(),
-            Place::External(address) => address.describe(),
+            DbLocation::Sqlite(file) => file.describe(),
+            DbLocation::Embedded(_) => "the MariaDB in the container".into(),
+            DbLocation::External(address) => address.describe(),
         }
     }
 
@@ -239,7 +239,7 @@ impl Conversion {
         observer: &mut dyn Observer,
     ) -> Result<Outcome> {
         self.report.check()?;
-        let is_running = instance.life()?.is_some_and(|life| life != Life::Stopped);
+        let is_running = instance.life()?.is_some_and(|life| life != RunState::Stopped);
         check_mode(instance, Mode::Stopped, is_running)?;
         let packing = kept::pack_all(instance, store);
         space::check_conversion(instance, store, &self.to)?;
@@ -247,7 +247,7 @@ impl Conversion {
         let mut run = Run::begin(instance, settings, observer, |record, _| {
             check_server(instance, Mode::Stopped, settings.opens_lock)?;
             (record.loads, record.recipients) = (true, store.recipients());
-            record.converts = Some(Switch::of(instance, &self.config, &self.to)?);
+            record.converts = Some(EngineSwitch::of(instance, &self.config, &self.to)?);
             record.upgrade = self.route.as_ref().map(|route| note(instance, route));
             Ok(())
         })?;
@@ -289,12 +289,12 @@ impl Run<'_> {
         observer.step(&Step::Hold { bytes: self.instance.size() })?;
         let began = Instant::now();
         let source = match &self.instance.place {
-            Place::Sqlite(file) => Source::Still(file),
+            DbLocation::Sqlite(file) => Source::Still(file),
             _ => Source::Live(connect),
         };
         let label = Label { undo: true, ..label(self.instance, &self.settings.verb) };
         let mut progress = |done, total| observer.progress(done, total);
-        let held = Held::take(&source, &self.held_folder(), &label, &Extent::default(), &mut progress)?;
+        let held = StagedCopy::take(&source, &self.held_folder(), &label, &CopyScope::default(), &mut progress)?;
         observer.step(&Step::Held { bytes: held.manifest.size(), took: began.elapsed() })?;
         self.journal.record.last_beat = read_last_beat(&mut *connect.reader()?)?;
         self.journal.record.changed = Some(Changed::All);
@@ -328,7 +328,7 @@ impl Run<'_> {
         observer.step(&Step::Fill)?;
         let mut progress = |done, total| observer.progress(done, total);
         let (report, upgraded) = conversion.transfer(&mut *connect.reader()?, Some(target), &mut progress)?;
-        self.outcome.upgraded = upgraded.map(|upgraded| Made { upgraded, transfer: report.clone() });
+        self.outcome.upgraded = upgraded.map(|upgraded| UpgradeResult { upgraded, transfer: report.clone() });
         self.outcome.converted = Some(report);
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::engine::{Connect as _, EngineKind};
 use crate::error::{ConvertError, Error, Result};
 use crate::files;
 use crate::instance::config;
-use crate::instance::{Instance, Place};
+use crate::instance::{DbLocation, Instance};
 use crate::kuma::create;
 use crate::kuma::transfer::publish;
 use crate::run::apply::Run;
@@ -43,7 +43,7 @@ impl Files {
 
 /// From which database to which; the text of `db-config.json` shows which of them is used now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Switch {
+pub struct EngineSwitch {
     from: Files,
     to: Files,
     /// The hash of the new `db-config.json`.
@@ -64,20 +64,20 @@ fn hash(text: &str) -> String {
     blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
-impl Switch {
-    pub(super) fn of(instance: &Instance, config: &str, to: &Destination) -> Result<Switch> {
+impl EngineSwitch {
+    pub(super) fn of(instance: &Instance, config: &str, to: &Destination) -> Result<EngineSwitch> {
         let had_config = instance.config_path().is_some();
         let from = match instance.place {
-            Place::Sqlite(_) => Files::Sqlite,
-            Place::Embedded(_) => Files::Embedded,
-            Place::External(_) => Files::External,
+            DbLocation::Sqlite(_) => Files::Sqlite,
+            DbLocation::Embedded(_) => Files::Embedded,
+            DbLocation::External(_) => Files::External,
         };
         let to = match to {
             Destination::Sqlite => Files::Sqlite,
             Destination::Embedded => Files::Embedded,
             Destination::External(_) => Files::External,
         };
-        Ok(Switch { from, to, after: hash(config), had_config, placed: false })
+        Ok(EngineSwitch { from, to, after: hash(config), had_config, placed: false })
     }
 
     /// Whether the server on `folder` opens the new database.
@@ -224,7 +224,7 @@ impl Run<'_> {
     /// Empties the database on an external MariaDB that this operation has filled, which its mark shows.
     fn clear_target(&mut self, was_done: bool) -> Result<()> {
         let of_config = match &self.instance.place {
-            Place::External(address) if was_done => Some(address.clone()),
+            DbLocation::External(address) if was_done => Some(address.clone()),
             _ => None,
         };
         let Some(address) = self.target.clone().or(of_config) else { return Ok(()) };
@@ -249,7 +249,7 @@ impl Run<'_> {
     /// Removes the mark of the new database: the server is verified up with it.
     pub(in crate::run) fn publish(&self) -> Result<()> {
         match (&self.journal.record.converts, &self.instance.place) {
-            (Some(_), Place::External(address)) => publish(address),
+            (Some(_), DbLocation::External(address)) => publish(address),
             _ => Ok(()),
         }
     }

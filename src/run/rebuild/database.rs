@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use super::Maker;
-use super::workshop::Workshop;
-use crate::backup::{Held, Manifest};
+use super::Initializer;
+use super::workshop::BuildFolder;
+use crate::backup::{Manifest, StagedCopy};
 use crate::cancel::Cancel;
 use crate::docker::{Docker, Helper, Image};
-use crate::engine::mariadb::{Address, Scratch, Staged};
+use crate::engine::mariadb::{Address, PendingCreate, Scratch};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Depth, EngineKind};
 use crate::error::{Error, Result, SnapshotError};
@@ -25,7 +25,7 @@ const MARIADB: &str = "mariadb";
 const EMBEDDED: &str = "kuma";
 
 /// Copies the SQLite database of `held` into the folder `data`, and verifies the copy.
-pub fn make_sqlite(held: &Held, data: &Path, cancel: &Cancel) -> Result<()> {
+pub fn make_sqlite(held: &StagedCopy, data: &Path, cancel: &Cancel) -> Result<()> {
     let copy = SqliteFile::new(data.join(SQLITE)).cancelled_by(cancel.clone());
     files::copy_unless(&held.database(), copy.path(), cancel)?;
     let member = held.manifest.members.iter().find(|member| member.name == SQLITE);
@@ -59,7 +59,7 @@ fn compare(database: &dyn Connect, manifest: &Manifest) -> Result<()> {
 pub struct Filled {
     manifest: Manifest,
     rounded: Vec<String>,
-    staged: Staged,
+    staged: PendingCreate,
 }
 
 impl Filled {
@@ -77,7 +77,7 @@ impl Filled {
 }
 
 /// Loads `held` into the database at `address`, which is empty but for the tables `left` by an earlier attempt.
-pub fn fill(address: &Address, held: Held, left: Vec<String>, observer: &mut dyn Observer) -> Result<Filled> {
+pub fn fill(address: &Address, held: StagedCopy, left: Vec<String>, observer: &mut dyn Observer) -> Result<Filled> {
     observer.step(&Step::Fill)?;
     create::clear(address, &left)?;
     let (held, rounded) = match held.manifest.engine {
@@ -91,7 +91,7 @@ pub fn fill(address: &Address, held: Held, left: Vec<String>, observer: &mut dyn
 }
 
 /// A dump of the SQLite database in `held` for the empty database at `address`.
-fn convert(address: &Address, held: Held) -> Result<(Held, Vec<String>)> {
+fn convert(address: &Address, held: StagedCopy) -> Result<(StagedCopy, Vec<String>)> {
     let recording = held.manifest.recording(EngineKind::MariaDb).ok_or_else(|| {
         Error::Snapshot(SnapshotError::UnknownTables {
             id: held.manifest.id.clone(),
@@ -107,18 +107,18 @@ fn convert(address: &Address, held: Held) -> Result<(Held, Vec<String>)> {
 
 /// Creates the embedded MariaDB in the folder of `workshop`, and loads it.
 pub fn make_embedded(
-    maker: &Maker<'_>,
-    held: Held,
-    workshop: &Workshop,
+    maker: &Initializer<'_>,
+    held: StagedCopy,
+    workshop: &BuildFolder,
     cancel: &Cancel,
     observer: &mut dyn Observer,
 ) -> Result<(Manifest, Vec<String>)> {
     let database = |server: &Address| Address { database: EMBEDDED.into(), cancel: cancel.clone(), ..server.clone() };
     match maker {
-        Maker::Image(docker, image) => with_image(docker, image, workshop, &mut |server| {
+        Initializer::Image(docker, image) => with_image(docker, image, workshop, &mut |server| {
             fill_embedded(server, &database(server), held.clone(), observer)
         }),
-        Maker::Local => with_programs(&workshop.named_data(), &mut |server| {
+        Initializer::Local => with_programs(&workshop.named_data(), &mut |server| {
             fill_embedded(server, &database(server), held.clone(), observer)
         }),
     }
@@ -132,7 +132,12 @@ pub fn label(data: &Path) -> String {
 /// Fills the new MariaDB at an address.
 type Fill<'a> = &'a mut dyn FnMut(&Address) -> Result<(Manifest, Vec<String>)>;
 
-fn with_image(docker: &Docker, image: &Image, workshop: &Workshop, fill: Fill<'_>) -> Result<(Manifest, Vec<String>)> {
+fn with_image(
+    docker: &Docker,
+    image: &Image,
+    workshop: &BuildFolder,
+    fill: Fill<'_>,
+) -> Result<(Manifest, Vec<String>)> {
     let data = &workshop.named_data();
     let label = label(data);
     let_pass(data)?;
@@ -167,7 +172,7 @@ fn with_programs(data: &Path, fill: Fill<'_>) -> Result<(Manifest, Vec<String>)>
 fn fill_embedded(
     server: &Address,
     database: &Address,
-    held: Held,
+    held: StagedCopy,
     observer: &mut dyn Observer,
 ) -> Result<(Manifest, Vec<String>)> {
     create::make_database(server, EMBEDDED)?;

@@ -12,9 +12,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use self::place::Found;
-use self::workshop::Workshop;
+use self::workshop::BuildFolder;
 use super::{Observer, Step};
-use crate::backup::{Held, Manifest};
+use crate::backup::{Manifest, StagedCopy};
 use crate::cancel::Cancel;
 use crate::docker::{Docker, Image};
 use crate::engine::EngineKind;
@@ -51,13 +51,13 @@ pub enum Database<'a> {
     /// In a `kuma.db`.
     Sqlite,
     /// In the embedded MariaDB of its container.
-    Embedded(Maker<'a>),
+    Embedded(Initializer<'a>),
     /// In this database, which is empty.
     External(Address),
 }
 
 /// What creates the files of an embedded MariaDB.
-pub enum Maker<'a> {
+pub enum Initializer<'a> {
     /// The programs of the server's own image.
     Image(&'a Docker, Image),
     /// The programs of this machine, see [`Scratch::check_series`].
@@ -152,7 +152,7 @@ impl Rebuild<'_> {
     ///
     /// # Errors
     /// Nothing is left behind. After an interruption, it can be run again.
-    pub fn run(&self, held: Held, observer: &mut dyn Observer) -> Result<Rebuilt> {
+    pub fn run(&self, held: StagedCopy, observer: &mut dyn Observer) -> Result<Rebuilt> {
         self.check(&held.manifest)?;
         let held = match self.database {
             Database::Sqlite => held.for_engine(EngineKind::Sqlite)?,
@@ -164,7 +164,7 @@ impl Rebuild<'_> {
         }
     }
 
-    fn fill_database(&self, held: Held, observer: &mut dyn Observer) -> Result<Rebuilt> {
+    fn fill_database(&self, held: StagedCopy, observer: &mut dyn Observer) -> Result<Rebuilt> {
         let Some(address) = self.external() else {
             return Err(Error::Input(InputError::Missing {
                 what: "data folder".into(),
@@ -184,13 +184,13 @@ impl Rebuild<'_> {
         Some(Address { cancel: self.cancel.clone(), ..address.clone() })
     }
 
-    fn make_folder(&self, held: Held, folder: &Path, observer: &mut dyn Observer) -> Result<Rebuilt> {
+    fn make_folder(&self, held: StagedCopy, folder: &Path, observer: &mut dyn Observer) -> Result<Rebuilt> {
         observer.step(&Step::Rebuild { place: folder.display().to_string() })?;
         let end_left = |data: &Path| match &self.database {
             Database::Embedded(maker) => maker.end_left(data),
             Database::Sqlite | Database::External(_) => scratch::end_left(data).map(drop),
         };
-        let mut workshop = Workshop::open(folder, &held.manifest.id, self.owner, &end_left)?;
+        let mut workshop = BuildFolder::open(folder, &held.manifest.id, self.owner, &end_left)?;
         let wanted = held.clone();
         let mut rebuilt = Rebuilt { manifest: held.manifest.clone(), files: own_files(&held), rounded: Vec::new() };
         if !workshop.is_ready() {
@@ -221,7 +221,12 @@ impl Rebuild<'_> {
     }
 
     /// Builds the files of the database; returns its content, and the values that became less exact.
-    fn build(&self, held: Held, workshop: &Workshop, observer: &mut dyn Observer) -> Result<(Manifest, Vec<String>)> {
+    fn build(
+        &self,
+        held: StagedCopy,
+        workshop: &BuildFolder,
+        observer: &mut dyn Observer,
+    ) -> Result<(Manifest, Vec<String>)> {
         match &self.database {
             Database::Sqlite => {
                 observer.step(&Step::Fill)?;
@@ -237,7 +242,7 @@ impl Rebuild<'_> {
     }
 
     /// Writes `db-config.json`, which 1.x does not have.
-    fn write_config(&self, held: &Held, data: &Path) -> Result<()> {
+    fn write_config(&self, held: &StagedCopy, data: &Path) -> Result<()> {
         let was = files::read_text(&held.folder.join(config::FILE))?;
         if was.is_none() && held.manifest.recognise().release.major < 2 {
             return Ok(());
@@ -272,7 +277,7 @@ fn check_database(address: &Address, manifest: &Manifest) -> Result<Vec<String>>
 }
 
 /// Files of a snapshot beside its database, by name.
-pub fn own_files(held: &Held) -> Vec<String> {
+pub fn own_files(held: &StagedCopy) -> Vec<String> {
     extra_files(&held.manifest)
 }
 
@@ -292,7 +297,7 @@ fn mode_of(name: &str) -> Option<(u32, u32)> {
     }
 }
 
-fn put_files(held: &Held, data: &Path) -> Result<()> {
+fn put_files(held: &StagedCopy, data: &Path) -> Result<()> {
     for name in own_files(held) {
         let Some((mode, folder_mode)) = mode_of(&name) else { continue };
         let to = data.join(&name);
@@ -307,10 +312,10 @@ fn put_files(held: &Held, data: &Path) -> Result<()> {
     Ok(())
 }
 
-impl Maker<'_> {
+impl Initializer<'_> {
     /// Ends the MariaDB that a killed run left on the folder `data`: a helper container, or a process of this machine.
     fn end_left(&self, data: &Path) -> Result<()> {
-        if let Maker::Image(docker, _) = self {
+        if let Initializer::Image(docker, _) = self {
             let label = database::label(data);
             for stale in docker.stale_helpers()?.iter().filter(|stale| stale.label == label) {
                 docker.remove_helper(stale)?;
@@ -322,11 +327,11 @@ impl Maker<'_> {
     /// Fails where the MariaDB of this machine would create files that the server's own cannot use.
     pub fn check(&self) -> Result<()> {
         match self {
-            Maker::Image(_, image) if image.has_mariadb => Ok(()),
-            Maker::Image(_, image) => {
+            Initializer::Image(_, image) if image.has_mariadb => Ok(()),
+            Initializer::Image(_, image) => {
                 Err(Error::Docker(DockerError::ImageWithoutMariaDb { image: image.name.clone() }))
             }
-            Maker::Local => Scratch::check_series(),
+            Initializer::Local => Scratch::check_series(),
         }
     }
 }

@@ -38,7 +38,7 @@ pub fn read_note(folder: &Path) -> Result<Option<Note>> {
 
 /// An open build folder. Dropped before anything was moved out of it, it is removed, and so is the data folder if it
 /// was created.
-pub struct Workshop {
+pub struct BuildFolder {
     folder: Pinned,
     /// Its path.
     place: PathBuf,
@@ -52,7 +52,7 @@ pub struct Workshop {
     _lock: Lock,
 }
 
-impl Workshop {
+impl BuildFolder {
     /// Opens one for `snapshot` in `folder`, which is created if it is missing. The remains of an earlier run are
     /// removed, unless they were ready; `end_left` ends the MariaDB that may still run on them.
     ///
@@ -63,7 +63,7 @@ impl Workshop {
         snapshot: &str,
         owner: Option<(u32, u32)>,
         end_left: &dyn Fn(&Path) -> Result<()>,
-    ) -> Result<Workshop> {
+    ) -> Result<BuildFolder> {
         let made = !files::exists(folder);
         if made {
             files::make_folder(folder)?;
@@ -92,7 +92,7 @@ impl Workshop {
         }
         let owner = owner.map_or_else(|| files::about_target(folder.path()).map(|found| found.owner()), Ok)?;
         let snapshot = snapshot.to_owned();
-        Ok(Workshop { folder, place, inside, data, snapshot, owner, made, note, done: false, _lock })
+        Ok(BuildFolder { folder, place, inside, data, snapshot, owner, made, note, done: false, _lock })
     }
 
     /// The same folder by its path, for other programs.
@@ -175,7 +175,7 @@ impl Workshop {
     }
 }
 
-impl Drop for Workshop {
+impl Drop for BuildFolder {
     fn drop(&mut self) {
         // The next run removes what cannot be removed now, and finishes an interrupted move.
         if !self.done && !self.has_moved() {

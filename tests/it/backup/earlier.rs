@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kumadb::schedule::State;
+use kumadb::schedule::JobState;
 
 use crate::backup::sealed::identity;
 use crate::support::lab::{Lab, Ran};
@@ -80,7 +80,7 @@ fn the_state_of_jobs_of_every_version_is_read() {
         let place = tempfile::tempdir().unwrap();
         let state = copied(&version.join("state"), place.path().join("state"));
         let now = "2026-12-01T00:00:00Z".parse().unwrap();
-        let state = State::open(&state.join("kumadb/jobs"), "nightly", now).unwrap();
+        let state = JobState::open(&state.join("kumadb/jobs"), "nightly", now).unwrap();
         assert_eq!(state.note.runs, 1, "{}", version.display());
     }
 }

@@ -158,7 +158,7 @@ fn jobs_and_instances_share_one_list_of_stores() {
          [jobs.without]\ncron = \"@daily\"\ninstances = [\"own\"]\n",
     )
     .unwrap();
-    let names = |places: Vec<(&str, &kumadb::config::Place)>| -> String {
+    let names = |places: Vec<(&str, &kumadb::config::StoreConfig)>| -> String {
         places.into_iter().map(|(name, _)| name).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(names(config.stores_of("own")), "b");

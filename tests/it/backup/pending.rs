@@ -40,7 +40,7 @@ fn only(lab: &Lab) -> PathBuf {
     found[0].clone()
 }
 
-fn listed(lab: &Lab) -> Vec<kept::Kept> {
+fn listed(lab: &Lab) -> Vec<kept::PendingSnapshot> {
     kept::list(&instance_at(&lab.target, lab.root.path(), lab.root.path().join("state/kumadb/instances")))
 }
 

@@ -117,7 +117,7 @@ fn a_snapshot_says_everything_of_itself() {
         fs::write(&path, &whole[..whole.len() - 9]).unwrap();
         let snapshot = kumadb::backup::Store::read(&path).unwrap();
         let scratch = tempfile::tempdir().unwrap();
-        assert!(kumadb::backup::Drill::new(scratch.path()).restore(&snapshot).is_err());
+        assert!(kumadb::backup::RestoreTest::new(scratch.path()).restore(&snapshot).is_err());
         fs::write(&path, &whole).unwrap();
         let drills = lab.json(&format!("backup show {id}"))["restore_tests"].clone();
         assert!(drills[1]["error"].as_str().unwrap().contains("verification failed"), "{drills:#}");

@@ -8,8 +8,8 @@ use std::process::Stdio;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use kumadb::backup::{Credentials, Patience, Store};
-use kumadb::config::{Place, open_stores, read_config};
+use kumadb::backup::{Credentials, Store, Timeouts};
+use kumadb::config::{StoreConfig, open_stores, read_config};
 use kumadb::value::Secret;
 use serde_json::Value as Json;
 
@@ -29,7 +29,7 @@ fn run(lab: &Lab, (address, environment): &(String, Named), line: &str) -> Ran {
     Ran::of(command.args(["-t", &lab.target]).args(words(line)))
 }
 
-fn open((address, environment): &(String, Named), patience: Patience) -> Store {
+fn open((address, environment): &(String, Named), patience: Timeouts) -> Store {
     let named = environment.iter().map(|(name, value)| ((*name).to_owned(), Secret::new(value.clone())));
     Store::open(address, &Credentials::new(named).with_patience(patience)).unwrap()
 }
@@ -183,7 +183,7 @@ fn webdav_wants_digest_and_folders_before_files() {
 
 #[test]
 fn a_store_that_restarts_is_waited_for() {
-    assert_eq!(Patience::default(), Patience { retry: Duration::from_secs(30), silence: Duration::from_secs(60) });
+    assert_eq!(Timeouts::default(), Timeouts { retry: Duration::from_secs(30), silence: Duration::from_secs(60) });
     let lab = Lab::sqlite("2.5.3");
     let create = |scheme: &str| {
         let cloud = Cloud::start();
@@ -275,7 +275,7 @@ fn listen(answer: impl Fn(&TcpStream) + Send + 'static) -> String {
 
 #[test]
 fn silence_is_given_up_and_a_slow_line_is_not() {
-    let patience = Patience { retry: Duration::ZERO, silence: Duration::from_secs(1) };
+    let patience = Timeouts { retry: Duration::ZERO, silence: Duration::from_secs(1) };
     let open_at = |server: &str| {
         let named = [
             ("AWS_ACCESS_KEY_ID", "key".to_owned()),
@@ -347,7 +347,7 @@ fn an_upload_over_a_slow_line_is_not_given_up() {
             write!(stream, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
         }
     });
-    let patience = Patience { retry: Duration::ZERO, silence: Duration::from_secs(1) };
+    let patience = Timeouts { retry: Duration::ZERO, silence: Duration::from_secs(1) };
     let store = open(&(format!("webdav://{server}/p"), Vec::new()), patience);
     let lab = Lab::sqlite("2.5.3");
     lab.sql(
@@ -371,7 +371,7 @@ fn an_upload_over_a_slow_line_is_not_given_up() {
 #[test]
 fn what_a_store_says_comes_with_what_to_do() {
     let cloud = Cloud::start();
-    let patience = Patience { retry: Duration::ZERO, silence: Duration::from_secs(10) };
+    let patience = Timeouts { retry: Duration::ZERO, silence: Duration::from_secs(10) };
     let access = cloud.access("s3");
     let hint = |access: &(String, Named)| {
         let error = open(access, patience).list().unwrap_err();
@@ -527,7 +527,7 @@ fn the_examples_of_the_docs_are_understood() {
         let file = folder.path().join(format!("{name}.env"));
         assert_eq!(place.credentials_file.as_ref().unwrap().file_name(), file.file_name(), "{name}");
         std::fs::write(&file, lines).unwrap();
-        let place = Place { credentials_file: Some(file), ..place.clone() };
+        let place = StoreConfig { credentials_file: Some(file), ..place.clone() };
         open_stores(&[&place], &Credentials::default(), &Store::new(folder.path())).unwrap();
     }
 }

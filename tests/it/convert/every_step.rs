@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use kumadb::docker::Life;
+use kumadb::docker::RunState;
 use kumadb::engine::mariadb::Address;
 use kumadb::error::{Error, OperationError, Result};
-use kumadb::instance::{Instance, Place};
+use kumadb::instance::{DbLocation, Instance};
 use kumadb::kuma::transfer::convert::OnConflict;
 use kumadb::run::convert::{Conversion, Destination};
-use kumadb::run::{self, Observer, Settings, Silent};
+use kumadb::run::{self, NoObserver, Observer, Settings};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::support::child::{is_killed, told};
@@ -35,7 +35,8 @@ fn destination(word: &str) -> Destination {
 }
 
 fn convert(instance: &Instance, root: &std::path::Path, to: &str, steps: &mut dyn Observer) -> Result<()> {
-    let conversion = Conversion::prepare(instance, destination(to), OnConflict::default(), &settings(), &mut Silent)?;
+    let conversion =
+        Conversion::prepare(instance, destination(to), OnConflict::default(), &settings(), &mut NoObserver)?;
     conversion.run(instance, &store_in(root), &settings(), steps).map(drop)
 }
 
@@ -53,9 +54,9 @@ fn opened(lab: &Docked) -> &'static str {
     let folder = lab.folder.path();
     let has = |name: &str| folder.join(name).exists();
     let words = match lab.instance().place {
-        Place::Sqlite(_) => "sqlite",
-        Place::Embedded(_) => "embedded",
-        Place::External(_) => "external",
+        DbLocation::Sqlite(_) => "sqlite",
+        DbLocation::Embedded(_) => "embedded",
+        DbLocation::External(_) => "external",
     };
     assert_eq!((has("kuma.db"), has("mariadb")), (words == "sqlite", words == "embedded"), "{words}");
     words
@@ -80,14 +81,14 @@ fn fail_everywhere(lab: &Docked, to: &str, back: &str, how: How, empty: &dyn Fn(
         };
         let is_over = how == How::Error && steps.seen < at || how == How::Kill && ended.is_ok();
         if lab.is_unfinished() {
-            run::resume(&lab.instance(), &lab.store(), &settings(), &mut Silent).unwrap();
+            run::resume(&lab.instance(), &lab.store(), &settings(), &mut NoObserver).unwrap();
         }
         if !run::kept::list(&lab.instance()).is_empty() {
-            run::resume(&lab.instance(), &lab.store(), &settings(), &mut Silent).unwrap();
+            run::resume(&lab.instance(), &lab.store(), &settings(), &mut NoObserver).unwrap();
         }
         let now = opened(lab);
         assert_eq!(lab.monitors(), monitors, "{how:?} at step {at} to {to}: {ended:?}");
-        assert_eq!(lab.life(), Life::Running, "{how:?} at step {at} to {to}: {ended:?}");
+        assert_eq!(lab.life(), RunState::Running, "{how:?} at step {at} to {to}: {ended:?}");
         lab.is_well();
         match now == was {
             true => {
@@ -97,7 +98,7 @@ fn fail_everywhere(lab: &Docked, to: &str, back: &str, how: How, empty: &dyn Fn(
             }
             false => {
                 new += 1;
-                convert(&lab.instance(), lab.root(), back, &mut Silent).unwrap();
+                convert(&lab.instance(), lab.root(), back, &mut NoObserver).unwrap();
                 empty();
                 remove_old(lab);
             }
@@ -186,7 +187,7 @@ fn a_link_in_place_of_the_new_data_folder_is_not_installed_into() {
                 std::thread::sleep(Duration::from_millis(delay));
                 let _ = renameat_with(CWD, &data, CWD, &planted, RenameFlags::EXCHANGE);
             });
-            let ended = convert(&lab.instance(), lab.root(), "embedded", &mut Silent);
+            let ended = convert(&lab.instance(), lab.root(), "embedded", &mut NoObserver);
             over.store(true, Ordering::SeqCst);
             ended
         });
@@ -194,7 +195,7 @@ fn a_link_in_place_of_the_new_data_folder_is_not_installed_into() {
         assert_eq!(std::fs::read_dir(victim.path()).unwrap().count(), 0, "{delay} ms: {ended:?}");
         landed += usize::from(ended.is_err());
         if ended.is_ok() {
-            convert(&lab.instance(), lab.root(), "sqlite", &mut Silent).unwrap();
+            convert(&lab.instance(), lab.root(), "sqlite", &mut NoObserver).unwrap();
             remove_old(&lab);
         }
         let _ = std::fs::remove_file(&planted);

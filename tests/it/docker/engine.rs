@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kumadb::Error;
-use kumadb::docker::{Answer, Container, Docker, Endpoint, GRACE, Helper, Life, MountKind, Page};
+use kumadb::docker::{Answer, Container, Docker, Endpoint, EntryPage, GRACE, Helper, MountKind, RunState};
 use kumadb::error::{DockerError, OperationError, TargetError};
 
 use crate::support::dockerd::{self, Bench, Folder, Image, Server, cli};
@@ -62,7 +62,7 @@ fn finds_the_server_by_name_id_image_label_and_environment() {
     let by_name = bench.look(&server);
     assert_eq!(
         (by_name.name.as_str(), by_name.server, by_name.state.life),
-        (server.name.as_str(), true, Life::Running)
+        (server.name.as_str(), true, RunState::Running)
     );
     assert_eq!(bench.docker.container(&by_name.id).unwrap().unwrap().name, server.name);
     assert_eq!(bench.docker.container(&by_name.id[..12]).unwrap().unwrap().name, server.name);
@@ -146,7 +146,7 @@ fn stops_and_starts_a_server_that_would_always_restart() {
     for (image, folder) in [(Image::Slim, sqlite()), (Image::Full, sqlite())] {
         let server = bench.run(image, &["-v", &folder.mount(), "--restart", "always"]);
         let container = up(&bench, &server);
-        assert_eq!(bench.docker.probe(&container).unwrap(), Answer::Up(Page::Entry));
+        assert_eq!(bench.docker.probe(&container).unwrap(), Answer::Up(EntryPage::Entry));
         let mut ticks = 0;
         let mut tick = |_| {
             ticks += 1;
@@ -156,7 +156,7 @@ fn stops_and_starts_a_server_that_would_always_restart() {
         assert!(ticks > 0, "it stopped within a tick");
         assert!(!folder.path().join("kuma.db-wal").exists(), "it was killed");
         std::thread::sleep(SECONDS(1));
-        assert_eq!(bench.look(&server).state.life, Life::Stopped);
+        assert_eq!(bench.look(&server).state.life, RunState::Stopped);
         bench.docker.stop(&container, GRACE, &mut quiet).unwrap();
 
         let start = bench.docker.start(&container).unwrap();
@@ -177,7 +177,7 @@ fn does_not_kill_a_server_that_would_not_stop() {
         Err(Error::Docker(DockerError::StopTimeout { seconds: 2, .. })) => {}
         other => panic!("{other:?}"),
     }
-    assert_eq!(bench.docker.probe(&container).unwrap(), Answer::Up(Page::Entry));
+    assert_eq!(bench.docker.probe(&container).unwrap(), Answer::Up(EntryPage::Entry));
 
     // One that only takes long is waited for; the caller can end the waiting.
     let folder = sqlite();
@@ -191,7 +191,7 @@ fn does_not_kill_a_server_that_would_not_stop() {
         Err(Error::Operation(OperationError::Interrupted { .. })) => {}
         other => panic!("{other:?}"),
     }
-    assert_eq!(bench.look(&slow).state.life, Life::Running);
+    assert_eq!(bench.look(&slow).state.life, RunState::Running);
     bench.docker.stop(&container, GRACE, &mut quiet).unwrap();
     assert_eq!(bench.look(&slow).state.exit_code, 0);
 }
@@ -205,7 +205,7 @@ fn refuses_to_stop_what_would_be_deleted_or_replaced() {
             Err(Error::Docker(DockerError::AutoRemove { .. } | DockerError::Swarm { .. })) => {}
             other => panic!("{other:?}"),
         }
-        assert_eq!(bench.look(&server).state.life, Life::Running);
+        assert_eq!(bench.look(&server).state.life, RunState::Running);
     }
 }
 
@@ -217,10 +217,10 @@ fn puts_a_paused_server_back_as_it_was() {
     let container = up(&bench, &server);
     bench.docker.pause(&container).unwrap();
     let before = bench.look(&server).state.life;
-    assert_eq!(before, Life::Paused);
+    assert_eq!(before, RunState::Paused);
     bench.docker.stop(&container, GRACE, &mut quiet).unwrap();
-    assert_eq!(bench.look(&server).state.life, Life::Stopped);
-    for life in [before, before, Life::Running, Life::Stopped, Life::Stopped] {
+    assert_eq!(bench.look(&server).state.life, RunState::Stopped);
+    for life in [before, before, RunState::Running, RunState::Stopped, RunState::Stopped] {
         bench.docker.put_back(&container, life, GRACE, &mut quiet).unwrap();
         assert_eq!(bench.look(&server).state.life, life);
     }
@@ -233,7 +233,7 @@ fn pauses_what_starts_processes_without_end() {
     let busy = "for n in 1 2 3 4 5 6; do (while :; do sh -c :; done) & done; wait";
     let server = bench.run_as(&["-d"], Image::Slim.name(), &["--entrypoint", "sh"], &["-c", busy]);
     let container = bench.look(&server);
-    for life in [Life::Paused, Life::Running].repeat(40) {
+    for life in [RunState::Paused, RunState::Running].repeat(40) {
         bench.docker.put_back(&container, life, GRACE, &mut quiet).unwrap();
         // The engine handles its own events later than it answers, and at times shows the state before for a moment.
         wait_until(10, "the state that was asked for", || bench.look(&server).state.life == life);
@@ -255,7 +255,7 @@ fn tells_a_crash_at_once_with_the_last_errors_of_the_log() {
         assert!(!log.iter().any(|line| line.contains("Welcome") || line.contains("at main")), "{log:?}");
         // A container in a restart loop can be stopped too.
         bench.docker.stop(&bench.look(&server), GRACE, &mut quiet).unwrap();
-        assert_eq!(bench.look(&server).state.life, Life::Stopped);
+        assert_eq!(bench.look(&server).state.life, RunState::Stopped);
     }
 }
 

@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use kumadb::docker::Life;
+use kumadb::docker::RunState;
 use kumadb::error::{DockerError, Error, OperationError, Result};
-use kumadb::run::{self, Observer, Outcome, Resumed, Settings, Silent, Step, Work};
+use kumadb::run::{self, NoObserver, Observer, Outcome, Resumed, Settings, Step, Work};
 use tempfile::TempDir;
 
 use crate::support::docked::{Docked, Kind, both};
@@ -309,12 +309,15 @@ fn a_newer_image_that_migrates_is_never_stopped() {
     assert!(lab.is_unfinished());
     assert_eq!(lab.starts_and_stops().1, 0, "it was told to stop while it migrated");
     lab.folder.behave();
-    run::resume(&lab.instance(), &lab.store(), &Settings::new("recover"), &mut Silent).unwrap();
+    run::resume(&lab.instance(), &lab.store(), &Settings::new("recover"), &mut NoObserver).unwrap();
     assert_eq!(lab.monitors()[0], "Shop+");
     lab.is_well();
     cli(&["rm", "-f", &lab.server.name]);
     wait_until(60, "the image is free", || {
         std::process::Command::new("docker").args(["rmi", &newer]).output().unwrap().status.success()
     });
-    assert_ne!(lab.bench.docker.container(&lab.server.name).unwrap().map(|one| one.state.life), Some(Life::Running));
+    assert_ne!(
+        lab.bench.docker.container(&lab.server.name).unwrap().map(|one| one.state.life),
+        Some(RunState::Running)
+    );
 }

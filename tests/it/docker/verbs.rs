@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use kumadb::docker::Life;
+use kumadb::docker::RunState;
 use kumadb::engine::EngineKind;
 use kumadb::schema;
 
@@ -173,7 +173,7 @@ fn a_stopped_server_stays_stopped() {
         assert_eq!(lab.monitors(), ["Shop", "Off", "New", "More", "Most"]);
         lab.kumadb(&["--yes", "restore", first["snapshot"].as_str().unwrap()]).ended(0);
         assert_eq!(lab.monitors(), ["Shop", "Off"]);
-        assert_eq!((lab.life(), lab.started()), (Life::Stopped, started));
+        assert_eq!((lab.life(), lab.started()), (RunState::Stopped, started));
         lab.is_tidy();
 
         // Whoever reads an embedded MariaDB that is down needs a helper, and so must not disturb a run at work.
@@ -206,7 +206,7 @@ fn a_paused_server_is_paused_again() {
             // Its MariaDB is frozen, so nobody can tell what is there.
             Kind::MariaDb => drop(lab.add("New", &[]).ended(9).said("is paused").said("docker unpause")),
         }
-        assert_eq!(lab.life(), Life::Paused);
+        assert_eq!(lab.life(), RunState::Paused);
         cli(&["unpause", &lab.server.name]);
         lab.wait_up();
     });
@@ -308,7 +308,7 @@ fn works_on_a_named_volume_and_at_another_port() {
         }
         lab.add("New", &["--wait-beats"]).ended(0);
         assert_eq!(lab.monitors(), ["Shop", "Off", "New"]);
-        assert_eq!(lab.life(), Life::Running);
+        assert_eq!(lab.life(), RunState::Running);
         drop(lab);
         cli(&["volume", "rm", "-f", &volume]);
     });

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use kumadb::doctor::evidence::{Folder, Running, Seen};
-use kumadb::doctor::{CHECKS, Cure, Evidence, FileChange};
+use kumadb::doctor::evidence::{FileEvidence, Folder, Running};
+use kumadb::doctor::{CHECKS, Evidence, FileChange, Fix};
 use kumadb::engine::EngineKind;
 use kumadb::schema;
 use serde_json::Value as Json;
@@ -700,7 +700,8 @@ fn the_page_lists_every_code() {
 
 /// A data folder of the embedded MariaDB, in a container that runs, with nothing wrong.
 pub fn contained() -> Evidence {
-    let file = |name: &str, folder| Seen { name: name.into(), size: 500, uid: 1000, gid: 1000, mode: 0o755, folder };
+    let file =
+        |name: &str, folder| FileEvidence { name: name.into(), size: 500, uid: 1000, gid: 1000, mode: 0o755, folder };
     Evidence {
         folder: Some(Folder {
             path: "/data".into(),
@@ -749,7 +750,7 @@ fn judges_what_no_test_can_make_of_a_disk_and_an_image() {
     full.folder.as_mut().unwrap().free = 999;
     let found = only(&full);
     assert_eq!((found.code, found.is_curable()), ("K011", false));
-    let Cure::Advice(advice) = found.fault.cure else { panic!("nothing is deleted by itself") };
+    let Fix::Advice(advice) = found.fault.cure else { panic!("nothing is deleted by itself") };
     assert!(advice.contains("`error.log` (500 B)"), "{advice}");
     assert!(advice.contains("kumadb backup prune"), "{advice}");
 
@@ -758,7 +759,7 @@ fn judges_what_no_test_can_make_of_a_disk_and_an_image() {
     assert_eq!(only(&mounted).code, "K022");
 
     let mut dumped = contained();
-    let file = |name: &str, uid, mode| Seen { name: name.into(), size: 5, uid, gid: uid, mode, folder: false };
+    let file = |name: &str, uid, mode| FileEvidence { name: name.into(), size: 5, uid, gid: uid, mode, folder: false };
     dumped.folder.as_mut().unwrap().server = Some((0, 0));
     dumped.folder.as_mut().unwrap().mariadb = vec![
         file("mariadb/ibdata1", 1000, 0o660),
@@ -768,7 +769,7 @@ fn judges_what_no_test_can_make_of_a_disk_and_an_image() {
     let found = only(&dumped);
     assert_eq!(found.code, "K022");
     let path = "/data/mariadb/kuma/monitor.ibd".into();
-    assert_eq!(found.fault.cure, Cure::Files(vec![FileChange::Own { path, uid: 1000, gid: 1000, mode: 0o660 }]));
+    assert_eq!(found.fault.cure, Fix::Files(vec![FileChange::Own { path, uid: 1000, gid: 1000, mode: 0o660 }]));
 
     let mut slim = contained();
     slim.container.as_mut().unwrap().has_mariadb = Some(false);
@@ -777,7 +778,7 @@ fn judges_what_no_test_can_make_of_a_disk_and_an_image() {
     let mut copied = contained();
     copied.folder.as_mut().unwrap().files[1].uid = 0;
     copied.folder.as_mut().unwrap().files[1].gid = 0;
-    let Cure::Files(changes) = only(&copied).fault.cure else { panic!() };
+    let Fix::Files(changes) = only(&copied).fault.cure else { panic!() };
     let path = "/data/db-config.json".into();
     assert_eq!(changes, [FileChange::Own { path, uid: 1000, gid: 1000, mode: 0o755 }]);
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use chrono::Utc;
 use kumadb::backup::Store;
-use kumadb::doctor::{Cure, examine};
+use kumadb::doctor::{Fix, examine};
 use kumadb::engine::Depth;
 use kumadb::plan::Plan;
 use kumadb::run::examine::gather;
@@ -129,7 +129,7 @@ fn deleted_rows_are_in_a_file_although_the_run_is_killed_right_after_its_snapsho
     let evidence = gather(&instance, Utc::now(), Depth::Structure);
     let mut plan = Plan::of(&evidence.database.as_ref().unwrap().config.fingerprint);
     for finding in examine(&evidence).into_iter().filter(|finding| finding.code == "K007") {
-        let Cure::Rows(steps) = finding.fault.cure else { panic!("{finding:?}") };
+        let Fix::Rows(steps) = finding.fault.cure else { panic!("{finding:?}") };
         plan.steps.extend(steps);
     }
     let (work, left) = (instance.work().to_owned(), lab.root.path().join("left"));

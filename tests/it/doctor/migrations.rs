@@ -200,7 +200,7 @@ fn knows_a_first_start_that_was_cut_off() {
     embedded.folder = Some(folder);
     let found = examine(&embedded);
     assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["K023"], "{found:?}");
-    assert!(matches!(&found[0].fault.cure, kumadb::doctor::Cure::Files(changes) if changes.len() == 1));
+    assert!(matches!(&found[0].fault.cure, kumadb::doctor::Fix::Files(changes) if changes.len() == 1));
 }
 
 /// The evidence of a healthy `lab`, in a container with `image`.
@@ -294,10 +294,10 @@ fn cure(target: &str, root: &Path, points: &Points) -> Result<()> {
     points.wrap(&mut instance);
     for finding in found {
         match finding.fault.cure {
-            kumadb::doctor::Cure::Statements(statements) => {
+            kumadb::doctor::Fix::Statements(statements) => {
                 run::run(&instance, &store, &Work::Statements(&statements), &settings, &mut points.clone())?;
             }
-            kumadb::doctor::Cure::Files(changes) => {
+            kumadb::doctor::Fix::Files(changes) => {
                 run::mend(&instance, &changes, &settings, &mut points.clone())?;
             }
             _ => {}
@@ -327,7 +327,7 @@ fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, bet
         if Journal::read(&work).unwrap().is_some() {
             assert!(killed);
             let (instance, store) = (instance(&lab.target, lab.root.path()), store(lab.root.path()));
-            run::resume(&instance, &store, &Settings::new("recover"), &mut run::Silent).unwrap();
+            run::resume(&instance, &store, &Settings::new("recover"), &mut run::NoObserver).unwrap();
         }
         let left = state();
         cure(&lab.target, lab.root.path(), &Points::new(0, How::Error)).unwrap();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use kumadb::formats::foreign::{Converted, Format, Source, convert};
 use kumadb::formats::import::{From, read_source};
-use kumadb::formats::{At, Data, Entry, Node, Nowhere};
+use kumadb::formats::{At, Data, Entry, NoSources, Node};
 
 /// What is put into the files.
 const STRANGE: &str = "strange-value";
@@ -20,7 +20,7 @@ fn sources() -> Vec<(Format, Source)> {
             let Ok(text) = String::from_utf8(fs::read(entry.path()).unwrap()) else { continue };
             let name = entry.file_name().into_string().unwrap();
             let text = text.trim_start_matches('\u{feff}').to_owned();
-            if let Ok((Some(format), source)) = read_source(name, text, From::Detected, &Nowhere) {
+            if let Ok((Some(format), source)) = read_source(name, text, From::Detected, &NoSources) {
                 found.push((format, source));
             }
         }

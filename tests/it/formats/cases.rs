@@ -12,14 +12,14 @@ use std::process::{Command, Stdio};
 use chrono::{DateTime, Utc};
 use kumadb::doctor::examine;
 use kumadb::engine::{Connect as _, Depth, Reader};
-use kumadb::formats::Nowhere;
+use kumadb::formats::NoSources;
 use kumadb::formats::export::{Choice, Secrets, export};
 use kumadb::formats::native::read_fixture;
 use kumadb::formats::render::render;
 use kumadb::formats::text::{Syntax, no_files, read};
 use kumadb::kuma::read::read_config;
 use kumadb::model::state::Config;
-use kumadb::plan::fixture::{Wishes, plan_fixture};
+use kumadb::plan::fixture::{ApplyOptions, plan_fixture};
 use kumadb::run::examine::gather;
 use tempfile::TempDir;
 
@@ -71,9 +71,9 @@ fn round_trip(config: &Config) -> (Vec<String>, Vec<String>) {
     let exported = export(config, &Choice { secrets: Secrets::Include, ..Choice::default() });
     let text = render(&exported.document, Syntax::Yaml).unwrap();
     let documents = read("export.yaml", &text, Syntax::Yaml, &no_files).unwrap();
-    let changes = match read_fixture(&documents, &Nowhere) {
+    let changes = match read_fixture(&documents, &NoSources) {
         Err(problems) => problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.message)).collect(),
-        Ok(fixture) => match plan_fixture(config, &fixture, &Wishes::default(), &mut Counted(0)).unwrap() {
+        Ok(fixture) => match plan_fixture(config, &fixture, &ApplyOptions::default(), &mut Counted(0)).unwrap() {
             Err(problems) => {
                 problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.message)).collect()
             }

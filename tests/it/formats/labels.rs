@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kumadb::formats::Nowhere;
+use kumadb::formats::NoSources;
 use kumadb::formats::foreign::{Container, Format, of_containers};
 use kumadb::formats::import::{Import, Options, import, import_sources};
 
@@ -14,7 +14,7 @@ fn container(name: &str, labels: &[(&str, &str)]) -> Container {
 
 fn read(prefix: &str, containers: &[Container]) -> Import {
     let options = Options { label_prefix: Some(prefix.to_owned()), ..Options::default() };
-    import_sources(Format::Autokuma, vec![of_containers(prefix, containers)], &options, &Nowhere)
+    import_sources(Format::Autokuma, vec![of_containers(prefix, containers)], &options, &NoSources)
 }
 
 fn fields(read: &Import, name: &str) -> Vec<Option<String>> {
@@ -64,7 +64,7 @@ fn what_only_autokuma_knows_is_told() {
 fn a_prefix_applies_to_files_too() {
     let text = "services:\n  web:\n    image: nginx\n    labels:\n      ops.web.http.url: https://a\n      kuma.b.http.url: https://b\n";
     let options = Options { label_prefix: Some("ops".into()), ..Options::default() };
-    let read = import(vec![("compose.yaml".into(), text.into())], &options, &Nowhere);
+    let read = import(vec![("compose.yaml".into(), text.into())], &options, &NoSources);
     assert!(read.problems.is_empty(), "{read:#?}");
     assert_eq!(fields(&read, "web")[0].as_deref(), Some("https://a"));
     assert_eq!(read.fixture.things.len(), 1);

@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 use kumadb::engine::sqlite::SqliteFile;
 use kumadb::engine::{Connect as _, WriteKey};
 use kumadb::formats::decode::decode;
-use kumadb::formats::foreign::{Outcome, Remark, Source, convert};
+use kumadb::formats::foreign::{Outcome, ReportLine, Source, convert};
 use kumadb::formats::import::{From, Options, import, read_source};
 use kumadb::formats::native::read_fixture;
-use kumadb::formats::{At, Node, Nowhere};
+use kumadb::formats::{At, NoSources, Node};
 use kumadb::kuma::read::read_config;
 use kumadb::kuma::write::write_plan;
 use kumadb::model::entities::MONITORS;
 use kumadb::model::state::Config;
 use kumadb::model::view::existing_names;
-use kumadb::plan::fixture::{Wishes, plan_fixture};
+use kumadb::plan::fixture::{ApplyOptions, plan_fixture};
 use snapbox::{Data, assert_data_eq};
 
 use super::round_trip::{Counted, Made};
@@ -41,7 +41,7 @@ fn texts(name: &str) -> Vec<(String, String)> {
     found
 }
 
-fn line(remark: &Remark) -> String {
+fn line(remark: &ReportLine) -> String {
     let end = match remark.outcome {
         Outcome::Skipped => ": skipped",
         Outcome::Dropped => ": dropped",
@@ -55,7 +55,7 @@ fn told(name: &str) -> String {
     let mut sources: Vec<Source> = Vec::new();
     let mut format = None;
     for (file, text) in texts(name) {
-        match read_source(file, text, From::Detected, &Nowhere) {
+        match read_source(file, text, From::Detected, &NoSources) {
             Err(problem) => return format!("{}: {}\n{:?}\n", problem.subject, problem.message, problem.hint),
             Ok((found, source)) => {
                 format = found;
@@ -65,7 +65,7 @@ fn told(name: &str) -> String {
     }
     let Some(format) = format else {
         let nodes: Vec<_> = sources.into_iter().flat_map(|source| source.documents).collect();
-        return match read_fixture(&nodes, &Nowhere) {
+        return match read_fixture(&nodes, &NoSources) {
             Ok(fixture) => format!("native, {} items\n", fixture.things.len()),
             Err(problems) => format!("{problems:#?}"),
         };
@@ -91,7 +91,7 @@ fn every_published_file_is_read_or_named() {
 
 /// Reads one text as `plan` does, without variables and files.
 fn read(file: &str, text: &str, options: &Options) -> kumadb::formats::import::Import {
-    import(vec![(file.to_owned(), text.to_owned())], options, &Nowhere)
+    import(vec![(file.to_owned(), text.to_owned())], options, &NoSources)
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_file_that_yields_nothing_is_an_error() {
     // One of several.
     let texts = ["name,url\nA,https://a\n", "name,url\n"];
     let texts = texts.iter().zip(1..).map(|(text, n)| (format!("{n}.csv"), (*text).to_owned())).collect();
-    let problems = import(texts, &Options::default(), &Nowhere).problems;
+    let problems = import(texts, &Options::default(), &NoSources).problems;
     assert_eq!(problems.iter().map(|problem| problem.subject.as_str()).collect::<Vec<_>>(), ["2.csv"]);
     assert!(read("a.yaml", "monitors: []\n", &Options::default()).problems.is_empty());
 }
@@ -261,16 +261,16 @@ fn every_published_file_gives_its_rows() {
         "docker_hosts": [{"name": "local", "docker_type": "socket", "docker_daemon": "/var/run/docker.sock"}],
         "monitors": [{"name": "Plain", "type": "group"}],
     });
-    made.apply(&Node::from_json(&At::nowhere("test"), &plain), &Wishes::default());
+    made.apply(&Node::from_json(&At::nowhere("test"), &plain), &ApplyOptions::default());
     let plain = made.config();
     let folder = tempfile::tempdir().unwrap();
     let mut names: Vec<String> =
         fs::read_dir(cases()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     let mut told = String::new();
-    let wishes = Wishes { skip_invalid: true, skip_unsupported: true, ..Wishes::default() };
+    let wishes = ApplyOptions { skip_invalid: true, skip_unsupported: true, ..ApplyOptions::default() };
     for (number, name) in names.iter().enumerate() {
-        let read = import(texts(name), &Options { skip_invalid: true, ..Options::default() }, &Nowhere);
+        let read = import(texts(name), &Options { skip_invalid: true, ..Options::default() }, &NoSources);
         if let Some(problem) = read.problems.first() {
             told.push_str(&format!("{name}: refused: {}\n", problem.message));
             continue;
@@ -301,7 +301,7 @@ fn a_file_of_which_nothing_is_left_is_an_error() {
         ("b.json", "{\"a\": 1", "is not valid JSON"),
     ] {
         let good = ("a.yaml".to_owned(), "monitors: [{name: A, type: push}]\n".to_owned());
-        let read = import(vec![good, (file.to_owned(), text.to_owned())], &skip, &Nowhere);
+        let read = import(vec![good, (file.to_owned(), text.to_owned())], &skip, &NoSources);
         assert_eq!((read.problems.len(), read.remarks.len()), (1, 0), "{text}: {:?}", read.problems);
         let said = format!("{}: {}", read.problems[0].subject, read.problems[0].message);
         assert!(said.starts_with(file) && said.contains(expected), "{said}");
@@ -309,7 +309,7 @@ fn a_file_of_which_nothing_is_left_is_an_error() {
     // Of a folder, something is left.
     let options = Options { in_folders: ["b.yaml".to_owned()].into(), ..skip.clone() };
     let texts = [("a.yaml", "monitors: [{name: A, type: push}]\n"), ("b.yaml", "monitors: [")];
-    let found = import(texts.map(|(file, text)| (file.to_owned(), text.to_owned())).into(), &options, &Nowhere);
+    let found = import(texts.map(|(file, text)| (file.to_owned(), text.to_owned())).into(), &options, &NoSources);
     assert_eq!((found.problems.len(), found.left_out.len()), (0, 1), "{:?}", found.problems);
     let read = read("a.csv", "name,url\nA,mailto:x@y\n", &skip);
     assert_eq!((read.problems.len(), read.left_out.len()), (1, 0), "{:?}", read.problems);

@@ -8,7 +8,7 @@ use std::path::Path;
 use kumadb::engine::sqlite::SqliteFile;
 use kumadb::engine::{Connect, EngineKind, WriteKey};
 use kumadb::error::Result;
-use kumadb::formats::Nowhere;
+use kumadb::formats::NoSources;
 use kumadb::formats::export::{Choice, Secrets, export};
 use kumadb::formats::native::read_fixture;
 use kumadb::formats::render::render;
@@ -19,8 +19,8 @@ use kumadb::kuma::read::read_config;
 use kumadb::kuma::write::write_plan;
 use kumadb::model::fields::Field;
 use kumadb::model::state::Config;
-use kumadb::model::{Kind, Shape, kinds};
-use kumadb::plan::fixture::{Fresh, Outline, Wishes, plan_fixture};
+use kumadb::model::{MonitorType, ValueShape, kinds};
+use kumadb::plan::fixture::{ApplyOptions, Entropy, PlanReport, plan_fixture};
 use kumadb::schema::{Release, recorded};
 use kumadb::value::Secret;
 use proptest::prelude::*;
@@ -147,7 +147,7 @@ fn every_odd_text_is_kept_as_key_and_as_value() {
 /// The same every time, and quick: what is hashed here protects nothing.
 pub struct Counted(pub u64);
 
-impl Fresh for Counted {
+impl Entropy for Counted {
     fn token(&mut self, length: usize) -> Result<String> {
         self.0 += 1;
         Ok(format!("{:0>length$}", self.0))
@@ -190,8 +190,8 @@ impl Made {
         read_config(&mut *self.connect.reader().unwrap(), "test").unwrap()
     }
 
-    pub fn plan(&self, document: &Node, wishes: &Wishes) -> Outline {
-        let fixture = read_fixture(std::slice::from_ref(document), &Nowhere)
+    pub fn plan(&self, document: &Node, wishes: &ApplyOptions) -> PlanReport {
+        let fixture = read_fixture(std::slice::from_ref(document), &NoSources)
             .unwrap_or_else(|problems| panic!("{problems:#?}\n{:#}", document.json()));
         plan_fixture(&self.config(), &fixture, wishes, &mut Counted(0))
             .unwrap()
@@ -199,7 +199,7 @@ impl Made {
     }
 
     /// Makes it so, and returns what was left out.
-    pub fn apply(&self, document: &Node, wishes: &Wishes) -> usize {
+    pub fn apply(&self, document: &Node, wishes: &ApplyOptions) -> usize {
         let outline = self.plan(document, wishes);
         let schema = self.config().database.schema;
         let mut writer = self.connect.writer(&WriteKey::for_tests()).unwrap();
@@ -229,16 +229,16 @@ fn typed(kind: &str) -> Map<String, Json> {
 }
 
 /// A value for a field, as far as chance finds one.
-fn filled(field: &Field, kind: &Kind, release: Release, text: &str, number: i64) -> Option<Json> {
+fn filled(field: &Field, kind: &MonitorType, release: Release, text: &str, number: i64) -> Option<Json> {
     Some(match field.shape {
-        Shape::Flag => json!(number % 2 == 0),
-        Shape::Whole(least, most) => json!(least.max(1) + number % (most - least.max(1)).clamp(1, 50)),
-        Shape::Real => json!(number % 40 + 1),
-        Shape::Choice(_) => {
+        ValueShape::Flag => json!(number % 2 == 0),
+        ValueShape::Whole(least, most) => json!(least.max(1) + number % (most - least.max(1)).clamp(1, 50)),
+        ValueShape::Real => json!(number % 40 + 1),
+        ValueShape::Choice(_) => {
             let picks = field.picks(kind.name, release);
             json!(picks.get(number as usize % picks.len().max(1))?)
         }
-        Shape::Text(_) | Shape::LongText if field.column != "push_token" => json!(text),
+        ValueShape::Text(_) | ValueShape::LongText if field.column != "push_token" => json!(text),
         _ => return None,
     })
 }
@@ -264,7 +264,7 @@ fn drawn() -> impl Strategy<Value = Drawn> {
 }
 
 fn document(release: Release, names: &[String], monitors: &[Drawn]) -> Node {
-    let all: Vec<&Kind> = kinds(release).filter(|kind| kind.name != "docker").collect();
+    let all: Vec<&MonitorType> = kinds(release).filter(|kind| kind.name != "docker").collect();
     // A `${` would be a variable; what is exported is written so too.
     let escaped = |text: &str| text.replace("${", "$${");
     let called: Vec<String> = names.iter().enumerate().map(|(at, text)| escaped(&name(at, text))).collect();
@@ -316,7 +316,7 @@ fn document(release: Release, names: &[String], monitors: &[Drawn]) -> Node {
 /// Applied, written down, applied to each of `others` in turn and written down again: the same.
 fn check(release: Release, names: &[String], monitors: &[Drawn], others: &[Made]) -> usize {
     let first = Made::sqlite(release);
-    let chance = Wishes { skip_invalid: true, skip_unsupported: true, ..Wishes::default() };
+    let chance = ApplyOptions { skip_invalid: true, skip_unsupported: true, ..ApplyOptions::default() };
     let document = document(release, names, monitors);
     first.apply(&document, &chance);
     let again = first.plan(&document, &chance);
@@ -328,12 +328,12 @@ fn check(release: Release, names: &[String], monitors: &[Drawn], others: &[Made]
         if syntax != Syntax::Toml {
             assert_eq!(read.json(), exported.json(), "{release} {syntax:?}");
         }
-        let plan = first.plan(read, &Wishes::default()).plan;
+        let plan = first.plan(read, &ApplyOptions::default()).plan;
         assert_eq!(plan.steps, [], "{release} {syntax:?}\n{text}");
     }
     let mut last = exported.clone();
     for other in others {
-        other.apply(&last, &Wishes::default());
+        other.apply(&last, &ApplyOptions::default());
         last = other.export();
         assert_eq!(last.json(), exported.json(), "{release}, on {:?}", other.connect.kind());
     }

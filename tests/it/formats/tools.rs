@@ -10,10 +10,10 @@ use kumadb::formats::export::{Choice, Secrets};
 use kumadb::formats::foreign::Format;
 use kumadb::formats::import::{From, Import, Options, import};
 use kumadb::formats::text::{Syntax, no_files, read};
-use kumadb::formats::{At, Node, Nowhere};
+use kumadb::formats::{At, NoSources, Node};
 use kumadb::model::state::Config;
 use kumadb::plan::Change;
-use kumadb::plan::fixture::{Wishes, plan_fixture};
+use kumadb::plan::fixture::{ApplyOptions, plan_fixture};
 use kumadb::value::Row;
 use serde_json::{Value as Json, json};
 
@@ -111,7 +111,7 @@ fn read_again(tool: Tool, files: &Files, config: &Config) -> Import {
             (Format::Autokuma, texts.collect())
         }
     };
-    let read = import(texts, &Options { from: From::Foreign(format), ..Options::default() }, &Nowhere);
+    let read = import(texts, &Options { from: From::Foreign(format), ..Options::default() }, &NoSources);
     assert!(read.problems.is_empty(), "{:#?}", read.problems);
     read
 }
@@ -120,7 +120,7 @@ fn read_again(tool: Tool, files: &Files, config: &Config) -> Import {
 fn changes(tool: Tool, secrets: Secrets, config: &Config) -> (Files, Vec<String>) {
     let files = exported(tool, config, secrets);
     let read = read_again(tool, &files, config);
-    let outline = plan_fixture(config, &read.fixture, &Wishes::default(), &mut Counted(0)).unwrap();
+    let outline = plan_fixture(config, &read.fixture, &ApplyOptions::default(), &mut Counted(0)).unwrap();
     let outline = outline.unwrap_or_else(|problems| panic!("{problems:#?}\n{:#?}", files.files));
     let mut lines = Vec::new();
     for step in &outline.plan.steps {
@@ -193,7 +193,7 @@ fn odd_texts_are_read_again_as_they_were() {
         json!({"webhookURL": "https://a.example", "webhookCustomBody": "{{ msg }} $${x} %{y}", "n": {"b": [1, 2.5]}});
     let notification = json!({"name": "{{ n }}", "type": "webhook", "config": config});
     let document = json!({"notifications": [notification], "monitors": monitors});
-    made.apply(&Node::from_json(&At::nowhere("test"), &document), &Wishes::default());
+    made.apply(&Node::from_json(&At::nowhere("test"), &document), &ApplyOptions::default());
     for (tool, secrets) in
         [(Tool::Terraform, Secrets::Include), (Tool::Terraform, Secrets::Variables), (Tool::Autokuma, Secrets::Include)]
     {
@@ -225,7 +225,7 @@ fn everything() -> Made {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/everything.yaml");
     let text = std::fs::read_to_string(path).unwrap();
     let documents = read("everything.yaml", &text, Syntax::Yaml, &no_files).unwrap();
-    made.apply(&documents[0], &Wishes::default());
+    made.apply(&documents[0], &ApplyOptions::default());
     made
 }
 

@@ -6,7 +6,7 @@ use kumadb::engine::EngineKind;
 use kumadb::formats::Lookup;
 use kumadb::formats::native::read_fixture;
 use kumadb::formats::text::{self, Syntax};
-use kumadb::model::Shape;
+use kumadb::model::ValueShape;
 use kumadb::model::entities::{ENTITIES, Entity, SERVER_SETTINGS};
 use kumadb::model::fields::Field;
 use kumadb::schema::{Release, Schema, recorded};
@@ -25,7 +25,7 @@ fn name(field: &Field) -> String {
     match (field.column, field.shape) {
         ("is_default", _) => "default".to_owned(),
         ("tag_id" | "notification_id", _) => "name".to_owned(),
-        (_, Shape::Reference(_)) => field.option().replace('-', "_"),
+        (_, ValueShape::Reference(_)) => field.option().replace('-', "_"),
         (column, _) => column.to_owned(),
     }
 }
@@ -45,7 +45,7 @@ fn default(entity: &Entity, field: &Field) -> String {
     let value: Value = entity.default(field.column).into();
     match (field.shape, value) {
         (_, Value::Null) => String::new(),
-        (Shape::Flag, value) => format!("`{}`", value.truthy()),
+        (ValueShape::Flag, value) => format!("`{}`", value.truthy()),
         (_, value) if value.text() == Some("") => String::new(),
         (_, value) => format!("`{value}`"),
     }
@@ -57,7 +57,7 @@ fn table(text: &mut String, entity: &Entity, schema: &Schema) {
         let shown = format!("`{}`", name(field));
         let shown = if is_required(entity, field, schema) { format!("**{shown}**") } else { shown };
         let choices = match field.shape {
-            Shape::Choice(picks) => {
+            ValueShape::Choice(picks) => {
                 let picks: Vec<String> = picks.iter().map(|pick| format!("`{}`", pick.value)).collect();
                 format!(": {}", picks.join(", "))
             }

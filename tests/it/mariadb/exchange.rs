@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use kumadb::backup::hold::{Label, Source};
-use kumadb::backup::{Extent, Held, Store};
+use kumadb::backup::{CopyScope, StagedCopy, Store};
 use kumadb::engine::Fit;
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
@@ -217,8 +217,8 @@ impl Place {
                 undo: false,
                 undoes: None,
             };
-            let (source, extent) = (Source::Live(&*connect), Extent::default());
-            Held::take(&source, &root.join(name), &label, &extent, &mut |_, _| {}).unwrap();
+            let (source, extent) = (Source::Live(&*connect), CopyScope::default());
+            StagedCopy::take(&source, &root.join(name), &label, &extent, &mut |_, _| {}).unwrap();
         }
         place("kuma")
     }
@@ -234,7 +234,7 @@ impl Place {
     /// Puts the copy of `name` in, with every step and statement from there on counted.
     fn load(&self, name: &str, points: &Points) -> Result<run::Outcome> {
         let mut instance = self.instance();
-        let wanted = Held::open(&self.root.join(name)).unwrap();
+        let wanted = StagedCopy::open(&self.root.join(name)).unwrap();
         let counted = points.clone();
         instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
         let work = Work::Load { wanted: &wanted, kept: &[], merges: false, shown: None };
@@ -253,7 +253,7 @@ impl Place {
     /// Ends what was left open, if anything was, and judges what came of it: whether the copy is in.
     fn judge(&self, server: &Mariadbd, [old, new]: &[String; 2], what: &str) -> bool {
         if Journal::read(self.instance().work()).unwrap().is_some() {
-            run::resume(&self.instance(), &self.store(), &Settings::new("recover"), &mut run::Silent).unwrap();
+            run::resume(&self.instance(), &self.store(), &Settings::new("recover"), &mut run::NoObserver).unwrap();
         }
         let now = dump(&server.address("kuma"), tempfile::tempdir().unwrap().path());
         assert!(now == *old || now == *new, "{what}: neither old nor new");

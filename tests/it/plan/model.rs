@@ -8,7 +8,7 @@ use kumadb::engine::EngineKind;
 use kumadb::error::{Hint, Problem};
 use kumadb::model::fields::FIELDS;
 use kumadb::model::kinds::KINDS;
-use kumadb::model::{self, Maker, Shape, field, kind, kinds, nearest, nearest_kind};
+use kumadb::model::{self, NewMonitorContext, ValueShape, field, kind, kinds, nearest, nearest_kind};
 use kumadb::schema::{Column, Release, Table, recorded};
 use kumadb::value::Value;
 use proptest::prelude::*;
@@ -56,8 +56,12 @@ fn table(release: &str, engine: EngineKind) -> Option<Table> {
     recording.schema().table("monitor").cloned()
 }
 
-fn by() -> Maker {
-    Maker { user_id: 1, push_token: "abcdefghijABCDEFGHIJ0123456789xy".to_owned(), ..Maker::default() }
+fn by() -> NewMonitorContext {
+    NewMonitorContext {
+        user_id: 1,
+        push_token: "abcdefghijABCDEFGHIJ0123456789xy".to_owned(),
+        ..NewMonitorContext::default()
+    }
 }
 
 fn release(text: &str) -> Release {
@@ -152,7 +156,7 @@ fn knows_every_column_of_the_newest_release() {
 fn gives_texts_the_room_that_mariadb_has() {
     for column in table("2.5.3", EngineKind::MariaDb).unwrap().columns {
         let room = match field(&column.name).unwrap().shape {
-            Shape::Text(room) => room,
+            ValueShape::Text(room) => room,
             _ => continue,
         };
         let live = column.sql_type.strip_prefix("varchar(").map(|rest| rest.trim_end_matches(')').parse().unwrap());
@@ -305,7 +309,7 @@ fn names_a_monitor_after_what_it_checks() {
 #[test]
 fn takes_the_proxy_and_the_token_of_the_maker() {
     let table = table("2.5.3", EngineKind::Sqlite).unwrap();
-    let maker = Maker { proxy_id: Some(7), created_date: Some("2026-01-31 08:00:00".into()), ..by() };
+    let maker = NewMonitorContext { proxy_id: Some(7), created_date: Some("2026-01-31 08:00:00".into()), ..by() };
     let typed = BTreeMap::from([("name".to_owned(), Value::from("backup"))]);
     let row: BTreeMap<String, Value> =
         model::new_monitor(NEWEST, &table, "push", &typed, &maker).unwrap().into_iter().collect();
@@ -496,19 +500,21 @@ fn reads_what_people_write() {
 }
 
 /// Values that a field of this shape can hold.
-fn value_of(shape: Shape) -> BoxedStrategy<Value> {
+fn value_of(shape: ValueShape) -> BoxedStrategy<Value> {
     let texts = || proptest::collection::vec("[^\0]{0,12}", 0..4);
     match shape {
-        Shape::Flag => any::<bool>().prop_map(Value::from).boxed(),
-        Shape::Whole(least, most) => (least..=most).prop_map(Value::Int).boxed(),
-        Shape::Real => (0.0..1e9f64).prop_map(Value::Real).boxed(),
-        Shape::Reference(_) => any::<i64>().prop_map(Value::Int).boxed(),
-        Shape::Choice(picks) => (0..picks.len()).prop_map(move |at| Value::from(picks[at].value)).boxed(),
-        Shape::StatusCodes | Shape::Texts => {
+        ValueShape::Flag => any::<bool>().prop_map(Value::from).boxed(),
+        ValueShape::Whole(least, most) => (least..=most).prop_map(Value::Int).boxed(),
+        ValueShape::Real => (0.0..1e9f64).prop_map(Value::Real).boxed(),
+        ValueShape::Reference(_) => any::<i64>().prop_map(Value::Int).boxed(),
+        ValueShape::Choice(picks) => (0..picks.len()).prop_map(move |at| Value::from(picks[at].value)).boxed(),
+        ValueShape::StatusCodes | ValueShape::Texts => {
             texts().prop_map(|items| Value::from(serde_json::json!(items).to_string())).boxed()
         }
-        Shape::Array => texts().prop_map(|items| Value::from(serde_json::json!([items]).to_string())).boxed(),
-        Shape::Object => texts().prop_map(|items| Value::from(serde_json::json!({"a": items}).to_string())).boxed(),
+        ValueShape::Array => texts().prop_map(|items| Value::from(serde_json::json!([items]).to_string())).boxed(),
+        ValueShape::Object => {
+            texts().prop_map(|items| Value::from(serde_json::json!({"a": items}).to_string())).boxed()
+        }
         _ => "[^\0]{0,40}".prop_map(Value::from).boxed(),
     }
 }
@@ -579,7 +585,7 @@ Options in **bold** are required. The defaults are those of the Add page of the 
 /// docs/monitor-types.md, generated from the tables.
 fn reference() -> String {
     let mut text = String::from(FRAME);
-    let row = |text: &mut String, option: &model::Opt| {
+    let row = |text: &mut String, option: &model::FieldOption| {
         let name = format!("`--{}`", option.field.option());
         let name = if option.required { format!("**{name}**") } else { name };
         let default = option.default.as_ref().map(|default| format!("`{default}`")).unwrap_or_default();

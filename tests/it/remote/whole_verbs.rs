@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use kumadb::backup::Store;
-use kumadb::docker::Life;
+use kumadb::docker::RunState;
 
 use crate::docker::verbs::follow_log;
 use crate::remote::endpoints::engine_socket;
@@ -335,7 +335,7 @@ fn a_write_that_is_cut_off_leaves_the_far_side_old_or_new() {
 /// Cuts `cuts` writes off and ends each of them, with the server as it is.
 fn cut_off(laptop: &Laptop<'_>, engine: &str, what: &str, cuts: usize, more: &[&str]) {
     let lab = laptop.lab;
-    let running = lab.life() == Life::Running;
+    let running = lab.life() == RunState::Running;
     // The first one sends kumadb.
     let whole = ["sent", "there"].map(|name| {
         let began = Instant::now();

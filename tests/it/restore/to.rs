@@ -5,11 +5,11 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kumadb::backup::{Held, Store};
+use kumadb::backup::{StagedCopy, Store};
 use kumadb::cancel::Cancel;
 use kumadb::engine::mariadb::Address;
 use kumadb::error::Result;
-use kumadb::run::rebuild::{Database, Maker, Rebuild};
+use kumadb::run::rebuild::{Database, Initializer, Rebuild};
 use kumadb::run::{Observer, Step};
 
 use crate::backup::sealed;
@@ -292,11 +292,11 @@ fn killed_child() {
     let (held, folder): (PathBuf, PathBuf) = (told("HELD"), told("FOLDER"));
     let database = match told::<String>("DATABASE").as_str() {
         "sqlite" => Database::Sqlite,
-        "embedded" => Database::Embedded(Maker::Local),
+        "embedded" => Database::Embedded(Initializer::Local),
         socket => Database::External(Address::on_socket(socket, told::<String>("USER"), "again")),
     };
     let mut at = At { step: told("STEP"), kill: true };
-    rebuild(Some(folder), database).run(Held::open(&held).unwrap(), &mut at).unwrap();
+    rebuild(Some(folder), database).run(StagedCopy::open(&held).unwrap(), &mut at).unwrap();
 }
 
 /// Kills a run at `step` that makes `database`: `sqlite`, `embedded`, or one that `user` reaches at this socket.
@@ -316,14 +316,14 @@ fn what_fails_leaves_nothing_and_what_is_killed_can_be_typed_again() {
     let lab = with_files();
     let held = lab.root.path().join("held");
     Store::new(lab.store()).find("latest", &lab.target).unwrap().unpack(&held).unwrap();
-    let (new, open) = (lab.root.path().join("new"), || Held::open(&held).unwrap());
+    let (new, open) = (lab.root.path().join("new"), || StagedCopy::open(&held).unwrap());
     for step in 1..=3 {
         let failed = rebuild(Some(new.clone()), Database::Sqlite).run(open(), &mut At { step, kill: false });
         assert!(failed.unwrap_err().to_string().starts_with("made to fail"));
         assert!(!new.exists(), "step {step}");
     }
     (1..=3).for_each(|step| killed_at(&held, &new, ("sqlite", ""), step));
-    let written = rebuild(Some(new.clone()), Database::Sqlite).run(open(), &mut kumadb::run::Silent).unwrap();
+    let written = rebuild(Some(new.clone()), Database::Sqlite).run(open(), &mut kumadb::run::NoObserver).unwrap();
     assert_eq!(written.files.len(), 2);
     assert_eq!(dump(&new.join("kuma.db")), lab.sql(".dump"));
     assert_eq!(fs::read_dir(&new).unwrap().count(), 4, "nothing of ours is left");
@@ -357,7 +357,7 @@ fn a_database_that_was_half_filled_is_filled_again() {
     unpack();
     killed_at(&held, &new, (mariadbd.socket().to_str().unwrap(), &mariadbd.address("").user), 4);
     assert!(tables().contains("kumadb_unfinished_restore") && !tables().contains("knex_migrations\n"), "{}", tables());
-    let made = rebuild(Some(new.clone()), external()).run(unpack(), &mut kumadb::run::Silent).unwrap();
+    let made = rebuild(Some(new.clone()), external()).run(unpack(), &mut kumadb::run::NoObserver).unwrap();
     assert_eq!(mariadbd.sql("again", "SELECT name FROM monitor"), "Network\n");
     assert_eq!(tables().lines().count(), made.manifest.counts.len());
     assert!(new.join("db-config.json").exists() && !new.join(".kumadb-restore").exists());

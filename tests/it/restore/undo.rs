@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use kumadb::backup::undo::{Bounds, next, parse_age, parse_size};
 use kumadb::backup::{Manifest, Store};
 use kumadb::error::Result;
-use kumadb::model::{Maker, new_monitor};
+use kumadb::model::{NewMonitorContext, new_monitor};
 use kumadb::plan::monitor::{New, Notify, plan_add};
 use kumadb::run::{self, Observer, Outcome, Settings, Step, Work};
 use kumadb::value::Value;
@@ -260,7 +260,7 @@ pub fn add_group(lab: &Lab, name: &str, spoil: &dyn Fn()) -> Outcome {
     let state = kumadb::kuma::read::read_state(&mut *reader, "test").unwrap();
     let table = state.database.schema.table("monitor").unwrap();
     let typed = BTreeMap::from([("name".to_owned(), Value::from(name))]);
-    let by = Maker { user_id: state.owner().unwrap(), ..Maker::default() };
+    let by = NewMonitorContext { user_id: state.owner().unwrap(), ..NewMonitorContext::default() };
     let row = new_monitor(state.database.release.release, table, "group", &typed, &by).unwrap();
     let monitor = New { row, tags: Vec::new(), notify: Notify::Defaults };
     let plan = plan_add(&state, &[monitor], false).unwrap();
@@ -687,7 +687,7 @@ fn what_was_shown_is_done_or_nothing() {
         let load = |shown| {
             let work = Work::Load { wanted: &held, kept: &[], merges: false, shown: Some(shown) };
             let settings = Settings::new("undo");
-            run::run(&instance, &Store::new(lab.store()), &work, &settings, &mut run::Silent)
+            run::run(&instance, &Store::new(lab.store()), &work, &settings, &mut run::NoObserver)
         };
         let refused = load(&shown).unwrap_err();
         assert!(

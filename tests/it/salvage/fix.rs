@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use kumadb::backup::Store;
 use kumadb::engine::sqlite::SqliteFile;
 use kumadb::error::{Error, OperationError, Result};
-use kumadb::instance::{Instance, Place};
-use kumadb::run::{self, Journal, Observer, Settings, Silent, Step, Work};
+use kumadb::instance::{DbLocation, Instance};
+use kumadb::run::{self, Journal, NoObserver, Observer, Settings, Step, Work};
 use rusqlite::Connection;
 use serde_json::Value as Json;
 
@@ -263,7 +263,7 @@ fn leaves_the_damaged_file_as_it_was_whichever_step_fails() {
 
 /// The instance and the store of a lab whose folder is `root`.
 fn place(root: &Path) -> (Instance, Store) {
-    let place = Place::Sqlite(SqliteFile::new(root.join("data/kuma.db")));
+    let place = DbLocation::Sqlite(SqliteFile::new(root.join("data/kuma.db")));
     let instance = Instance::new("data".into(), Some(root.join("data")), None, place, &root.join("state"));
     (instance, Store::new(root.join("store")))
 }
@@ -289,7 +289,7 @@ fn killed_at_any_step_it_is_the_damaged_database_or_the_new_one() {
         let killed = is_killed(module_path!(), &[("AT", &at), ("ROOT", &lab.root.path().display())]);
         let (instance, store) = place(lab.root.path());
         if Journal::read(instance.work()).unwrap().is_some() {
-            run::resume(&instance, &store, &Settings::new("recover"), &mut Silent).unwrap();
+            run::resume(&instance, &store, &Settings::new("recover"), &mut NoObserver).unwrap();
         }
         match fs::read(file(&lab)).unwrap() == damaged {
             true => {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use kumadb::kuma::wreck::Wreck;
+use kumadb::kuma::wreck::DamagedDb;
 use kumadb::schema::Release;
 use kumadb::value::Value;
 use rusqlite::Connection;
@@ -200,7 +200,7 @@ fn damage(whole: &Database, others: &[(Database, Rows)], chance: &mut Chance) ->
 /// The rows that are found, with whether they are certain.
 fn survey(database: &Database, release: Release) -> BTreeMap<(String, i64), (Vec<Value>, bool)> {
     let folder = tempfile::tempdir().unwrap();
-    let wreck = Wreck::open(&database.write(&folder)).unwrap();
+    let wreck = DamagedDb::open(&database.write(&folder)).unwrap();
     let mut found = BTreeMap::new();
     // As a person would who is told that nothing tells the release.
     let surveyed = wreck.survey(None).or_else(|_| wreck.survey(Some(release)));

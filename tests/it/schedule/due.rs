@@ -6,11 +6,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use kumadb::backup::{Credentials, Store};
-use kumadb::config::{Config, Target, When, read_config};
+use kumadb::config::{Config, CronSchedule, Target, read_config};
 use kumadb::error::{DockerError, Error, Hint, JobError, OperationError, Result};
-use kumadb::instance::Sight;
+use kumadb::instance::Locator;
 use kumadb::run::{Observer, Step};
-use kumadb::schedule::{Event, Host, State, World, once, watch};
+use kumadb::schedule::{Event, Host, JobState, RunEnv, once, watch};
 
 use crate::support::lab::Lab;
 
@@ -20,7 +20,7 @@ fn at(text: &str) -> DateTime<Utc> {
 
 /// The first `n` times after `from` in the zone, as the clock on the wall shows them.
 fn next(cron: &str, zone: Tz, from: &str, n: usize) -> Vec<String> {
-    let when = When::parse(cron, zone).unwrap();
+    let when = CronSchedule::parse(cron, zone).unwrap();
     let mut time = at(from);
     let mut found = Vec::new();
     for _ in 0..n {
@@ -60,9 +60,9 @@ fn cron_is_read_as_the_server_reads_it() {
     }
     for wrong in ["", "* * * *", "61 * * * *", "0 0 0 1 1 * 2030", "tomorrow", "0 0 ? * *", "0 0 15W * *", "0 0 * * 5L"]
     {
-        assert!(When::parse(wrong, Tz::UTC).is_err(), "{wrong}");
+        assert!(CronSchedule::parse(wrong, Tz::UTC).is_err(), "{wrong}");
     }
-    let never = When::parse("0 0 31 2 *", Tz::UTC);
+    let never = CronSchedule::parse("0 0 31 2 *", Tz::UTC);
     assert!(never.is_err() || never.unwrap().after(at("2026-01-01T00:00:00Z")).is_none());
 }
 
@@ -125,7 +125,7 @@ fn watch_on(lab: &Lab, config: &Config, clock: &mut Clock) -> Result<()> {
     with_world(lab, |world| watch(config, world, clock))
 }
 
-fn with_world<T>(lab: &Lab, run: impl FnOnce(&World<'_>) -> T) -> T {
+fn with_world<T>(lab: &Lab, run: impl FnOnce(&RunEnv<'_>) -> T) -> T {
     let root = lab.root.path().to_owned();
     let sight = |_: &Target| {
         let docker = Err(Error::Docker(DockerError::Unreachable {
@@ -133,9 +133,9 @@ fn with_world<T>(lab: &Lab, run: impl FnOnce(&World<'_>) -> T) -> T {
             why: "not here".into(),
             hint: Hint::advice(""),
         }));
-        Ok(Sight { docker, here: root.clone(), state: root.join("state"), beside: false })
+        Ok(Locator { docker, here: root.clone(), state: root.join("state"), beside: false })
     };
-    run(&World {
+    run(&RunEnv {
         sight: &sight,
         credentials: &Credentials::default(),
         instances: lab.root.path().join("state"),
@@ -193,7 +193,7 @@ fn a_job_that_panics_has_failed_and_the_rest_goes_on() {
     let said = std::fs::read_to_string(said).unwrap();
     assert!(said.starts_with("failed: `kuma`: internal error in the backup: a library gave up"), "{said}");
     // It is done, and not begun again before it is due again.
-    let note = State::open(&jobs(&lab), "nightly", at("2026-06-01T13:00:00Z")).unwrap().note.clone();
+    let note = JobState::open(&jobs(&lab), "nightly", at("2026-06-01T13:00:00Z")).unwrap().note.clone();
     assert_eq!((note.runs, note.succeeded), (1, None));
 }
 
@@ -268,11 +268,11 @@ fn a_second_schedule_leaves_the_job_to_the_first() {
     let other = format!("{NIGHTLY}[jobs.other]\ncron = \"0 4 * * *\"\ninstances = [\"kuma\"]\nstores = [\"local\"]\n");
     let config = config(&lab, &other);
     let mut clock = Clock::new("2026-06-01T00:00:00Z", "2026-06-01T06:00:00Z");
-    let first = State::open(&jobs(&lab), "nightly", clock.now).unwrap();
+    let first = JobState::open(&jobs(&lab), "nightly", clock.now).unwrap();
     watch_on(&lab, &config, &mut clock).unwrap();
     assert_eq!(clock.begun(), ["01 04:00 INFO other: started"]);
     assert!(clock.told[0].contains("another kumadb process is running job `nightly`"), "{:?}", clock.told);
-    let second = State::open(&jobs(&lab), "other", clock.now).unwrap();
+    let second = JobState::open(&jobs(&lab), "other", clock.now).unwrap();
     for refused in [
         watch_on(&lab, &config, &mut clock),
         with_world(&lab, |world| once("nightly", &config, world, &mut clock).map(drop)),

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kumadb::backup::Store;
-use kumadb::docker::{Answer, Docker, Life};
+use kumadb::docker::{Answer, Docker, RunState};
 use kumadb::engine::{Connect, WriteKey, quote};
-use kumadb::instance::{Instance, Sight};
+use kumadb::instance::{Instance, Locator};
 use kumadb::kuma::init::{self, NewInstance};
 use kumadb::run::Journal;
 use kumadb::schema;
@@ -205,7 +205,7 @@ impl Docked {
     }
 
     /// What the container does.
-    pub fn life(&self) -> Life {
+    pub fn life(&self) -> RunState {
         self.bench.look(&self.server).state.life
     }
 
@@ -231,7 +231,7 @@ impl Docked {
     #[track_caller]
     pub fn is_well(&self) {
         let container = self.bench.look(&self.server);
-        assert_eq!(container.state.life, Life::Running);
+        assert_eq!(container.state.life, RunState::Running);
         let answer = self.bench.docker.probe(&container).unwrap();
         assert!(matches!(answer, Answer::Up(_)), "{answer:?}");
         self.is_tidy();
@@ -294,7 +294,7 @@ impl Docked {
 /// The instance named `target`, with the engine of this bench.
 pub fn find(target: &str, root: &Path) -> Instance {
     let docker = Docker::connect(&dockerd::endpoint()).map(Arc::new);
-    let sight = Sight { docker, here: root.to_owned(), state: root.join("state"), beside: false };
+    let sight = Locator { docker, here: root.to_owned(), state: root.join("state"), beside: false };
     sight.find(Some(target)).unwrap()
 }
 

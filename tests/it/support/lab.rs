@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use assert_cmd::Command;
 use kumadb::error::{DockerError, Error, Hint, Result};
-use kumadb::instance::{Instance, Sight};
+use kumadb::instance::{Instance, Locator};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
@@ -360,7 +360,7 @@ pub fn find_at(target: &str, here: &Path, state: PathBuf) -> Result<Instance> {
         why: "not in this test".into(),
         hint: Hint::advice(""),
     }));
-    Sight { docker, here: here.to_owned(), state, beside: false }.find(Some(target))
+    Locator { docker, here: here.to_owned(), state, beside: false }.find(Some(target))
 }
 
 /// What a run left in the folder `work` besides the note of its undo snapshot's store, which stays.

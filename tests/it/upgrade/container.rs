@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use kumadb::docker::Life;
+use kumadb::docker::RunState;
 use kumadb::engine::EngineKind;
 use kumadb::engine::mariadb::Address;
 use kumadb::error::{Error, OperationError, Result};
@@ -11,8 +11,8 @@ use kumadb::kuma::init::{self, NewInstance};
 use kumadb::kuma::read::read_database;
 use kumadb::kuma::transfer::convert::OnConflict;
 use kumadb::kuma::upgrade::Options;
-use kumadb::run::convert::{Conversion, Destination, Goal};
-use kumadb::run::upgrade::Order;
+use kumadb::run::convert::{Conversion, ConversionTarget, Destination};
+use kumadb::run::upgrade::UpgradeWork;
 use kumadb::run::{self, Observer, Outcome, Settings, Step, Work};
 use kumadb::schema::{Release, newest};
 use kumadb::upgrade::Route;
@@ -61,7 +61,8 @@ impl Old {
         let instance = self.lab.instance();
         let database = read_database(&mut *instance.connect()?.reader()?, "test")?;
         let route = Route::find(EngineKind::Sqlite, &database.migrations, "2.0.2", newest()).unwrap();
-        let order = Order { route: &route, options: Options { style: Style::Intended, zone: None, now: Utc::now() } };
+        let order =
+            UpgradeWork { route: &route, options: Options { style: Style::Intended, zone: None, now: Utc::now() } };
         run::run(&instance, &self.lab.store(), &Work::Upgrade(&order), &settings, observer)
     }
 
@@ -69,7 +70,7 @@ impl Old {
         self.lab.sql("SELECT count(*) FROM knex_migrations").join(",")
     }
 
-    fn life(&self) -> Life {
+    fn life(&self) -> RunState {
         self.lab.bench.look(&self.lab.server).state.life
     }
 }
@@ -109,10 +110,10 @@ fn recover_goes_on_when_the_image_is_changed_later_or_goes_back() {
     let Some(old) = Old::up() else { return };
     for goes_back in [true, false] {
         let settings = Settings { patience: Duration::ZERO, ..Settings::new("upgrade") };
-        let ended = old.upgrade(settings, &mut run::Silent);
+        let ended = old.upgrade(settings, &mut run::NoObserver);
         assert!(matches!(ended, Err(Error::Operation(OperationError::ImageNotChanged { .. }))), "{ended:?}");
         assert!(old.lab.is_unfinished());
-        assert_eq!((old.life(), old.migrations().as_str()), (Life::Stopped, "55"));
+        assert_eq!((old.life(), old.migrations().as_str()), (RunState::Stopped, "55"));
         old.lab.add("New", &[]).ended(6).said("kumadb recover");
         if goes_back {
             old.lab.kumadb(&["recover", "--roll-back"]).ended(0).said("restoring database");
@@ -143,7 +144,7 @@ fn a_new_release_that_does_not_start_is_rolled_back_and_its_image_not_started() 
     };
     assert_eq!(image, "louislam/uptime-kuma:stand-in-slim");
     assert!(!old.lab.is_unfinished());
-    assert_eq!((old.life(), old.migrations().as_str()), (Life::Stopped, "28"));
+    assert_eq!((old.life(), old.migrations().as_str()), (RunState::Stopped, "28"));
     assert_eq!(old.lab.picture(), before);
     assert!(matches!(observer.told.last(), Some(Step::CloseJournal)), "{:?}", observer.told);
 }
@@ -159,8 +160,8 @@ fn a_conversion_to_a_newer_release_starts_the_server_with_its_image_only() {
     let convert = |settings: &Settings, observer: &mut dyn Observer| {
         let instance = old.lab.instance();
         let to = Destination::External(Address::parse(&to)?);
-        let goal = Goal { to, on_conflict: OnConflict::default(), release: Some(newest()) };
-        Conversion::prepare_for(&instance, goal, settings, &mut run::Silent)?.run(
+        let goal = ConversionTarget { to, on_conflict: OnConflict::default(), release: Some(newest()) };
+        Conversion::prepare_for(&instance, goal, settings, &mut run::NoObserver)?.run(
             &instance,
             &old.lab.store(),
             settings,
@@ -168,9 +169,9 @@ fn a_conversion_to_a_newer_release_starts_the_server_with_its_image_only() {
         )
     };
     let impatient = Settings { patience: Duration::ZERO, ..Settings::new("convert") };
-    let ended = convert(&impatient, &mut run::Silent);
+    let ended = convert(&impatient, &mut run::NoObserver);
     assert!(matches!(ended, Err(Error::Operation(OperationError::ImageNotChanged { .. }))), "{ended:?}");
-    assert_eq!((old.lab.is_unfinished(), old.life()), (true, Life::Stopped));
+    assert_eq!((old.lab.is_unfinished(), old.life()), (true, RunState::Stopped));
     old.lab.kumadb(&["recover", "--roll-back"]).ended(0);
     assert_eq!((old.migrations().as_str(), server.sql("kuma", "SHOW TABLES").as_str()), ("28", ""));
     old.lab.is_well();
@@ -178,5 +179,5 @@ fn a_conversion_to_a_newer_release_starts_the_server_with_its_image_only() {
     let outcome = convert(&Settings::new("convert"), &mut observer).unwrap();
     assert!(outcome.downtime.is_some() && outcome.upgraded.is_some(), "{outcome:?}");
     assert_eq!(server.sql("kuma", "SELECT count(*) FROM knex_migrations").trim(), "55");
-    assert_eq!(old.life(), Life::Running);
+    assert_eq!(old.life(), RunState::Running);
 }

@@ -8,7 +8,7 @@ use chrono::Utc;
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::kuma::read::read_database;
 use kumadb::kuma::upgrade::Options;
-use kumadb::run::upgrade::Order;
+use kumadb::run::upgrade::UpgradeWork;
 use kumadb::run::{self, Journal, Resumed, Settings, Work, kept};
 use kumadb::upgrade::Route;
 use kumadb::upgrade::rules::Style;
@@ -29,7 +29,7 @@ fn upgrade(place: &Place, points: &Points) -> Result<()> {
     let database = read_database(&mut *instance.connect()?.reader()?, "test")?;
     let route = Route::find(instance.engine(), &database.migrations, "old", kumadb::schema::newest()).unwrap();
     let options = Options { style: Style::Intended, zone: None, now: Utc::now() };
-    let order = Order { route: &route, options };
+    let order = UpgradeWork { route: &route, options };
     points.wrap(&mut instance);
     let settings = Settings::new("upgrade");
     run::run(&instance, &place.store(), &Work::Upgrade(&order), &settings, &mut points.clone()).map(drop)
@@ -60,11 +60,13 @@ fn fail_everywhere(place: &Place, how: How, reset: &dyn Fn()) {
         let ended = if how == How::Kill { kill_child(place, at) } else { upgrade(place, &points) };
         let passed = how != How::Kill && points.seen.load(Ordering::SeqCst) < at || how == How::Kill && ended.is_ok();
         if Journal::read(place.instance().work()).unwrap().is_some() {
-            let resumed = run::resume(&place.instance(), &place.store(), &Settings::new("upgrade"), &mut run::Silent);
+            let resumed =
+                run::resume(&place.instance(), &place.store(), &Settings::new("upgrade"), &mut run::NoObserver);
             resumed.unwrap_or_else(|error| panic!("point {at} {how:?}: {error}"));
         }
         if !kept::list(&place.instance()).is_empty() {
-            let resumed = run::resume(&place.instance(), &place.store(), &Settings::new("upgrade"), &mut run::Silent);
+            let resumed =
+                run::resume(&place.instance(), &place.store(), &Settings::new("upgrade"), &mut run::NoObserver);
             assert!(matches!(resumed, Ok(Resumed::Packed(..))), "point {at} {how:?}");
         }
         assert_eq!(left_in(place.instance().work()), ["lock"], "point {at} {how:?}: left behind");

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use kumadb::files::{Confined, Wall};
+use kumadb::files::{Confined, Confinement};
 
 use crate::support::lab::Lab;
 use crate::support::need;
@@ -14,7 +14,7 @@ use crate::support::old_kernel::without_new_calls;
 
 #[test]
 fn confined_work_reaches_only_what_it_is_given() {
-    if Confined::wall() == Wall::Missing {
+    if Confined::wall() == Confinement::Missing {
         return need::left_out("Landlock").unwrap_or_default();
     }
     let root = tempfile::tempdir().unwrap();
@@ -35,7 +35,7 @@ fn confined_work_reaches_only_what_it_is_given() {
     assert!(!can(&|| Command::new("true").status().is_ok()), "a program");
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    assert!(Confined::wall() == Wall::InPart || !can(&|| TcpStream::connect(address).is_ok()));
+    assert!(Confined::wall() == Confinement::InPart || !can(&|| TcpStream::connect(address).is_ok()));
     assert!(TcpStream::connect(address).is_ok() && fs::write(path("other/new"), "").is_ok(), "outside");
     // What its programs can do.
     let programs = Confined { write: vec![path("given")], programs: true };
@@ -79,7 +79,7 @@ fn confined_work_reads_a_pipe_and_tells_its_progress() {
 
 #[test]
 fn archives_restore_tests_and_salvage_work_with_it_and_without() {
-    assert_eq!(without_new_calls(Confined::wall), Wall::Missing);
+    assert_eq!(without_new_calls(Confined::wall), Confinement::Missing);
     for lab in Lab::both("2.5.3") {
         lab.ok("backup create");
         for is_old in [false, true] {

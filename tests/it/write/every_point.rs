@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kumadb::backup::Store;
 use kumadb::engine::mariadb::Address;
-use kumadb::engine::{Connect, Counts, Depth, EngineKind, Fault, Fit, Reader, Shadow, WriteKey, Writer};
+use kumadb::engine::{Connect, Counts, Depth, EngineKind, Fit, IntegrityError, Reader, Shadow, WriteKey, Writer};
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::init;
 use kumadb::kuma::read::read_state;
-use kumadb::model::{Maker, new_monitor};
+use kumadb::model::{NewMonitorContext, new_monitor};
 use kumadb::plan::Plan;
-use kumadb::plan::monitor::{New, Notify, TagWish, plan_add};
+use kumadb::plan::monitor::{New, Notify, TagRequest, plan_add};
 use kumadb::run::{self, Journal, Observer, Resumed, Settings, Step, Work, kept};
 use kumadb::schema::{self, Schema};
 use kumadb::value::{Row, Secret, Value};
@@ -139,7 +139,7 @@ macro_rules! counted_reader {
                 self.1.pass()?;
                 self.0.schema()
             }
-            fn check(&mut self, depth: Depth) -> Result<Vec<Fault>> {
+            fn check(&mut self, depth: Depth) -> Result<Vec<IntegrityError>> {
                 self.1.pass()?;
                 self.0.check(depth)
             }
@@ -201,7 +201,7 @@ impl Shadow for Counted<Box<dyn Writer>> {
         self.1.pass()?;
         self.inner().reserve()
     }
-    fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<Fault>> {
+    fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<IntegrityError>> {
         self.1.pass()?;
         let faults = self.inner().fill(from, progress)?;
         self.1.pass()?;
@@ -261,7 +261,7 @@ impl Place {
     }
 
     pub fn resume(&self) -> Result<Resumed> {
-        run::resume(&self.instance(), &self.store(), &settings(), &mut run::Silent)
+        run::resume(&self.instance(), &self.store(), &settings(), &mut run::NoObserver)
     }
 }
 
@@ -279,9 +279,9 @@ pub fn plan(instance: &Instance, name: &str) -> Plan {
                 ("name".to_owned(), Value::from(format!("{name} {n}"))),
                 ("url".to_owned(), Value::from("http://127.0.0.1:1/")),
             ]);
-            let by = Maker { user_id: state.owner().unwrap(), ..Maker::default() };
+            let by = NewMonitorContext { user_id: state.owner().unwrap(), ..NewMonitorContext::default() };
             let row = new_monitor(state.database.release.release, table, "http", &typed, &by).unwrap();
-            New { row, tags: vec![TagWish::parse(&format!("{name}=x"))], notify: Notify::Defaults }
+            New { row, tags: vec![TagRequest::parse(&format!("{name}=x"))], notify: Notify::Defaults }
         })
         .collect();
     plan_add(&state, &monitors, true).unwrap()

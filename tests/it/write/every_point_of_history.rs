@@ -69,7 +69,7 @@ impl Place {
         let mut script = Script { statements: vec![DELETION.into()], shown: None };
         if what == What::Script {
             let settings = Settings::new("test");
-            let tried = run::rehearse_work(&instance, &Work::Script(&script), &settings, &mut run::Silent)?;
+            let tried = run::rehearse_work(&instance, &Work::Script(&script), &settings, &mut run::NoObserver)?;
             script.shown = Some(tried.changes);
         }
         let counted = points.clone();
@@ -141,9 +141,9 @@ fn fail_everywhere(lab: &Lab, what: What, how: How) -> (usize, usize) {
             }
             _ => drop(place.write(what, &Points::new(at, how))),
         }
-        let resumed = place
-            .is_unfinished()
-            .then(|| run::resume(&place.instance(), &place.store(), &Settings::new("test"), &mut run::Silent).unwrap());
+        let resumed = place.is_unfinished().then(|| {
+            run::resume(&place.instance(), &place.store(), &Settings::new("test"), &mut run::NoObserver).unwrap()
+        });
         let now = beats();
         if now == before {
             old += 1;

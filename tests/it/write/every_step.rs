@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kumadb::backup::Store;
-use kumadb::docker::Life;
+use kumadb::docker::RunState;
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::read::read_state;
-use kumadb::model::{Maker, new_monitor};
+use kumadb::model::{NewMonitorContext, new_monitor};
 use kumadb::plan::Plan;
 use kumadb::plan::monitor::{New, Notify, plan_add};
 use kumadb::run::{self, Mode, Settings, Work};
@@ -37,7 +37,7 @@ fn plan(instance: &Instance) -> Plan {
         .map(|name| {
             let url = ("url".to_owned(), Value::from("http://127.0.0.1:1/"));
             let typed = BTreeMap::from([("name".to_owned(), Value::from(name)), url]);
-            let by = Maker { user_id: state.owner().unwrap(), ..Maker::default() };
+            let by = NewMonitorContext { user_id: state.owner().unwrap(), ..NewMonitorContext::default() };
             let row = new_monitor(state.database.release.release, table, "http", &typed, &by).unwrap();
             New { row, tags: Vec::new(), notify: Notify::Defaults }
         })
@@ -81,7 +81,7 @@ const SHARED: usize = 2;
 struct Case {
     kind: Kind,
     how: How,
-    life: Life,
+    life: RunState,
     mode: Mode,
     /// Every so many steps, all of them in the long form.
     every: usize,
@@ -112,7 +112,7 @@ fn fail_everywhere(case: Case) {
 fn fail_from(case: Case, share: usize) -> Option<Tried> {
     let Case { kind, how, life, mode, every } = case;
     let lab = Docked::up(kind)?;
-    if life == Life::Stopped {
+    if life == RunState::Stopped {
         cli(&["stop", "-t", "60", &lab.server.name]);
     }
     let mut tried = Tried::default();
@@ -132,10 +132,10 @@ fn fail_from(case: Case, share: usize) -> Option<Tried> {
         tried.points += 1;
         if lab.is_unfinished() {
             tried.resumed += 1;
-            run::resume(&lab.instance(), &lab.store(), &settings(Mode::Stopped), &mut run::Silent).unwrap();
+            run::resume(&lab.instance(), &lab.store(), &settings(Mode::Stopped), &mut run::NoObserver).unwrap();
         }
         if !run::kept::list(&lab.instance()).is_empty() {
-            run::resume(&lab.instance(), &lab.store(), &settings(Mode::Stopped), &mut run::Silent).unwrap();
+            run::resume(&lab.instance(), &lab.store(), &settings(Mode::Stopped), &mut run::NoObserver).unwrap();
         }
         let after = lab.picture();
         let unchanged = after == before;
@@ -151,7 +151,7 @@ fn fail_from(case: Case, share: usize) -> Option<Tried> {
         }
         assert_eq!(lab.life(), life, "{kind:?}, {how:?} at step {at}");
         match life {
-            Life::Running => lab.is_well(),
+            RunState::Running => lab.is_well(),
             _ => lab.is_tidy(),
         }
         before = after;
@@ -159,7 +159,8 @@ fn fail_from(case: Case, share: usize) -> Option<Tried> {
     Some(tried)
 }
 
-const KILLED: Case = Case { kind: Kind::Sqlite, how: How::Kill, life: Life::Running, mode: Mode::Stopped, every: 3 };
+const KILLED: Case =
+    Case { kind: Kind::Sqlite, how: How::Kill, life: RunState::Running, mode: Mode::Stopped, every: 3 };
 
 #[test]
 fn sqlite_in_a_container_survives_errors_and_kills() {
@@ -185,7 +186,7 @@ fn mariadb_survives_kills_while_it_is_written_live() {
 
 #[test]
 fn a_stopped_container_survives_kills() {
-    fail_everywhere(Case { life: Life::Stopped, ..KILLED });
+    fail_everywhere(Case { life: RunState::Stopped, ..KILLED });
     // Fewer steps, because each costs several starts of a helper.
-    fail_everywhere(Case { kind: Kind::MariaDb, life: Life::Stopped, every: 5, ..KILLED });
+    fail_everywhere(Case { kind: Kind::MariaDb, life: RunState::Stopped, every: 5, ..KILLED });
 }

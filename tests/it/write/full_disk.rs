@@ -81,7 +81,7 @@ fn a_change_is_rolled_back_although_the_disk_is_full() {
     let resumed = place.resume().unwrap();
     assert!(matches!(resumed, Resumed::Undone(_, true)), "{resumed:?}");
     assert_eq!(place.monitors(), before);
-    let outcome = run::run(&instance, &place.store(), &Work::Plan(&plan), &settings(), &mut run::Silent).unwrap();
+    let outcome = run::run(&instance, &place.store(), &Work::Plan(&plan), &settings(), &mut run::NoObserver).unwrap();
     assert!(outcome.warnings.is_empty(), "{:?}", outcome.warnings);
     assert_eq!(place.monitors().len(), before.len() + 2);
 }

@@ -10,18 +10,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use kumadb::backup::{Held, Store, Stores};
+use kumadb::backup::{StagedCopy, Store, Stores};
 use kumadb::engine::mariadb::Address;
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::read::{read_database, read_state};
 use kumadb::kuma::transfer::convert::OnConflict;
 use kumadb::kuma::upgrade::Options;
-use kumadb::model::{Maker, new_monitor};
+use kumadb::model::{NewMonitorContext, new_monitor};
 use kumadb::plan::monitor::{New, Notify, plan_add};
 use kumadb::run::convert::{Conversion, Destination};
-use kumadb::run::upgrade::Order;
-use kumadb::run::{self, Putting, Settings, Silent, Work};
+use kumadb::run::upgrade::UpgradeWork;
+use kumadb::run::{self, BackupOptions, NoObserver, Settings, Work};
 use kumadb::upgrade::Route;
 use kumadb::upgrade::rules::Style;
 use kumadb::value::Value;
@@ -88,7 +88,7 @@ struct Race {
     strike: Strike,
     /// The instance as it is before each round.
     clean: PathBuf,
-    wanted: Option<Held>,
+    wanted: Option<StagedCopy>,
     /// How long the work took without an attacker.
     typical: Duration,
     /// The MariaDB that a conversion leads to.
@@ -111,7 +111,8 @@ impl Race {
         let mut race = Race { attack, verb, strike, clean, wanted: None, typical: Duration::ZERO, server };
         if verb == Verb::Restore {
             let (instance, store) = race.open().unwrap();
-            let taken = run::take(&instance, &stores(&store), "backup", &Putting::default(), &mut Silent).unwrap();
+            let taken =
+                run::take(&instance, &stores(&store), "backup", &BackupOptions::default(), &mut NoObserver).unwrap();
             race.wanted = Some(taken.copies[0].unpack(&race.attack.lab.root.path().join("wanted")).unwrap());
             fs::write(data.join("upload/icon.png"), "another icon").unwrap();
         }
@@ -207,8 +208,8 @@ impl Race {
         let port = self.server.as_ref().unwrap().port();
         let to = Address::parse(&format!("mariadb://kuma:Kuma-2026@127.0.0.1:{port}/kuma"))?;
         let to = Destination::External(to);
-        let conversion = Conversion::prepare(instance, to, OnConflict::default(), settings, &mut Silent)?;
-        conversion.run(instance, store, settings, &mut Silent).map(drop)
+        let conversion = Conversion::prepare(instance, to, OnConflict::default(), settings, &mut NoObserver)?;
+        conversion.run(instance, store, settings, &mut NoObserver).map(drop)
     }
 
     /// What root does.
@@ -221,11 +222,13 @@ impl Race {
         }
         let (instance, store) = self.open()?;
         let settings = |verb: &str| Settings { deadline: Duration::from_secs(5), ..Settings::new(verb) };
-        let silent = &mut Silent;
+        let silent = &mut NoObserver;
         match self.verb {
-            Verb::Backup => run::take(&instance, &stores(&store), "backup", &Putting::default(), silent).map(drop),
+            Verb::Backup => {
+                run::take(&instance, &stores(&store), "backup", &BackupOptions::default(), silent).map(drop)
+            }
             Verb::Restore => {
-                let held = Held::open(&self.wanted.as_ref().unwrap().folder)?;
+                let held = StagedCopy::open(&self.wanted.as_ref().unwrap().folder)?;
                 let work = Work::Load { wanted: &held, kept: &[], merges: false, shown: None };
                 let mut outcome = run::run(&instance, &store, &work, &settings("restore"), silent)?;
                 run::put_files_back(&instance, &held, &mut outcome);
@@ -264,9 +267,9 @@ impl Race {
         score.refused += usize::from(ended.is_err());
         let mut harm = self.attack.harm();
         if harm.is_none() && self.attack.data().join(".kumadb/journal.json").exists() {
-            let _ = self
-                .open()
-                .and_then(|(instance, store)| run::resume(&instance, &store, &Settings::new("recover"), &mut Silent));
+            let _ = self.open().and_then(|(instance, store)| {
+                run::resume(&instance, &store, &Settings::new("recover"), &mut NoObserver)
+            });
             harm = self.attack.harm();
         }
         if let Some(harm) = harm {
@@ -368,10 +371,10 @@ fn add(instance: &Instance, store: &Store, settings: &Settings) -> Result<()> {
     let state = session.read(|reader| read_state(reader, "test"))?;
     let table = state.database.schema.table("monitor").unwrap();
     let typed = BTreeMap::from([("name".to_owned(), Value::from("one"))]);
-    let by = Maker { user_id: state.owner().unwrap(), ..Maker::default() };
+    let by = NewMonitorContext { user_id: state.owner().unwrap(), ..NewMonitorContext::default() };
     let row = new_monitor(state.database.release.release, table, "group", &typed, &by).unwrap();
     let plan = plan_add(&state, &[New { row, tags: Vec::new(), notify: Notify::Defaults }], false).unwrap();
-    run::run(instance, store, &Work::Plan(&plan), settings, &mut Silent).map(drop)
+    run::run(instance, store, &Work::Plan(&plan), settings, &mut NoObserver).map(drop)
 }
 
 /// Makes the database one of the newest release.
@@ -379,7 +382,8 @@ fn upgrade(instance: &Instance, store: &Store, settings: &Settings) -> Result<()
     let database = instance.open()?.read(|reader| read_database(reader, "test"))?;
     let route = Route::find(instance.engine(), &database.migrations, "old", kumadb::schema::newest()).unwrap();
     let options = Options { style: Style::Intended, zone: None, now: Utc::now() };
-    run::run(instance, store, &Work::Upgrade(&Order { route: &route, options }), settings, &mut Silent).map(drop)
+    run::run(instance, store, &Work::Upgrade(&UpgradeWork { route: &route, options }), settings, &mut NoObserver)
+        .map(drop)
 }
 
 /// Copies the folder `from`, which has no links.

@@ -5,13 +5,13 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use kumadb::Error;
-use kumadb::backup::Held;
-use kumadb::docker::Life;
+use kumadb::backup::StagedCopy;
+use kumadb::docker::RunState;
 use kumadb::doctor::FileChange;
 use kumadb::error::{DockerError, OperationError};
 use kumadb::plan::Plan;
 use kumadb::plan::monitor::{Edit, plan_edit};
-use kumadb::run::{self, Observer, Resumed, Settings, Silent, Step, Work};
+use kumadb::run::{self, NoObserver, Observer, Resumed, Settings, Step, Work};
 
 use rustix::process::Signal;
 
@@ -162,13 +162,13 @@ fn a_server_that_would_not_stop_is_waited_for_by_resume() {
         let patient = Settings::new("recover");
         let plan = renaming(&lab, "Changed");
         lab.folder.misbehave("slow-stop 4");
-        match run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut Silent) {
+        match run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut NoObserver) {
             Err(Error::Docker(DockerError::StopTimeout { seconds: 1, .. })) => {}
             other => panic!("{other:?}"),
         }
         assert!(lab.is_unfinished());
         lab.add("More", &[]).ended(6);
-        match run::resume(&lab.instance(), &lab.store(), &patient, &mut Silent).unwrap() {
+        match run::resume(&lab.instance(), &lab.store(), &patient, &mut NoObserver).unwrap() {
             Resumed::Undone(_, false) => {}
             other => panic!("{other:?}"),
         }
@@ -181,12 +181,12 @@ fn a_server_that_would_not_stop_is_waited_for_by_resume() {
         lab.wait_up();
         for _ in 0..2 {
             let ended = match lab.is_unfinished() {
-                false => run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut Silent).map(drop),
-                true => run::resume(&lab.instance(), &lab.store(), &hasty, &mut Silent).map(drop),
+                false => run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut NoObserver).map(drop),
+                true => run::resume(&lab.instance(), &lab.store(), &hasty, &mut NoObserver).map(drop),
             };
             assert!(matches!(ended, Err(Error::Docker(DockerError::StopTimeout { .. }))), "{ended:?}");
             assert!(lab.is_unfinished());
-            assert_eq!(lab.life(), Life::Running);
+            assert_eq!(lab.life(), RunState::Running);
         }
         lab.folder.behave();
         cli(&["kill", &lab.server.name]);
@@ -227,7 +227,7 @@ fn a_server_that_ends_again_and_again_can_be_mended() {
         let before = lab.picture();
         lab.folder.misbehave("crash-if SELECT 1 FROM monitor WHERE name = 'Shop'");
         cli(&["restart", "-t", "60", &lab.server.name]);
-        wait_until(120, "a restart", || lab.life() == Life::Restarting);
+        wait_until(120, "a restart", || lab.life() == RunState::Restarting);
         if kind == Kind::MariaDb {
             // Nobody can read it as it is. Stopped, it can be mended; and whoever stopped it starts it.
             lab.kumadb(&["status"]).ended(0);
@@ -240,7 +240,7 @@ fn a_server_that_ends_again_and_again_can_be_mended() {
         // What does not help is put back, and it goes on as before: that is no failure of the rollback.
         lab.kumadb(&["monitor", "edit", "Shop", "--set", "interval=30"]).ended(4).said("cannot bear");
         assert_eq!(lab.picture(), before);
-        assert_ne!(lab.life(), Life::Stopped);
+        assert_ne!(lab.life(), RunState::Stopped);
         lab.is_tidy();
         lab.kumadb(&["monitor", "edit", "Shop", "--set", "name=Mended"]).ended(0);
         lab.is_well();
@@ -270,7 +270,7 @@ fn a_server_that_ends_again_and_again_is_examined_and_restored() {
         lab.folder.misbehave("crash-locked");
         lab.inside("UPDATE knex_migrations_lock SET is_locked = 1");
         cli(&["restart", "-t", "60", &lab.server.name]);
-        wait_until(120, "a restart", || lab.life() == Life::Restarting);
+        wait_until(120, "a restart", || lab.life() == RunState::Restarting);
         let found = |ran: Ran| -> Vec<String> {
             let findings = ran.json()["findings"].as_array().unwrap().clone();
             let text = |finding: &serde_json::Value, key: &str| finding[key].as_str().unwrap().to_owned();
@@ -288,7 +288,7 @@ fn a_server_that_ends_again_and_again_is_examined_and_restored() {
         let seen = found(lab.kumadb(&["doctor", "--json", "--yes"]).ended(0));
         named(&seen);
         assert!(seen.iter().any(|line| line.starts_with("K008")), "{seen:?}");
-        assert_ne!(lab.life(), Life::Stopped);
+        assert_ne!(lab.life(), RunState::Stopped);
         lab.kumadb(&["restore", "latest", "--yes"]).ended(0);
         lab.is_well();
     });
@@ -322,7 +322,7 @@ fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop(
     let ended = run::mend(&lab.instance(), &changes, &settings, &mut Pressed(false));
     assert!(matches!(ended, Err(Error::Operation(OperationError::RolledBack { .. }))), "{ended:?}");
     as_before();
-    assert_ne!(lab.life(), Life::Stopped);
+    assert_ne!(lab.life(), RunState::Stopped);
     lab.is_tidy();
 
     // Started with the files as they were, it is not to read yet what the next one has to do wrong.
@@ -340,7 +340,7 @@ fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop(
     lab.is_well();
 
     lab.kumadb(&["restart"]).ended(0);
-    run::mend(&lab.instance(), &changes, &Settings::new("doctor --fix"), &mut Silent).unwrap();
+    run::mend(&lab.instance(), &changes, &Settings::new("doctor --fix"), &mut NoObserver).unwrap();
     assert!(!path.exists() && to.exists());
     lab.is_well();
 }
@@ -397,7 +397,7 @@ fn interrupted(kind: Kind) {
     let held = lab.folder.path().join(".kumadb/held");
     let (ended, _) = interrupt(&lab, Signal::KILL, "starting container", &[]);
     assert_eq!(ended, None);
-    assert!(lab.is_unfinished() && Held::open(&held).is_ok());
+    assert!(lab.is_unfinished() && StagedCopy::open(&held).is_ok());
     lab.kumadb(&["recover"]).ended(0).said("stored");
     assert_eq!(lab.monitors().len(), 6);
     lab.is_well();
