@@ -86,9 +86,9 @@ mod tests {
         cancel.defer(false);
         assert_eq!(same.signal(), Some(15));
         assert!(Cancel::default().check().is_ok());
-        let held = same.hold();
+        let staged = same.hold();
         assert!(cancel.is_held());
-        drop(held);
+        drop(staged);
         assert!(!cancel.is_held());
     }
 }

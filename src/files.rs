@@ -562,7 +562,7 @@ pub fn check_writable(folder: &Path) -> Result<()> {
 /// Other processes that have any of `paths` open, as `node (pid 4711)`. Only root sees processes of other users; systems
 /// without /proc show none.
 pub fn holders(paths: &[PathBuf]) -> Vec<String> {
-    let wanted: Vec<(u64, u64)> =
+    let desired: Vec<(u64, u64)> =
         paths.iter().filter_map(|path| fs::metadata(path).ok()).map(|found| (found.dev(), found.ino())).collect();
     let mut found = Vec::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -571,7 +571,7 @@ pub fn holders(paths: &[PathBuf]) -> Vec<String> {
             continue;
         }
         let open = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten().any(|descriptor| {
-            fs::metadata(descriptor.path()).is_ok_and(|file| wanted.contains(&(file.dev(), file.ino())))
+            fs::metadata(descriptor.path()).is_ok_and(|file| desired.contains(&(file.dev(), file.ino())))
         });
         if open {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();

@@ -66,12 +66,12 @@ const ALIKE: f64 = 0.8;
 /// The one of `known` that is most like `name`, if one is like it. Case, `-` and `_` do not count.
 pub fn nearest<T: AsRef<str>>(name: &str, known: impl IntoIterator<Item = T>) -> Option<T> {
     let flat = |text: &str| text.to_lowercase().replace(['-', '_', ' '], "");
-    let wanted = flat(name);
+    let desired = flat(name);
     known
         .into_iter()
         .map(|known| (flat(known.as_ref()), known))
         .map(|(flat, known)| {
-            let (likeness, steps) = (strsim::jaro_winkler(&wanted, &flat), strsim::osa_distance(&wanted, &flat));
+            let (likeness, steps) = (strsim::jaro_winkler(&desired, &flat), strsim::osa_distance(&desired, &flat));
             (likeness, steps, flat.len(), known)
         })
         // Short names with one slip are not alike by measure, but are by eye: `evn` and `env`.

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use kumadb::backup::hold::{Label, Source};
+use kumadb::backup::stage::{Label, Source};
 use kumadb::backup::{CopyScope, StagedCopy, Store};
 use kumadb::engine::{Connect, Fit, WriteKey};
 
 use crate::mariadbd::Mariadbd;
 use crate::need;
-use crate::place::{RestoreTarget, kumadb, memory_of, time_command};
+use crate::place::{Place, kumadb, memory_of, time_command};
 use crate::read::add_beats;
 use crate::report::{Limit, Report, timed};
 
@@ -59,12 +59,12 @@ fn on_sqlite(report: &mut Report) {
     let place = Place::folder();
     add_beats(&place, LARGE);
     let size = place.file().metadata().unwrap().len() >> 20;
-    let (mut held, mut created) = (Vec::new(), Vec::new());
+    let (mut staged, mut created) = (Vec::new(), Vec::new());
     let (mut plain, mut packed) = (Vec::new(), Vec::new());
     let copy = place.root().join("theirs.db");
     for n in 1..=report.runs {
         report.say(&format!("snapshot of SQLite, {n}"));
-        held.push(hold(&place));
+        staged.push(hold(&place));
         created.push(time_command(create(&place)));
         let _ = fs::remove_file(&copy);
         plain.push(time_command(client(&place, &copy)));
@@ -72,7 +72,7 @@ fn on_sqlite(report: &mut Report) {
     }
     let what = format!("snapshot, SQLite ({size} MiB)");
     let beside = Some(("sqlite3 .backup, not checked", plain.as_slice()));
-    report.time(&format!("{what}: copied and checked"), &held, beside, Limit::Ratio(1.5));
+    report.time(&format!("{what}: copied and checked"), &staged, beside, Limit::Ratio(1.5));
     let beside = Some(("sqlite3 .backup, then zstd -1", packed.as_slice()));
     report.time(&format!("{what}: copied, checked, packed, read back"), &created, beside, Limit::None);
     report.memory(&format!("{what}: memory"), memory_of(&create(&place)), Limit::Memory(64.0));

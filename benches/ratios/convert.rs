@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::mariadbd::Mariadbd;
 use crate::need;
-use crate::place::{RestoreTarget, kumadb, measure, time_command};
+use crate::place::{Place, kumadb, measure, time_command};
 use crate::read::add_beats;
 use crate::report::{Limit, Report};
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::dockerd::{self, Image};
-use crate::place::{RestoreTarget, kumadb, time_command};
+use crate::place::{Place, kumadb, time_command};
 use crate::read::add_beats;
 use crate::report::{Limit, Report};
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::place::{RestoreTarget, kumadb, memory_of, time_command};
+use crate::place::{Place, kumadb, memory_of, time_command};
 use crate::report::{Limit, Report};
 use crate::socket;
 

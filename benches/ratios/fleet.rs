@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::place::{RestoreTarget, time_command};
+use crate::place::{Place, time_command};
 use crate::report::{Limit, Report};
 
 const INSTANCES: usize = 20;

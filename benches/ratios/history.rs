@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::mariadbd::Mariadbd;
 use crate::need;
-use crate::place::{RestoreTarget, kumadb, measure, time_command};
+use crate::place::{Place, kumadb, measure, time_command};
 use crate::read::{BEGIN, SECONDS, add_beats};
 use crate::report::{Limit, Report};
 

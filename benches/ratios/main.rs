@@ -47,57 +47,57 @@ fn main() {
             _ => panic!("{USAGE}"),
         }
     }
-    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
+    let desired = |part: &str| parts.is_empty() || parts.iter().any(|desired| desired == part);
     if cfg!(debug_assertions) {
         println!("This is not an optimized build; its figures are not meaningful.");
     }
     let mut report = Report::new(runs);
-    if wanted("write") {
+    if desired("write") {
         write::run(&mut report);
     }
-    if wanted("fixture") {
+    if desired("fixture") {
         fixture::run(&mut report);
     }
-    if wanted("lists") {
+    if desired("lists") {
         fixture::lists(&mut report);
     }
-    if wanted("backup") {
+    if desired("backup") {
         backup::run(&mut report);
     }
-    if wanted("list") {
+    if desired("list") {
         read::list(&mut report);
     }
-    if wanted("state") {
+    if desired("state") {
         read::state(&mut report);
     }
-    if wanted("report") {
+    if desired("report") {
         read::html(&mut report);
     }
-    if wanted("status") {
+    if desired("status") {
         read::status(&mut report);
     }
-    if wanted("doctor") {
+    if desired("doctor") {
         read::doctor(&mut report);
     }
-    if wanted("downtime") {
+    if desired("downtime") {
         downtime::run(&mut report);
     }
-    if wanted("convert") {
+    if desired("convert") {
         convert::run(&mut report);
     }
-    if wanted("remote") {
+    if desired("remote") {
         remote::run(&mut report);
     }
-    if wanted("fleet") {
+    if desired("fleet") {
         fleet::run(&mut report);
     }
-    if wanted("history") {
+    if desired("history") {
         history::run(&mut report);
     }
-    if wanted("salvage") {
+    if desired("salvage") {
         salvage::run(&mut report);
     }
-    if wanted("upgrade") {
+    if desired("upgrade") {
         upgrade::run(&mut report);
     }
     report.print();

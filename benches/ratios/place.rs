@@ -101,8 +101,8 @@ impl Place {
             why: "not in this measurement".into(),
             hint: Hint::advice(""),
         }));
-        let sight = Locator { docker, here: self.root().to_owned(), state: self.root().join("state"), beside: false };
-        sight.find(Some(&self.target)).unwrap()
+        let locator = Locator { docker, here: self.root().to_owned(), state: self.root().join("state"), beside: false };
+        locator.find(Some(&self.target)).unwrap()
     }
 
     pub fn state(&self) -> Configuration {
@@ -167,11 +167,11 @@ pub fn measure(command: &Command) -> (Duration, Option<f64>) {
         plain.args(command.get_args());
         return (time_command(plain), None);
     }
-    let told = tempfile::NamedTempFile::new().unwrap();
+    let reported = tempfile::NamedTempFile::new().unwrap();
     let mut watched = again(time);
-    watched.args(["-f", "%M", "-o"]).arg(told.path()).arg(command.get_program()).args(command.get_args());
+    watched.args(["-f", "%M", "-o"]).arg(reported.path()).arg(command.get_program()).args(command.get_args());
     let took = time_command(watched);
-    let kilobytes: f64 = fs::read_to_string(told.path()).unwrap().trim().parse().unwrap();
+    let kilobytes: f64 = fs::read_to_string(reported.path()).unwrap().trim().parse().unwrap();
     (took, Some(kilobytes * 1024.0 / 1e6))
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use kumadb::backup::Store;
 use kumadb::engine::{EngineKind, WriteKey};
-use kumadb::run::{self, NoObserver, Settings, Work};
+use kumadb::operation::{self, NoObserver, Settings, Work};
 
 use crate::mariadbd::Mariadbd;
 use crate::need;
-use crate::place::{RestoreTarget, kumadb, memory_of, plan, time_command};
+use crate::place::{Place, kumadb, memory_of, plan, time_command};
 use crate::report::{Limit, Report};
 
 const MONITORS: usize = 10_000;
@@ -79,7 +79,7 @@ fn add_day(place: &Place) {
 fn add_monitors(place: &Place, count: usize) {
     let store = Store::new(place.root().join("store"));
     let plan = plan(&place.state(), count);
-    run::run(&place.instance(), &store, &Work::Plan(&plan), &Settings::new("bench"), &mut NoObserver).unwrap();
+    operation::run(&place.instance(), &store, &Work::Plan(&plan), &Settings::new("bench"), &mut NoObserver).unwrap();
 }
 
 /// Heartbeats of the last 24 hours, of all monitors in turn, and the statistics that the server makes of them.
@@ -207,7 +207,7 @@ pub const SECONDS: i64 = 6;
 pub fn add_beats(place: &Place, count: usize) {
     let plan = plan(&place.state(), 10);
     let store = Store::new(place.root().join("store"));
-    run::run(&place.instance(), &store, &Work::Plan(&plan), &Settings::new("bench"), &mut NoObserver).unwrap();
+    operation::run(&place.instance(), &store, &Work::Plan(&plan), &Settings::new("bench"), &mut NoObserver).unwrap();
     let mut writer = place.instance().connect().unwrap().writer(&WriteKey::for_tests()).unwrap();
     let (numbers, time) = match writer.kind() {
         EngineKind::Sqlite => (

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::dockerd::{self, Image, Server};
-use crate::place::{RestoreTarget, time_command};
+use crate::place::{Place, time_command};
 use crate::read::add_beats;
 use crate::report::{Limit, Report};
 

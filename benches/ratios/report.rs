@@ -48,7 +48,7 @@ impl Report {
             (Limit::More(most), Some((_, other))) => Some(mine <= other + most),
             _ => None,
         };
-        let wish = match limit {
+        let request = match limit {
             Limit::Time(most) => format!("≤ {}", text(most)),
             Limit::Ratio(most) => format!("≤ {most} ×"),
             Limit::More(most) => format!("≤ + {}", text(most)),
@@ -61,7 +61,7 @@ impl Report {
         };
         let (name, theirs) =
             beside.map_or((String::new(), String::new()), |(name, time)| (name.to_owned(), text(time)));
-        self.push([what.to_owned(), text(mine), name, theirs, ratio, wish, verdict(met)]);
+        self.push([what.to_owned(), text(mine), name, theirs, ratio, request, verdict(met)]);
     }
 
     /// Adds a line with a peak memory usage.
@@ -69,12 +69,12 @@ impl Report {
         let Some(megabytes) = megabytes else {
             return self.left_out(what, "GNU time (apt-get install time)");
         };
-        let (wish, met) = match limit {
+        let (request, met) = match limit {
             Limit::Memory(most) => (format!("≤ {most} MB"), Some(megabytes <= most)),
             _ => (String::new(), None),
         };
         let none = String::new;
-        self.push([what.to_owned(), format!("{megabytes:.0} MB"), none(), none(), none(), wish, verdict(met)]);
+        self.push([what.to_owned(), format!("{megabytes:.0} MB"), none(), none(), none(), request, verdict(met)]);
     }
 
     /// Adds a line for a benchmark that was skipped.

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::place::{RestoreTarget, kumadb, memory_of, time_command};
+use crate::place::{Place, kumadb, memory_of, time_command};
 use crate::read::add_beats;
 use crate::report::{Limit, Report};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::place::{RestoreTarget, kumadb, measure};
+use crate::place::{Place, kumadb, measure};
 use crate::read::add_beats;
 use crate::report::{Limit, Report};
 

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use kumadb::backup::Store;
 use kumadb::engine::{EngineKind, quote};
 use kumadb::error::Result;
+use kumadb::operation::{self, Observer, Settings, Step, Work};
 use kumadb::plan::{Cell, Change, Plan};
-use kumadb::run::{self, Observer, Settings, Step, Work};
 use kumadb::value::Value;
 
 use crate::mariadbd::Mariadbd;
 use crate::need;
-use crate::place::{RestoreTarget, plan, time_client};
+use crate::place::{Place, plan, time_client};
 use crate::report::{Limit, Report, median, timed};
 
 const MONITORS: usize = 10_000;
@@ -98,7 +98,7 @@ impl Times {
     fn write(&mut self, place: &Place, plan: &Plan) {
         let store = Store::new(place.root().join("store"));
         let mut clock = Clock::default();
-        run::run(&place.instance(), &store, &Work::Plan(plan), &Settings::new("bench"), &mut clock).unwrap();
+        operation::run(&place.instance(), &store, &Work::Plan(plan), &Settings::new("bench"), &mut clock).unwrap();
         let at = |name: &str| clock.0.iter().find(|(step, _)| step.starts_with(name)).expect(name).1;
         let between = |from: &str, to: &str| at(to) - at(from);
         self.holding.push(between("Hold ", "Held"));

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use age::stream::StreamWriter;
 
-use super::hold::StagedCopy;
+use super::encryption::{Encryption, Keys, load_messages};
 use super::manifest::{FILE as MANIFEST, FORMAT, MOST as MANIFEST_SIZE, Manifest, Member};
-use super::seal::{Encryption, Keys, load_messages};
+use super::stage::StagedCopy;
 use crate::error::{Error, Result, SnapshotError};
 use crate::files::{self, Confined};
 
@@ -25,11 +25,11 @@ pub(super) const PIECE: usize = 1 << 17;
 
 /// Whether `name` has the extension of an archive.
 pub(super) fn is_archive(name: &str) -> bool {
-    (name.ends_with(PLAIN) || is_sealed(name)) && !name.rsplit('/').next().is_some_and(|last| last.starts_with('.'))
+    (name.ends_with(PLAIN) || is_encrypted(name)) && !name.rsplit('/').next().is_some_and(|last| last.starts_with('.'))
 }
 
 /// Whether an archive is encrypted, by its name.
-pub(super) fn is_sealed(name: &str) -> bool {
+pub(super) fn is_encrypted(name: &str) -> bool {
     name.ends_with(SEALED)
 }
 
@@ -41,7 +41,7 @@ pub struct Proof {
     /// Bytes read: of the members, or of the archive where only that could be read.
     pub bytes: u64,
     /// The archive is encrypted and no key was given: its own hash is right, and its contents were not checked.
-    pub sealed: bool,
+    pub encrypted: bool,
 }
 
 /// A packed and verified archive that is not in a store yet.
@@ -58,17 +58,22 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Packs `held` and the files under `extra` (`upload`, `docker-tls`) into the folder `scratch`, and reads the
+    /// Packs `staged` and the files under `extra` (`upload`, `docker-tls`) into the folder `scratch`, and reads the
     /// archive back completely.
     ///
     /// # Errors
     /// [`FileError::NoSpace`](crate::error::FileError::NoSpace), [`FileError::Io`](crate::error::FileError::Io);
     /// [`SnapshotError::Invalid`] when the contents differ from what was packed.
-    pub fn make(held: &StagedCopy, extra: &[PathBuf], seal: Option<&Encryption>, scratch: &Path) -> Result<Packed> {
-        let mut manifest = held.manifest.clone();
-        manifest.check(&held.folder.to_string_lossy())?;
+    pub fn make(
+        staged: &StagedCopy,
+        extra: &[PathBuf],
+        encryption: Option<&Encryption>,
+        scratch: &Path,
+    ) -> Result<Packed> {
+        let mut manifest = staged.manifest.clone();
+        manifest.check(&staged.folder.to_string_lossy())?;
         let mut sources: Vec<Source<'_>> =
-            manifest.members.iter().map(|member| (&*held.folder, member.name.clone().into())).collect();
+            manifest.members.iter().map(|member| (&*staged.folder, member.name.clone().into())).collect();
         let extra = extra.iter().map(|folder| collect(folder)).collect::<Result<Vec<_>>>()?;
         let beside = extra.iter().flatten().map(|(_, size)| *size).fold(0, u64::saturating_add);
         // Before anything is read: a file of many terabytes may be an empty one.
@@ -78,13 +83,13 @@ impl Packed {
             manifest.members.push(Member { name: path.to_string_lossy().into_owned(), size, blake3 });
             sources.push((root, path));
         }
-        let ending = if seal.is_some() { SEALED } else { PLAIN };
+        let ending = if encryption.is_some() { SEALED } else { PLAIN };
         let time = manifest.created.format("%Y%m%dT%H%M%SZ");
         let name = format!("{}/{time}-{}{ending}", folder_name(&manifest.instance), manifest.id);
         let file = scratch.join(format!("archive{ending}"));
-        let (hash, size, keys) = write(&file, &manifest, &sources, seal)?;
+        let (hash, size, keys) = write(&file, &manifest, &sources, encryption)?;
         let (archive_blake3, archive_size) = (Some(hash), Some(size));
-        let shown = if seal.is_some() { manifest.veiled() } else { manifest };
+        let shown = if encryption.is_some() { manifest.redacted() } else { manifest };
         let manifest = Manifest { archive_blake3, archive_size, ..shown };
         let archive = files::open_uncached(&file)?;
         prove(&file.to_string_lossy(), Box::new(archive), &manifest, &keys)?;
@@ -102,7 +107,7 @@ fn write(
     to: &Path,
     manifest: &Manifest,
     sources: &[Source<'_>],
-    seal: Option<&Encryption>,
+    encryption: Option<&Encryption>,
 ) -> Result<(String, u64, Keys)> {
     let text = manifest.render()?;
     let header = |size: u64| {
@@ -114,9 +119,9 @@ fn write(
     };
     let file = Hashing::new(BufWriter::new(files::create_private(to)?));
     let write = || -> io::Result<(Hashing<BufWriter<File>>, Keys)> {
-        let (sink, keys) = match seal {
+        let (sink, keys) = match encryption {
             None => (Sink::Plain(file), Keys::default()),
-            Some(seal) => seal.begin(file).map(|(sealed, keys)| (Sink::Sealed(sealed), keys))?,
+            Some(encryption) => encryption.begin(file).map(|(encrypted, keys)| (Sink::Sealed(encrypted), keys))?,
         };
         let mut zstd = zstd::Encoder::new(sink, LEVEL)?;
         zstd.include_checksum(true)?;
@@ -177,14 +182,14 @@ impl<W: Write> Write for Sink<W> {
 /// Reads the archive `raw`, called `name`, completely and compares it with the manifest beside it. Without a key, an
 /// encrypted one is compared with its own hash only.
 pub(super) fn prove(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest, keys: &Keys) -> Result<Proof> {
-    if is_sealed(name) && keys.is_empty() {
+    if is_encrypted(name) && keys.is_empty() {
         let (hash, size) = hash(name, raw)?;
         return match manifest.archive_blake3.as_ref() == Some(&hash) {
-            true => Ok(Proof { members: 0, bytes: size, sealed: true }),
+            true => Ok(Proof { members: 0, bytes: size, encrypted: true }),
             false => Err(unusable(name, "its contents differ from the manifest")),
         };
     }
-    let mut proof = Proof { members: 0, bytes: 0, sealed: false };
+    let mut proof = Proof { members: 0, bytes: 0, encrypted: false };
     let mut buffer = vec![0; PIECE];
     confined(&Confined::default(), name, raw, |raw| {
         walk(name, raw, manifest, keys, &mut |_, content| {
@@ -230,7 +235,7 @@ pub(super) fn confined<T: Send>(
     raw: Box<dyn Read + Send>,
     work: impl FnOnce(io::PipeReader) -> Result<T> + Send,
 ) -> Result<T> {
-    if is_sealed(name) {
+    if is_encrypted(name) {
         load_messages();
     }
     reach.run_on(name, raw, work)
@@ -291,7 +296,7 @@ fn walk_members(
         let Some(inside) = &inner else {
             let inside = parse(name, &read_small(name, &mut content)?)?;
             let shown =
-                if is_sealed(name) && beside.archive_blake3.is_some() { inside.veiled() } else { inside.clone() };
+                if is_encrypted(name) && beside.archive_blake3.is_some() { inside.redacted() } else { inside.clone() };
             if path != MANIFEST || shown != (Manifest { archive_blake3: None, archive_size: None, ..beside.clone() }) {
                 return Err(unusable(name, "the manifest inside the archive differs from the manifest file"));
             }
@@ -338,7 +343,7 @@ type Tar<'a> = tar::Archive<io::Take<zstd::Decoder<'static, BufReader<Box<dyn Re
 
 /// Opens the archive, of which no more than `most` bytes are unpacked.
 fn open<'a>(name: &str, raw: &'a mut Hashing<io::PipeReader>, keys: &Keys, most: u64) -> Result<Tar<'a>> {
-    let content: Box<dyn Read + 'a> = match is_sealed(name) {
+    let content: Box<dyn Read + 'a> = match is_encrypted(name) {
         true => Box::new(keys.open(name, BufReader::new(raw))?),
         false => Box::new(raw),
     };

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::hold::{StagedCopy, measure, member};
 use super::manifest::MARIADB;
+use super::stage::{StagedCopy, measure, member};
 use crate::engine::mariadb::{MariaDb, read_dumped_tables, stream_dumped_rows};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect as _, Depth, EngineKind, Reader, Writer, quote};

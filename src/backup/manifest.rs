@@ -185,10 +185,10 @@ impl Manifest {
     }
 
     /// The manifest that is stored unencrypted beside an encrypted archive.
-    pub(super) fn veiled(&self) -> Manifest {
-        let mut veiled = self.clone();
-        veiled.members.iter_mut().for_each(|member| member.blake3.clear());
-        veiled
+    pub(super) fn redacted(&self) -> Manifest {
+        let mut redacted = self.clone();
+        redacted.members.iter_mut().for_each(|member| member.blake3.clear());
+        redacted
     }
 
     /// The manifest as JSON text.

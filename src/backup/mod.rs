@@ -2,15 +2,15 @@
 
 pub mod archive;
 mod convert;
-mod drill;
+pub mod datetime;
+pub mod encryption;
 pub mod freshness;
-pub mod hold;
 pub mod manifest;
-pub mod moment;
 mod part;
 pub mod raw;
+mod restore_test;
 pub mod retention;
-pub mod seal;
+pub mod stage;
 pub mod store;
 pub mod undo;
 
@@ -22,29 +22,29 @@ use crate::error::{Error, Result};
 use crate::files;
 
 pub use archive::Packed;
-pub use drill::{RestoreTest, RestoreTestResult};
-pub use hold::{CopyScope, StagedCopy};
-use hold::{Label, Source};
+pub use encryption::{Encryption, Keys, new_identity};
 pub use manifest::{Changed, Manifest, Undone};
-pub use seal::{Encryption, Keys, new_identity};
+pub use restore_test::{RestoreTest, RestoreTestResult};
+pub use stage::{CopyScope, StagedCopy};
+use stage::{Label, Source};
 
 pub use store::{
     Credentials, Snapshot, Store, Stores, Timeouts, check_address, check_variable, no_snapshots, unpack_first,
 };
 
-/// Unpacks the snapshot selected by `wanted`, see [`Stores::find`], into the new folder `folder`: the first intact copy of it;
+/// Unpacks the snapshot selected by `desired`, see [`Stores::find`], into the new folder `folder`: the first intact copy of it;
 /// `warn` is called for each other. Or copies a database file there that 1.x left behind before it patched its database:
 /// `kuma.db.bak0`.
 pub fn hold(
     stores: &Stores,
-    wanted: &str,
+    desired: &str,
     origin: &str,
     folder: &Path,
     warn: &mut dyn FnMut(&Error),
 ) -> Result<StagedCopy> {
-    let path = Path::new(wanted);
+    let path = Path::new(desired);
     if !is_database(path) {
-        return unpack_first(&stores.find(wanted, origin, warn)?, folder, warn);
+        return unpack_first(&stores.find(desired, origin, warn)?, folder, warn);
     }
     let copy = SqliteFile::new(folder.with_extension("found"));
     files::copy_regular(path, copy.path())?;
@@ -84,16 +84,16 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// Opens the database of `connect` for writing, protected by `held`, which was read back from the disk.
+    /// Opens the database of `connect` for writing, protected by `staged`, which was read back from the disk.
     ///
     /// # Errors
     /// [`SnapshotError::Changed`](crate::error::SnapshotError::Changed) when the copy has changed.
-    pub fn open(held: &StagedCopy, connect: &dyn Connect) -> Result<Guarded> {
-        if !held.read_back {
-            StagedCopy::open_until(&held.folder, &connect.cancel())?;
+    pub fn open(staged: &StagedCopy, connect: &dyn Connect) -> Result<Guarded> {
+        if !staged.read_back {
+            StagedCopy::open_until(&staged.folder, &connect.cancel())?;
         }
         let writer = connect.writer(&WriteKey::new())?;
-        Ok(Guarded { writer, before: held.manifest.faults.clone() })
+        Ok(Guarded { writer, before: staged.manifest.faults.clone() })
     }
 
     /// Opens a database to drop the tables that a finished load has set aside: nothing that the server uses changes.
@@ -103,7 +103,7 @@ impl Guarded {
 
     /// Opens a database for a transaction that will be rolled back: a copy made by kumadb, or a MariaDB, whose transactions
     /// have no effect until they commit.
-    pub(crate) fn rehearse(connect: &dyn Connect) -> Result<Guarded> {
+    pub(crate) fn dry_run(connect: &dyn Connect) -> Result<Guarded> {
         let mut writer = connect.writer(&WriteKey::new())?;
         let before = writer.check(Depth::Quick)?;
         Ok(Guarded { writer, before })

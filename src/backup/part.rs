@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::hold::{CopyScope, Label, Source, StagedCopy, member};
 use super::manifest::MARIADB;
+use super::stage::{CopyScope, Label, Source, StagedCopy, member};
 use crate::engine::EngineKind;
 use crate::engine::mariadb::{count_dump, filter_dump};
 use crate::engine::sqlite::SqliteFile;
@@ -41,9 +41,9 @@ impl StagedCopy {
             undo: whole.undo,
             undoes: None,
         };
-        let extent = CopyScope { config_only: true, ..CopyScope::default() };
+        let scope = CopyScope { config_only: true, ..CopyScope::default() };
         let file = SqliteFile::new(self.database());
-        let mut part = StagedCopy::take(&Source::Live(&file), folder, &label, &extent, &mut |_, _| {})?;
+        let mut part = StagedCopy::take(&Source::Live(&file), folder, &label, &scope, &mut |_, _| {})?;
         (part.manifest.id, part.manifest.created) = (whole.id.clone(), whole.created);
         part.manifest.changed = whole.changed;
         part.manifest.undoes.clone_from(&whole.undoes);

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use chrono::Utc;
 
-use super::hold::{Label, StagedCopy, member, new_id};
 use super::manifest::{self, FORMAT, Manifest, SQLITE};
+use super::stage::{Label, StagedCopy, member, new_id};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Counts, EngineKind};
 use crate::error::{Error, Result, SnapshotError};
@@ -62,15 +62,15 @@ pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<StagedCop
     Ok(StagedCopy { folder: folder.to_owned(), manifest, read_back: false })
 }
 
-/// Replaces a database whose files are kept in `kept` by the database `wanted`. After an interruption, [`put_back`]
+/// Replaces a database whose files are kept in `kept` by the database `desired`. After an interruption, [`put_back`]
 /// rolls it back.
-pub fn replace(file: &SqliteFile, kept: &StagedCopy, wanted: &Path) -> Result<()> {
+pub fn replace(file: &SqliteFile, kept: &StagedCopy, desired: &Path) -> Result<()> {
     require_raw(kept)?;
     // A WAL of the old database would be applied to the new one.
     for side in SIDES {
         files::remove(&file.part(side))?;
     }
-    put(file.path(), wanted)
+    put(file.path(), desired)
 }
 
 /// Restores the files that [`take`] kept.

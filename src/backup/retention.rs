@@ -81,7 +81,7 @@ impl Policy {
 
     /// The equivalent options: `--keep-last=7`.
     pub fn options(&self) -> Vec<String> {
-        let said = |(rule, bucket, within): (String, Bucket, bool)| match within {
+        let given = |(rule, bucket, within): (String, Bucket, bool)| match within {
             true => {
                 Some(self.spans[bucket as usize]).filter(|span| !span.is_zero()).map(|span| format!("--{rule}={span}"))
             }
@@ -91,7 +91,7 @@ impl Policy {
                 count => Some(format!("--{rule}={count}")),
             },
         };
-        Policy::rules().filter_map(said).collect()
+        Policy::rules().filter_map(given).collect()
     }
 
     /// Whether it keeps nothing, which is a mistake.

@@ -5,16 +5,16 @@ use serde_json::{Value as Json, json};
 
 use super::Context;
 use super::document::{self, DocumentArgs, Planned, PruneArgs};
-use super::far::Inputs;
 use super::fleet::{self, Fleet, FleetArgs};
 use super::plan::Saved;
+use super::remote::Inputs;
 use super::tally::{self, summary, summary_json};
 use super::write::{WriteArgs, WriteRequest, carry_out, read_from};
 use crate::error::{Error, Exit, InputError, OperationError, Result};
 use crate::instance::Instance;
 use crate::kuma::read::read_config;
+use crate::operation::Outcome;
 use crate::plan::fixture::NewKey;
-use crate::run::Outcome;
 
 #[derive(Args, Debug)]
 pub struct ApplyArgs {
@@ -30,10 +30,10 @@ pub struct ApplyArgs {
 
 impl ApplyArgs {
     /// Packs the input for a remote job: a saved plan, or fixtures.
-    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
         match self.documents.files.as_slice() {
-            [file] if file.as_os_str() != "-" && Saved::read(file)?.is_some() => luggage.take(file),
-            _ => self.documents.pack(luggage),
+            [file] if file.as_os_str() != "-" && Saved::read(file)?.is_some() => inputs.take(file),
+            _ => self.documents.pack(inputs),
         }
     }
 }
@@ -45,11 +45,11 @@ pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     match read_plan(args, &instance)? {
         Some((planned, summary)) => {
-            carry_out_said("apply", planned, (summary, json!({})), &args.write, &instance, context)
+            carry_out_given("apply", planned, (summary, json!({})), &args.write, &instance, context)
         }
         None => {
             let planned = document::plan(&args.documents, args.prune.unmanaged(), &instance, context)?;
-            tally::tell(&planned, context);
+            tally::report(&planned, context);
             carry_out_planned("apply", planned, &args.write, &instance, context)
         }
     }
@@ -63,30 +63,30 @@ pub fn carry_out_planned(
     instance: &Instance,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
-    let said = (summary(&planned), summary_json(&planned));
-    carry_out_said(verb, planned, said, write, instance, context)
+    let given = (summary(&planned), summary_json(&planned));
+    carry_out_given(verb, planned, given, write, instance, context)
 }
 
-/// The same; `said` is the result, as text and as JSON.
-fn carry_out_said(
+/// The same; `given` is the result, as text and as JSON.
+fn carry_out_given(
     verb: &str,
     planned: Planned,
-    said: (String, Json),
+    given: (String, Json),
     write: &WriteArgs,
     instance: &Instance,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
-    let (summary, mut found) = said;
+    let (summary, mut found) = given;
     let is_whole = planned.is_whole();
-    let Planned { config, outline, .. } = planned;
-    if outline.plan.is_empty() {
+    let Planned { config, report, .. } = planned;
+    if report.plan.is_empty() {
         if let Some(found) = found.as_object_mut() {
             found.insert("changes".into(), json!([]));
         }
         context.ui.result(&found, || summary)?;
         return Ok(if is_whole { Exit::Done } else { Exit::Partial });
     }
-    let keys = outline.keys;
+    let keys = report.keys;
     let done = |outcome: &Outcome| {
         let made: Vec<(String, String)> = keys.iter().filter_map(|key| whole_key(key, outcome)).collect();
         let mut document = found.clone();
@@ -99,8 +99,8 @@ fn carry_out_said(
         (document, text)
     };
     let question = Some(format!("apply these changes ({summary})?"));
-    let wish = WriteRequest { verb, plan: outline.plan, names: &config, question, done: &done };
-    let exit = carry_out(&wish, write, instance, context)?;
+    let request = WriteRequest { verb, plan: report.plan, names: &config, question, done: &done };
+    let exit = carry_out(&request, write, instance, context)?;
     Ok(if exit == Exit::Done && !is_whole { Exit::Partial } else { exit })
 }
 
@@ -128,10 +128,10 @@ fn read_plan(args: &ApplyArgs, instance: &Instance) -> Result<Option<(Planned, S
                 }));
             }
             let config = read_from(instance, read_config)?;
-            if saved.outline.plan.fingerprint.as_ref().is_some_and(|made_for| *made_for != config.fingerprint) {
+            if saved.report.plan.fingerprint.as_ref().is_some_and(|made_for| *made_for != config.fingerprint) {
                 return Err(Error::Operation(OperationError::StalePlan));
             }
-            Ok(Some((Planned { config, outline: saved.outline, remarks: Vec::new() }, saved.summary)))
+            Ok(Some((Planned { config, report: saved.report, remarks: Vec::new() }, saved.summary)))
         }
         _ => Err(Error::Input(InputError::Conflict { option: "a saved plan".into(), other: "other files".into() })),
     }

@@ -20,8 +20,8 @@ use crate::backup::{CopyScope, RestoreTest, Snapshot, Stores};
 use crate::error::{Error, Exit, OperationError, Result};
 use crate::instance::Instance;
 use crate::kuma::read::read_database;
-use crate::run::kept::{self, PendingSnapshot, offer};
-use crate::run::{BackupOptions, take};
+use crate::operation::pending::{self, PendingSnapshot, offer};
+use crate::operation::{BackupOptions, take};
 use crate::text::{bytes, counted};
 use crate::value::local_time;
 
@@ -65,7 +65,7 @@ pub struct CreateArgs {
     #[arg(short = 'n', long)]
     dry_run: bool,
     #[command(flatten)]
-    pub seal: EncryptionArgs,
+    pub encryption: EncryptionArgs,
     #[command(flatten)]
     fleet: FleetArgs,
 }
@@ -80,7 +80,7 @@ enum VerifyDepth {
 }
 
 impl CreateArgs {
-    fn extent(&self) -> CopyScope {
+    fn scope(&self) -> CopyScope {
         CopyScope {
             config_only: self.config_only,
             compact: self.compact,
@@ -135,9 +135,10 @@ fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
     if args.fleet.is_many() {
         return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words: created_words }, context);
     }
-    let mut putting = BackupOptions { patience: args.wait.unwrap_or_default(), ..args.seal.putting(args.extent())? };
-    if putting.seal.is_none() {
-        putting.seal = context.seal()?;
+    let mut options =
+        BackupOptions { patience: args.wait.unwrap_or_default(), ..args.encryption.options(args.scope())? };
+    if options.encryption.is_none() {
+        options.encryption = context.encryption()?;
     }
     let instance = context.instance()?;
     let stores = context.stores()?;
@@ -145,7 +146,7 @@ fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
     if args.dry_run {
         return foresee(&instance, &stores, context);
     }
-    let taken = take(&instance, &stores, "backup create", &putting, context.ui)?;
+    let taken = take(&instance, &stores, "backup create", &options, context.ui)?;
     for error in offer(&instance, &context.store()?, "backup create").warnings {
         context.ui.warn(&format!("cannot store a pending snapshot; it is kept in the data folder: {error}"));
     }
@@ -189,8 +190,8 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     let stores = context.stores_alone()?;
     let listing = stores.list()?;
     let mut all: Vec<&Snapshot> = listing.snapshots.iter().collect();
-    let whose = args.instance.as_ref().map(|name| context.whose(name)).transpose()?;
-    all.retain(|snapshot| whose.as_ref().is_none_or(|whose| whose.has(&snapshot.manifest)));
+    let owner = args.instance.as_ref().map(|name| context.owner(name)).transpose()?;
+    all.retain(|snapshot| owner.as_ref().is_none_or(|owner| owner.has(&snapshot.manifest)));
     let ambiguous = are_ambiguous(all.iter().map(|snapshot| &snapshot.manifest));
     let all: Vec<&[&Snapshot]> = all.chunk_by(|a, b| a.manifest.id == b.manifest.id).collect();
     let (all, others): (Vec<&[&Snapshot]>, Vec<&[&Snapshot]>) =
@@ -198,7 +199,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     let documents: Vec<Json> = all.iter().map(|copies| document(copies)).collect();
     let addresses: Vec<String> = stores.iter().map(|store| store.address()).collect();
     let kept =
-        if args.undo { context.find().map(|found| kept::waiting(&found)).unwrap_or_default() } else { Vec::new() };
+        if args.undo { context.find().map(|found| pending::waiting(&found)).unwrap_or_default() } else { Vec::new() };
     let mut result = json!({"store": addresses[0], "stores": addresses, "snapshots": documents});
     if args.undo {
         let place = |one: &PendingSnapshot| json!({"path": one.folder, "manifest": one.manifest});
@@ -235,8 +236,8 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
             ];
             row.extend(ambiguous.then(|| manifest.origin.clone()));
             if addresses.len() > 1 {
-                let held = |address: &&String| copies.iter().any(|copy| copy.store().address() == **address);
-                row.push(addresses.iter().filter(held).map(String::as_str).collect::<Vec<_>>().join(", "));
+                let staged = |address: &&String| copies.iter().any(|copy| copy.store().address() == **address);
+                row.push(addresses.iter().filter(staged).map(String::as_str).collect::<Vec<_>>().join(", "));
             }
             row
         };
@@ -264,10 +265,10 @@ fn waiting_words(one: &PendingSnapshot) -> String {
     )
 }
 
-/// The copies of the snapshot `wanted`; only `latest` needs an instance.
-pub(super) fn find(stores: &Stores, wanted: &str, context: &mut Context<'_>) -> Result<Vec<Snapshot>> {
-    let origin = if wanted == "latest" { context.origin()? } else { String::new() };
-    stores.find(wanted, &origin, &mut |error| context.ui.warn(&error.to_string()))
+/// The copies of the snapshot `desired`; only `latest` needs an instance.
+pub(super) fn find(stores: &Stores, desired: &str, context: &mut Context<'_>) -> Result<Vec<Snapshot>> {
+    let origin = if desired == "latest" { context.origin()? } else { String::new() };
+    stores.find(desired, &origin, &mut |error| context.ui.warn(&error.to_string()))
 }
 
 fn no_snapshots(stores: &Stores, what: &str) -> String {
@@ -282,17 +283,17 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let stores = context.stores_of(&args.snapshots)?.with_keys(&args.keys.keys()?);
     let mut unusable = Vec::new();
-    let mut wanted = Vec::new();
+    let mut desired = Vec::new();
     if args.snapshots.is_empty() {
         let listing = stores.list()?;
-        (wanted, unusable) = (listing.snapshots, listing.unusable);
+        (desired, unusable) = (listing.snapshots, listing.unusable);
         if args.own {
             let origin = context.origin()?;
-            wanted.retain(|snapshot| stores.is_of(&snapshot.manifest, &origin));
+            desired.retain(|snapshot| stores.is_of(&snapshot.manifest, &origin));
         }
     } else {
         for one in &args.snapshots {
-            wanted.extend(find(&stores, one, context)?);
+            desired.extend(find(&stores, one, context)?);
         }
     }
     let mut exit = Exit::Done;
@@ -312,7 +313,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let scratch = args.restore_test.then(|| stores.scratch()).transpose()?;
     let mut drill = scratch.as_ref().map(|scratch| RestoreTest::new(scratch.path()));
     let several = stores.iter().count() > 1;
-    for snapshot in &wanted {
+    for snapshot in &desired {
         let id = &snapshot.manifest.id;
         let place = if several { format!(" in `{}`", snapshot.store().address()) } else { String::new() };
         let mut document = json!({"id": id, "path": snapshot.location(), "ok": true});
@@ -342,20 +343,21 @@ fn check(snapshot: &Snapshot, drill: Option<&mut RestoreTest>, document: &mut Js
     document["files"] = json!(proof.members);
     document["bytes"] = json!(proof.bytes);
     let mut line = format!("ok, {} files, {}", proof.members, bytes(proof.bytes));
-    if proof.sealed {
+    if proof.encrypted {
         document["encrypted"] = json!(true);
         let read = bytes(proof.bytes);
         line = format!("ok, archive hash of {read}; encrypted: contents not checked without a key");
     }
     if let Some(drill) = drill.filter(|_| !snapshot.manifest.raw) {
-        let drilled = drill.restore(snapshot)?;
-        let seconds = drilled.took.as_secs_f64();
-        let (tables, rows) = (counted(drilled.tables, "table"), counted(drilled.rows as usize, "row"));
+        let restore_tested = drill.restore(snapshot)?;
+        let seconds = restore_tested.took.as_secs_f64();
+        let (tables, rows) = (counted(restore_tested.tables, "table"), counted(restore_tested.rows as usize, "row"));
         line.push_str(&format!(", restore test passed in {seconds:.1} s: {tables} with {rows} match"));
-        if let Some(error) = drilled.unnoted {
+        if let Some(error) = restore_tested.unnoted {
             ui.warn(&format!("cannot record the restore test of `{}` in the store: {error}", snapshot.manifest.id));
         }
-        document["restore_test"] = json!({"tables": drilled.tables, "rows": drilled.rows, "seconds": seconds});
+        document["restore_test"] =
+            json!({"tables": restore_tested.tables, "rows": restore_tested.rows, "seconds": seconds});
     }
     Ok(line)
 }
@@ -380,7 +382,7 @@ pub(super) fn document(copies: &[&Snapshot]) -> Json {
         "path": paths[0],
         "paths": paths,
         "size_bytes": first.size,
-        "encrypted": first.is_sealed(),
+        "encrypted": first.is_encrypted(),
         "class": first.manifest.class(),
         "manifest": first.manifest,
     })

@@ -76,7 +76,7 @@ pub fn status_max_age(option: Option<Duration>, context: &Context<'_>) -> Result
 
 /// The backups of one instance, and the stores to check.
 struct Subject {
-    whose: SnapshotOwner,
+    owner: SnapshotOwner,
     /// The stores, each with its name in the config file.
     stores: Vec<(Option<String>, Store)>,
 }
@@ -142,14 +142,14 @@ fn subjects(args: &CheckArgs, context: &mut Context<'_>) -> Result<Vec<Subject>>
     };
     match (names.is_empty(), context.global.target.clone()) {
         (false, _) => names.iter().map(|name| configured(name, names.len() == 1, &config, context)).collect(),
-        (true, Some(target)) => Ok(vec![Subject { whose: typed(&target, context)?, stores: all_stores(context)? }]),
+        (true, Some(target)) => Ok(vec![Subject { owner: typed(&target, context)?, stores: all_stores(context)? }]),
         (true, None) => unnamed(context),
     }
 }
 
 /// The instance `name` of the config file; `alone` where it is the only one selected.
 fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_>) -> Result<Subject> {
-    let whose = SnapshotOwner::of(name, config);
+    let owner = SnapshotOwner::of(name, config);
     // A store that only a job names has backups too.
     let mut places = config.stores_of(name);
     for job in config.jobs.iter().filter(|job| job.instances.iter().any(|one| one == name)) {
@@ -160,7 +160,7 @@ fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_
         }
     }
     if !context.global.store.is_empty() {
-        return Ok(Subject { whose, stores: all_stores(context)? });
+        return Ok(Subject { owner, stores: all_stores(context)? });
     }
     if places.is_empty() {
         // The default store is on the host of the instance.
@@ -172,7 +172,7 @@ fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_
             }
             _ => context.global.target = target,
         }
-        return Ok(Subject { whose, stores: vec![(None, default_store())] });
+        return Ok(Subject { owner, stores: vec![(None, default_store())] });
     }
     // A check waits for an answer no longer than plugins do.
     let credentials = context.credentials()?.with_patience(Timeouts::SHORT);
@@ -181,7 +181,7 @@ fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_
         Ok(stores.iter().next().cloned().map(|store| (Some((*name).to_owned()), store)))
     };
     let stores: Vec<Option<_>> = places.iter().map(open).collect::<Result<_>>()?;
-    Ok(Subject { whose, stores: stores.into_iter().flatten().collect() })
+    Ok(Subject { owner, stores: stores.into_iter().flatten().collect() })
 }
 
 /// The meaning of `-t` where it is not in the config file: a location, or a container, which may be gone.
@@ -195,11 +195,11 @@ fn typed(target: &str, context: &mut Context<'_>) -> Result<SnapshotOwner> {
         Err(error @ Error::Remote(RemoteError::DataNotLocal { .. })) => return Err(error),
         // The name of a removed container is in the stores; a name in neither is a typo.
         Err(error) => {
-            let whose = SnapshotOwner::at(target.to_owned(), known.clone());
+            let owner = SnapshotOwner::at(target.to_owned(), known.clone());
             let stores = all_stores(context)?;
             let listings = list_all(&stores.iter().map(|(_, store)| store).collect::<Vec<_>>());
             let has_any = |listing: Result<Listing>| match listing {
-                Ok(listing) => listing.snapshots.iter().any(|snapshot| whose.has(&snapshot.manifest)),
+                Ok(listing) => listing.snapshots.iter().any(|snapshot| owner.has(&snapshot.manifest)),
                 // A store that does not respond is reported as such.
                 Err(_) => true,
             };
@@ -222,14 +222,14 @@ fn unnamed(context: &mut Context<'_>) -> Result<Vec<Subject>> {
     let stores = all_stores(context)?;
     let mut found: Vec<SnapshotOwner> = Vec::new();
     if context.store_addresses()?.is_empty() {
-        let all = context.sight()?.all_here()?.into_iter().filter_map(|(_, instance)| instance.ok());
+        let all = context.locator()?.all_here()?.into_iter().filter_map(|(_, instance)| instance.ok());
         found.extend(all.map(|instance| SnapshotOwner::at(instance.name.clone(), Some(instance.origin()))));
     }
     if found.is_empty() {
         let all = list_all(&stores.iter().map(|(_, store)| store).collect::<Vec<_>>());
         let listings: Vec<Listing> = all.into_iter().filter_map(Result::ok).collect();
         for manifest in listings.iter().flat_map(|listing| &listing.snapshots).map(|snapshot| &snapshot.manifest) {
-            if !manifest.undo && !found.iter().any(|whose| whose.has(manifest)) {
+            if !manifest.undo && !found.iter().any(|owner| owner.has(manifest)) {
                 found.push(SnapshotOwner::at(manifest.instance.clone(), Some(manifest.origin.clone())));
             }
         }
@@ -237,7 +237,7 @@ fn unnamed(context: &mut Context<'_>) -> Result<Vec<Subject>> {
     if found.is_empty() {
         found.push(SnapshotOwner::at("backups".into(), None));
     }
-    Ok(found.into_iter().map(|whose| Subject { whose, stores: stores.clone() }).collect())
+    Ok(found.into_iter().map(|owner| Subject { owner, stores: stores.clone() }).collect())
 }
 
 /// Checks each of `subjects` in each of its stores; every store is listed once.
@@ -249,20 +249,20 @@ fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime
     let listed = list_all(&stores.values().copied().collect::<Vec<_>>());
     let listings: BTreeMap<String, Result<Listing>> = stores.into_keys().zip(listed).collect();
     let is_ambiguous =
-        |whose: &SnapshotOwner| subjects.iter().filter(|other| other.whose.name == whose.name).count() > 1;
+        |owner: &SnapshotOwner| subjects.iter().filter(|other| other.owner.name == owner.name).count() > 1;
     let mut checks = Vec::new();
-    for Subject { whose, stores } in &subjects {
+    for Subject { owner, stores } in &subjects {
         let mut own = Vec::new();
         for (name, store) in stores {
             let Some(listing) = listings.get(&store.address()) else { continue };
             let max_age = args.max_age.and_then(|max_age| TimeDelta::from_std(max_age).ok()).unwrap_or_else(|| {
-                let interval = config.interval(&whose.name, name.as_deref(), args.full, now);
+                let interval = config.interval(&owner.name, name.as_deref(), args.full, now);
                 interval.map_or(MAX_AGE, |interval| interval * 2)
             });
             let verified_within = args.verified_within.and_then(|within| TimeDelta::from_std(within).ok());
             let mut check = Check {
-                instance: whose.name.clone(),
-                origin: whose.origin.clone().filter(|_| is_ambiguous(whose)),
+                instance: owner.name.clone(),
+                origin: owner.origin.clone().filter(|_| is_ambiguous(owner)),
                 store: name.clone().unwrap_or_else(|| store.address()),
                 verdict: Verdict::new(Status::Unknown, ""),
                 newest: None,
@@ -270,7 +270,7 @@ fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime
                 max_age,
             };
             check.verdict = match listing.as_ref().map_err(ToString::to_string).and_then(|listing| {
-                check.read(store, listing, whose, args.full).map_err(|error| error.to_string())?;
+                check.read(store, listing, owner, args.full).map_err(|error| error.to_string())?;
                 let cut_off = listing.snapshots.iter().filter(|snapshot| !snapshot.has_its_size());
                 Ok(listing.unusable.len() + cut_off.count())
             }) {
@@ -304,16 +304,16 @@ fn with_unusable(verdict: Verdict, unusable: usize) -> Verdict {
 }
 
 impl Check {
-    /// Reads the backups of `whose`.
-    fn read(&mut self, store: &Store, listing: &Listing, whose: &SnapshotOwner, full: bool) -> Result<()> {
+    /// Reads the backups of `owner`.
+    fn read(&mut self, store: &Store, listing: &Listing, owner: &SnapshotOwner, full: bool) -> Result<()> {
         let is_backup = |snapshot: &&Snapshot| {
             let manifest = &snapshot.manifest;
             let counts = !manifest.undo && !manifest.raw && snapshot.has_its_size();
-            whose.has(manifest) && counts && (!full || manifest.is_whole())
+            owner.has(manifest) && counts && (!full || manifest.is_whole())
         };
         let backups: Vec<&Snapshot> = listing.snapshots.iter().filter(is_backup).collect();
         let Some(newest) = backups.last() else { return Ok(()) };
-        let mut tests = store.drills(&backups)?;
+        let mut tests = store.restore_tests(&backups)?;
         let checked = backups.iter().filter(|one| one.manifest.is_fully_checked()).map(|one| one.manifest.created);
         let tested = tests.iter().flatten().filter(|test| test.error.is_none()).map(|test| test.at);
         self.verified = checked.chain(tested).max();

@@ -7,8 +7,8 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 
 use super::Ui;
 use crate::docker::Console;
-use crate::far::JobProgress;
-use crate::run::Observer as _;
+use crate::operation::Observer as _;
+use crate::remote::JobProgress;
 
 /// The kind of input at this end.
 pub struct LocalInput<'a> {

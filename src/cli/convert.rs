@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
-use super::far::Inputs;
+use super::remote::Inputs;
 use super::upgrade::{Image, upgraded_lines};
 use super::write::{WriteArgs, finish, outcome_json, with};
 use super::{Context, Ui, remote_job};
@@ -15,8 +15,8 @@ use crate::instance::target::check_reach;
 use crate::instance::{DbLocation, Instance};
 use crate::kuma::transfer::convert::{self, choice_for};
 use crate::kuma::transfer::{Refused, Report};
-use crate::run::Mode;
-use crate::run::convert::{Conversion, ConversionTarget, Destination, check_instance};
+use crate::operation::Mode;
+use crate::operation::convert::{Conversion, ConversionTarget, Destination, check_instance};
 use crate::schema::Release;
 use crate::text::counted;
 
@@ -53,9 +53,9 @@ impl ConvertArgs {
     }
 
     /// Adds the file with the certificate authority of the new database, if it has one.
-    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
         let options = self.to.split_once('?').map_or("", |(_, options)| options).split('&');
-        options.filter_map(|option| option.strip_prefix("ca=")).try_for_each(|path| luggage.take(Path::new(path)))
+        options.filter_map(|option| option.strip_prefix("ca=")).try_for_each(|path| inputs.take(Path::new(path)))
     }
 }
 
@@ -103,7 +103,7 @@ pub fn run(args: &ConvertArgs, context: &mut Context<'_>) -> Result<Exit> {
 fn dry_run(instance: &Instance, to: &Destination, conversion: &Conversion, context: &mut Context<'_>) -> Result<Exit> {
     let report = &conversion.report;
     let is_refused = report.refused_total > 0;
-    let loaded = !is_refused && conversion.rehearse(instance, context.ui)?;
+    let loaded = !is_refused && conversion.dry_run(instance, context.ui)?;
     let mut document = describe(instance, to, conversion, report);
     document["dry_run"] = true.into();
     document["loaded"] = loaded.into();

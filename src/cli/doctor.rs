@@ -13,10 +13,10 @@ use crate::doctor::{self, CHECKS, CHOSEN_BY_NAME, Check, Evidence, Finding, Fix}
 use crate::engine::Depth;
 use crate::error::{DatabaseError, Error, Exit, InputError, RemoteError, Result};
 use crate::instance::{DbLocation, Instance};
+use crate::kuma::damaged::DamagedDb;
 use crate::kuma::fresh::weigh;
-use crate::kuma::wreck::DamagedDb;
-use crate::run::examine::{gather, gather_nowhere, gather_stopped};
-use crate::run::{self, Rebuilt, Settings};
+use crate::operation::examine::{gather, gather_nowhere, gather_stopped};
+use crate::operation::{self, Rebuilt, Settings};
 use crate::schema::Release;
 use crate::text::counted;
 
@@ -74,7 +74,7 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
         Err(error) => {
             let evidence = gather_nowhere(error, Utc::now())?;
             let findings = examine(&evidence, args);
-            return tell(&evidence, &findings, args, context);
+            return report(&evidence, &findings, args, context);
         }
     };
     let mut evidence = look(&instance, args);
@@ -96,7 +96,7 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     match args.fix {
         true => fix(&instance, &evidence, &findings, args, context),
-        false => tell(&evidence, &findings, args, context),
+        false => report(&evidence, &findings, args, context),
     }
 }
 
@@ -130,7 +130,7 @@ fn examine(evidence: &Evidence, args: &DoctorArgs) -> Vec<Finding> {
 }
 
 /// Shows the findings and returns the exit code.
-fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
+fn report(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     warn_unread(evidence, context.ui);
     context.ui.result(&document(evidence, findings), || {
         let mut text = match (findings.is_empty(), evidence.unread.is_empty()) {
@@ -161,7 +161,7 @@ fn tell(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context: &
 
 /// Whether `--fix` fixes it: what a person has to choose only if they named it.
 fn is_fixed(finding: &Finding, args: &DoctorArgs) -> bool {
-    finding.is_curable() && (!CHOSEN_BY_NAME.contains(&finding.code) || args.codes.contains(&finding.code))
+    finding.is_fixable() && (!CHOSEN_BY_NAME.contains(&finding.code) || args.codes.contains(&finding.code))
 }
 
 fn warn_unread(evidence: &Evidence, ui: &mut Ui) {
@@ -198,7 +198,7 @@ fn document(evidence: &Evidence, findings: &[Finding]) -> Json {
             json!({
                 "code": finding.code, "title": finding.title, "severity": finding.severity, "what": fault.what,
                 "table": subject.table, "id": subject.id, "column": subject.column, "path": subject.path,
-                "fix": finding.fix(), "fixable": finding.is_curable(), "explains": finding.explains,
+                "fix": finding.fix(), "fixable": finding.is_fixable(), "explains": finding.explains,
             })
         })
         .collect();
@@ -215,16 +215,16 @@ fn fix(
     args: &DoctorArgs,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
-    let mut curable: Vec<&Finding> = findings.iter().filter(|finding| is_fixed(finding, args)).collect();
-    let all = curable.len();
+    let mut fixable: Vec<&Finding> = findings.iter().filter(|finding| is_fixed(finding, args)).collect();
+    let all = fixable.len();
     // The server continues its migrations as soon as it can; other findings are fixed afterwards.
-    if curable.iter().any(|finding| finding.code == "K009") {
-        curable.retain(|finding| ["K008", "K009"].contains(&finding.code));
+    if fixable.iter().any(|finding| finding.code == "K009") {
+        fixable.retain(|finding| ["K008", "K009"].contains(&finding.code));
     }
-    let salvages = |finding: &Finding| matches!(finding.fault.cure, Fix::Salvage);
+    let salvages = |finding: &Finding| matches!(finding.fault.fix, Fix::Salvage);
     // Other findings need a database that can be read completely: a damaged one may hide the rows that others refer to.
     if !evidence.damage.is_empty() {
-        if !curable.iter().any(|finding| salvages(finding)) {
+        if !fixable.iter().any(|finding| salvages(finding)) {
             context.ui.warn(match doctor::examine(evidence).iter().any(salvages) {
                 true => "the database is damaged; fix that first: kumadb doctor --fix",
                 false => {
@@ -232,29 +232,29 @@ fn fix(
                 }
             });
         }
-        curable.retain(|finding| salvages(finding) || matches!(finding.fault.cure, Fix::Files(_)));
+        fixable.retain(|finding| salvages(finding) || matches!(finding.fault.fix, Fix::Files(_)));
     }
-    if curable.is_empty() {
-        return tell(evidence, findings, args, context);
+    if fixable.is_empty() {
+        return report(evidence, findings, args, context);
     }
     warn_unread(evidence, context.ui);
     context.ui.say(&findings_text(findings));
-    let fixes = collect(&curable, evidence, context.ui)?;
+    let fixes = collect(&fixable, evidence, context.ui)?;
     let mut settings = Settings {
-        opens_lock: curable.iter().any(|finding| finding.code == "K008"),
+        opens_lock: fixable.iter().any(|finding| finding.code == "K008"),
         keeps_removed: true,
         ..args.write.settings("doctor --fix")
     };
     // An interrupted migration leaves a database between two known releases.
     settings.allow_unknown_release |= doctor::is_between_releases(evidence);
     if fixes.salvage {
-        foretell(instance, args.release, context.ui)?;
+        preview(instance, args.release, context.ui)?;
     }
     if args.write.is_dry_run() {
-        return rehearse(&fixes, instance, &settings, context);
+        return dry_run(&fixes, instance, &settings, context);
     }
-    if curable.len() < all {
-        let rest = counted(all - curable.len(), "other finding");
+    if fixable.len() < all {
+        let rest = counted(all - fixable.len(), "other finding");
         let first = match (fixes.salvage, evidence.damage.is_empty()) {
             (true, _) => "the database itself",
             (false, false) => "the files",
@@ -265,13 +265,13 @@ fn fix(
     context.ui.say(&format!("\n{}", fixes.text(lines)));
     let changes = fixes.plan.steps.len() + fixes.files.len() + fixes.statements.len() + usize::from(fixes.salvage);
     let made = counted(changes, "change");
-    context.ui.ask(&format!("make {made} to fix {}?", counted(curable.len(), "finding")))?;
+    context.ui.ask(&format!("make {made} to fix {}?", counted(fixable.len(), "finding")))?;
     let outcome = fixes.carry_out(instance, args.release, &settings, context)?;
     let after = look(instance, args);
     let left = examine(&after, args);
     let mut document = document(&after, &left);
     if let Json::Object(document) = &mut document {
-        document.insert("fixed".into(), curable.iter().map(|finding| finding.code).collect());
+        document.insert("fixed".into(), fixable.iter().map(|finding| finding.code).collect());
         document.insert("removed".into(), json!(outcome.removed));
         document.insert("rebuilt".into(), outcome.rebuilt.as_ref().map_or(Json::Null, rebuilt_json));
         document.extend(outcome_json(&outcome));
@@ -279,7 +279,7 @@ fn fix(
     warn_unread(&after, context.ui);
     context.ui.result(&document, || {
         let mut text = match left.is_empty() {
-            true => format!("fixed {}; checked again: no findings", counted(curable.len(), "finding")),
+            true => format!("fixed {}; checked again: no findings", counted(fixable.len(), "finding")),
             false => format!("checked again:\n{}", findings_text(&left)),
         };
         if let Some(made) = &outcome.rebuilt {
@@ -299,10 +299,10 @@ fn fix(
 }
 
 /// Tests what can be tested without changing anything, and reports what was not.
-fn rehearse(fixes: &Fixes, instance: &Instance, settings: &Settings, context: &mut Context<'_>) -> Result<Exit> {
-    run::rehearse_files(&fixes.files)?;
+fn dry_run(fixes: &Fixes, instance: &Instance, settings: &Settings, context: &mut Context<'_>) -> Result<Exit> {
+    operation::dry_run_files(&fixes.files)?;
     if !fixes.plan.is_empty() {
-        run::rehearse(instance, &fixes.plan, settings, context.ui)?;
+        operation::dry_run(instance, &fixes.plan, settings, context.ui)?;
     }
     let mut tried = Vec::new();
     if !fixes.files.is_empty() {
@@ -313,12 +313,12 @@ fn rehearse(fixes: &Fixes, instance: &Instance, settings: &Settings, context: &m
     }
     let mut untried = 0;
     if !fixes.statements.is_empty() {
-        let said = counted(fixes.statements.len(), "statement");
-        match run::rehearse_statements(instance, &fixes.statements, settings, context.ui)? {
-            true => tried.push(format!("{said} tested on a copy")),
+        let given = counted(fixes.statements.len(), "statement");
+        match operation::dry_run_statements(instance, &fixes.statements, settings, context.ui)? {
+            true => tried.push(format!("{given} tested on a copy")),
             false => {
                 untried = fixes.statements.len();
-                tried.push(format!("{said} not tested (MariaDB cannot roll them back)"));
+                tried.push(format!("{given} not tested (MariaDB cannot roll them back)"));
             }
         }
     }
@@ -336,7 +336,7 @@ fn rehearse(fixes: &Fixes, instance: &Instance, settings: &Settings, context: &m
 }
 
 /// Shows what could be recovered from a damaged database now.
-fn foretell(instance: &Instance, release: Option<Release>, ui: &mut Ui) -> Result<()> {
+fn preview(instance: &Instance, release: Option<Release>, ui: &mut Ui) -> Result<()> {
     let DbLocation::Sqlite(file) = &instance.place else { return Ok(()) };
     match weigh(&DamagedDb::open(file.path())?, release) {
         Ok(salvaged) => ui.say(&format!("\nrecoverable rows:\n{}", salvaged_text(&salvaged))),
@@ -366,12 +366,12 @@ fn explain(code: &str, context: &mut Context<'_>) -> Result<Exit> {
         .map(|check| {
             json!({
                 "code": check.code, "title": check.title, "severity": check.severity,
-                "explanation": check.explanation, "fix": check.cure, "explains": check.explains,
+                "explanation": check.explanation, "fix": check.fix, "explains": check.explains,
             })
         })
         .collect();
     context.ui.result(&json!({"codes": documents}), || match checks.as_slice() {
-        [check] => format!("{}: {}\n\n{}\n\nFix: {}.", check.code, check.title, check.explanation, check.cure),
+        [check] => format!("{}: {}\n\n{}\n\nFix: {}.", check.code, check.title, check.explanation, check.fix),
         _ => Ui::table(
             &["code", "severity", "finding"],
             checks

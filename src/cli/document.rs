@@ -8,8 +8,8 @@ use clap::Args;
 
 use super::Context;
 use super::engine;
-use super::far::Inputs;
 use super::list_map::MapArgs;
+use super::remote::Inputs;
 use super::store::KeyArgs;
 use super::tally;
 use super::texts::{Texts, read_texts};
@@ -95,7 +95,7 @@ pub struct Planned {
     /// The configuration that was read.
     pub config: Config,
     /// The plan.
-    pub outline: PlanReport,
+    pub report: PlanReport,
     /// The report about the files.
     pub remarks: Vec<ReportLine>,
 }
@@ -103,7 +103,7 @@ pub struct Planned {
 impl Planned {
     /// Whether everything in the fixtures was planned.
     pub fn is_whole(&self) -> bool {
-        self.remarks.iter().all(|remark| remark.outcome == Outcome::Dropped) && self.outline.warnings.is_empty()
+        self.remarks.iter().all(|remark| remark.outcome == Outcome::Dropped) && self.report.warnings.is_empty()
     }
 }
 
@@ -112,25 +112,25 @@ impl DocumentArgs {
     ///
     /// # Errors
     /// Problems in the fixtures themselves, which need no connection to be found.
-    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
-        self.keys.pack(luggage)?;
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
+        self.keys.pack(inputs)?;
         let files = self.files.iter();
         match self.source()? {
             // The engine of the host is asked there.
             Documents::Labels => Ok(()),
-            Documents::Snapshots => files.clone().try_for_each(|file| luggage.take_with_parts(file)),
+            Documents::Snapshots => files.clone().try_for_each(|file| inputs.take_with_parts(file)),
             Documents::Instances => files.clone().try_for_each(|file| {
                 let parts = [file.to_owned(), file.join("kuma.db"), file.join(crate::instance::config::FILE)];
-                parts.iter().try_for_each(|part| luggage.take_with_parts(part))
+                parts.iter().try_for_each(|part| inputs.take_with_parts(part))
             }),
             Documents::Texts(format) => {
                 let surroundings = FixtureEnv::default();
-                self.map.map_file.iter().try_for_each(|file| luggage.take(file))?;
+                self.map.map_file.iter().try_for_each(|file| inputs.take(file))?;
                 let Texts { texts, in_folders, .. } = read_texts(&self.files)?;
                 for (file, text) in &texts {
                     match file.as_str() {
-                        "-" => luggage.stdin = Some(text.clone().into_bytes()),
-                        file => luggage.take(Path::new(file))?,
+                        "-" => inputs.stdin = Some(text.clone().into_bytes()),
+                        file => inputs.take(Path::new(file))?,
                     }
                 }
                 let options = Options { in_folders, ..self.options(format)? };
@@ -138,8 +138,8 @@ impl DocumentArgs {
                 if !read.problems.is_empty() {
                     return Err(Error::input(read.problems));
                 }
-                surroundings.read.borrow().keys().try_for_each(|file| luggage.take(file))?;
-                luggage.variables.extend(surroundings.asked.take());
+                surroundings.read.borrow().keys().try_for_each(|file| inputs.take(file))?;
+                inputs.variables.extend(surroundings.asked.take());
                 Ok(())
             }
         }
@@ -267,7 +267,7 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
         Documents::Snapshots => read_snapshots(args, context),
         Documents::Texts(format) => {
             let found = read_texts(&args.files)?;
-            found.told.iter().for_each(|line| context.ui.warn(line));
+            found.reported.iter().for_each(|line| context.ui.warn(line));
             let options = Options { in_folders: found.in_folders, ..args.options(format)? };
             let read = import(found.texts, &options, &FixtureEnv::default());
             for (format, count) in &read.converted {
@@ -281,7 +281,7 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
 /// What was read, if there are no problems.
 fn whole(read: Import, context: &mut Context<'_>) -> Result<Read> {
     if !read.problems.is_empty() {
-        tally::tell_remarks(&read.remarks, context);
+        tally::report_remarks(&read.remarks, context);
         return Err(Error::input(read.problems));
     }
     Ok(Read { fixture: read.fixture, remarks: read.remarks, left_out: read.left_out })
@@ -320,7 +320,7 @@ fn read_other_instance(args: &DocumentArgs, context: &mut Context<'_>) -> Result
     let mut documents = Vec::new();
     for file in &args.files {
         // On a remote host, this verb could not use it.
-        let other = context.sight()?.find(file.to_str()).map_err(|error| match error {
+        let other = context.locator()?.find(file.to_str()).map_err(|error| match error {
             Error::Remote(RemoteError::DataNotLocal { .. }) => Error::Remote(RemoteError::CannotExport {
                 instance: file.display().to_string(),
                 why: error.to_string(),
@@ -341,15 +341,15 @@ fn read_snapshots(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read
     let keys = args.keys.keys_or_ask(context.ui)?;
     let (stores, mut documents) = (context.stores()?.with_keys(&keys), Vec::new());
     for file in &args.files {
-        let wanted = file.to_string_lossy();
-        let origin = if wanted == "latest" { context.origin()? } else { String::new() };
+        let desired = file.to_string_lossy();
+        let origin = if desired == "latest" { context.origin()? } else { String::new() };
         let scratch = stores.scratch()?;
         let warn = &mut |error: &Error| context.ui.warn(&error.to_string());
-        let held = backup::hold(&stores, &wanted, &origin, &scratch.path().join("held"), warn)?;
-        let source = format!("snapshot {}", held.manifest.id);
-        let config = read_config(&mut *held.reader()?, &source)?;
+        let staged = backup::hold(&stores, &desired, &origin, &scratch.path().join("held"), warn)?;
+        let source = format!("snapshot {}", staged.manifest.id);
+        let config = read_config(&mut *staged.reader()?, &source)?;
         let release = &config.database.release;
-        context.ui.say(&format!("reading {source} of `{}` (release {release})", held.manifest.instance));
+        context.ui.say(&format!("reading {source} of `{}` (release {release})", staged.manifest.instance));
         documents.push(write_down(&config, &Choice { source, ..Choice::default() }, context));
     }
     read_written(&documents)
@@ -398,10 +398,10 @@ pub fn plan(
     }
     let remarks = read.remarks.clone();
     if unmanaged == Unmanaged::Deleted {
-        refuse_prune(&read.left_out).inspect_err(|_| tally::tell_remarks(&remarks, context))?;
+        refuse_prune(&read.left_out).inspect_err(|_| tally::report_remarks(&remarks, context))?;
     }
     // Also if the plan fails: a part of the problems may come from it.
-    plan_read(read, wishes, instance).inspect_err(|_| tally::tell_remarks(&remarks, context))
+    plan_read(read, wishes, instance).inspect_err(|_| tally::report_remarks(&remarks, context))
 }
 
 /// Refuses to delete what is missing in the fixtures only because it is invalid.
@@ -431,8 +431,8 @@ pub fn plan_read(read: Read, mut wishes: ApplyOptions, instance: &Instance) -> R
 pub fn plan_on(config: Config, read: Read, wishes: &ApplyOptions) -> Result<Planned> {
     let Read { fixture, mut remarks, mut left_out } = read;
     match plan_fixture(&config, &fixture, wishes, &mut Random)? {
-        Ok(mut outline) => {
-            let invalid = std::mem::take(&mut outline.left_out);
+        Ok(mut report) => {
+            let invalid = std::mem::take(&mut report.left_out);
             if wishes.unmanaged == Unmanaged::Deleted {
                 left_out.extend(invalid.iter().map(|left| Problem::at(&left.at, &left.subject, &left.why)));
                 refuse_prune(&left_out)?;
@@ -444,7 +444,7 @@ pub fn plan_on(config: Config, read: Read, wishes: &ApplyOptions) -> Result<Plan
                 outcome: Outcome::Skipped,
             };
             remarks.extend(invalid.into_iter().map(skipped));
-            Ok(Planned { config, outline, remarks })
+            Ok(Planned { config, report, remarks })
         }
         Err(problems) => Err(Error::input(problems)),
     }

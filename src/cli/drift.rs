@@ -51,8 +51,8 @@ pub fn run(args: &DriftArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let instance = context.instance()?;
     let planned = document::plan(&args.documents, Unmanaged::Listed, &instance, context)?;
-    tally::tell(&planned, context);
-    let (changes, unmanaged) = (&planned.outline.plan, &planned.outline.unmanaged);
+    tally::report(&planned, context);
+    let (changes, unmanaged) = (&planned.report.plan, &planned.report.unmanaged);
     let is_none = changes.is_empty() && unmanaged.is_empty();
     let mut found = summary_json(&planned);
     found["changes"] = changes_json(changes);
@@ -77,9 +77,9 @@ pub fn run(args: &DriftArgs, context: &mut Context<'_>) -> Result<Exit> {
 
 fn differences(planned: &Planned) -> Vec<Difference<'_>> {
     let steps = steps_by_item(planned);
-    let differs = |account: &&ItemReport| account.fate != ItemOutcome::Unchanged;
-    let accounts = planned.outline.accounts.iter().filter(differs).map(|account| {
-        let what = match account.fate {
+    let differs = |account: &&ItemReport| account.outcome != ItemOutcome::Unchanged;
+    let accounts = planned.report.accounts.iter().filter(differs).map(|account| {
+        let what = match account.outcome {
             ItemOutcome::Created => "does not exist on the instance".to_owned(),
             _ => {
                 let (own, parts) = (format!("~ {}: ", account.subject), format!(" of {}", account.subject));
@@ -89,7 +89,7 @@ fn differences(planned: &Planned) -> Vec<Difference<'_>> {
         };
         Difference { at: Some(&account.at), subject: &account.subject, what }
     });
-    let unmanaged = planned.outline.unmanaged.iter().map(|subject| Difference {
+    let unmanaged = planned.report.unmanaged.iter().map(|subject| Difference {
         at: None,
         subject,
         what: "is on the instance, but not in the files".to_owned(),
@@ -99,9 +99,9 @@ fn differences(planned: &Planned) -> Vec<Difference<'_>> {
 
 /// The changes of each item and of its parts, by the name of the item.
 fn steps_by_item(planned: &Planned) -> HashMap<&str, Vec<&Step>> {
-    let accounts = planned.outline.accounts.iter();
+    let accounts = planned.report.accounts.iter();
     let mut all: HashMap<&str, Vec<&Step>> = accounts.map(|account| (account.subject.as_str(), Vec::new())).collect();
-    for step in &planned.outline.plan.steps {
+    for step in &planned.report.plan.steps {
         // `` tag `env` of monitor `Shop` `` is a part of the monitor.
         let owners = step.subject.match_indices(" of ").map(|(at, of)| &step.subject[at + of.len()..]);
         let item = std::iter::once(step.subject.as_str()).chain(owners).find(|name| all.contains_key(name));

@@ -10,20 +10,20 @@ use crate::error::Result;
 
 /// As the docker CLI reads them; empty values count as unset.
 pub fn surroundings(global: &Global) -> DockerEnv {
-    let said = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let home = said("HOME").map(PathBuf::from);
-    let config = said("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".docker")));
+    let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let home = given("HOME").map(PathBuf::from);
+    let config = given("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".docker")));
     DockerEnv {
         host: global.docker_host.clone(),
         context: global.docker_context.clone(),
-        docker_host: said("DOCKER_HOST"),
-        docker_context: said("DOCKER_CONTEXT"),
-        container_host: said("CONTAINER_HOST"),
-        tls_verify: said("DOCKER_TLS_VERIFY").is_some(),
-        tls: said("DOCKER_TLS").is_some(),
-        cert_path: said("DOCKER_CERT_PATH").map(PathBuf::from),
+        docker_host: given("DOCKER_HOST"),
+        docker_context: given("DOCKER_CONTEXT"),
+        container_host: given("CONTAINER_HOST"),
+        tls_verify: given("DOCKER_TLS_VERIFY").is_some(),
+        tls: given("DOCKER_TLS").is_some(),
+        cert_path: given("DOCKER_CERT_PATH").map(PathBuf::from),
         config: config.unwrap_or_default(),
-        runtime: said("XDG_RUNTIME_DIR").map(PathBuf::from),
+        runtime: given("XDG_RUNTIME_DIR").map(PathBuf::from),
         home,
     }
 }

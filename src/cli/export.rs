@@ -16,7 +16,7 @@ use crate::formats::Syntax;
 use crate::formats::export::tool::{Files, Tool, export_to};
 use crate::formats::export::{Choice, Export, Secrets, export};
 use crate::formats::json_schema::json_schema;
-use crate::formats::render::{render, render_json, unsaid};
+use crate::formats::render::{render, render_json, unset};
 use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::entities::{ENTITIES, MONITORS, entity};
 use crate::text::{counted, quoted};
@@ -151,7 +151,7 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
         None => {}
     }
     let mut exported = export(&config, &choice);
-    exported.warnings.extend(unsaid(&exported.document, syntax));
+    exported.warnings.extend(unset(&exported.document, syntax));
     let text = match (syntax, exported.document.entries()) {
         // An instance without a user.
         (Syntax::Csv, [_]) => String::new(),

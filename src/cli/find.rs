@@ -27,11 +27,11 @@ pub struct FindArgs {
 }
 
 pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let sight = context.sight()?;
-    if let Err(error) = &sight.docker {
+    let locator = context.locator()?;
+    if let Err(error) = &locator.docker {
         context.ui.warn(&format!("{error}; searching folders only"));
     }
-    let mut all = sight.everything_here()?;
+    let mut all = locator.everything_here()?;
     let config = config::read(context)?.unwrap_or_default();
     let target = context.global.target.clone();
     all.retain_mut(|found| {
@@ -157,7 +157,7 @@ fn look(instance: &Instance, found: &Found, open: bool) -> InstanceRow {
     };
     match read() {
         Err(Error::Database(DatabaseError::Unreachable { .. })) if line.embedded && line.state != "running" => {
-            line.unread = Some(untold(instance, found));
+            line.unread = Some(unreported(instance, found));
         }
         Err(Error::Docker(DockerError::Paused { .. })) => {
             line.unread = Some("container is paused, and its MariaDB with it".into())
@@ -169,7 +169,7 @@ fn look(instance: &Instance, found: &Found, open: bool) -> InstanceRow {
 }
 
 /// What the files of a stopped embedded MariaDB show.
-fn untold(instance: &Instance, found: &Found) -> String {
+fn unreported(instance: &Instance, found: &Found) -> String {
     let folder = instance.folder.clone().unwrap_or_default();
     let version = ["mariadb_upgrade_info", "mysql_upgrade_info"]
         .iter()

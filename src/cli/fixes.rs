@@ -8,8 +8,8 @@ use crate::doctor::{self, Evidence, FileChange, Finding, Fix};
 use crate::error::{Error, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma::init::{check_password, hash};
+use crate::operation::{self, Outcome, Settings, Work};
 use crate::plan::{Assignment, Change, Plan, Step};
-use crate::run::{self, Outcome, Settings, Work};
 use crate::schema::Release;
 use crate::value::Secret;
 
@@ -27,10 +27,10 @@ pub struct Fixes {
 
 /// The changes that fix `findings`; asks for a password where one has to be set.
 pub fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Fixes> {
-    let plan = doctor::plan_cures(findings, evidence);
+    let plan = doctor::plan_fixes(findings, evidence);
     let mut fixes = Fixes { salvage: false, files: Vec::new(), plan, statements: Vec::new() };
     for finding in findings {
-        match &finding.fault.cure {
+        match &finding.fault.fix {
             Fix::Statements(statements) => {
                 for statement in statements {
                     if !fixes.statements.contains(statement) {
@@ -92,21 +92,21 @@ impl Fixes {
         let store = context.store()?;
         let mut outcome = Outcome::default();
         if !self.files.is_empty() {
-            outcome = run::mend(instance, &self.files, settings, context.ui)?;
+            outcome = operation::repair(instance, &self.files, settings, context.ui)?;
         }
         if self.salvage {
             let warnings = std::mem::take(&mut outcome.warnings);
-            outcome = run::run(instance, &store, &Work::Salvage(release), settings, context.ui)?;
+            outcome = operation::run(instance, &store, &Work::Salvage(release), settings, context.ui)?;
             outcome.warnings.splice(0..0, warnings);
         }
         if !self.plan.is_empty() {
             let warnings = std::mem::take(&mut outcome.warnings);
-            outcome = run::run(instance, &store, &Work::Plan(&self.plan), settings, context.ui)?;
+            outcome = operation::run(instance, &store, &Work::Plan(&self.plan), settings, context.ui)?;
             outcome.warnings.splice(0..0, warnings);
         }
         if !self.statements.is_empty() {
             let Outcome { warnings, removed, .. } = outcome;
-            outcome = run::run(instance, &store, &Work::Statements(&self.statements), settings, context.ui)?;
+            outcome = operation::run(instance, &store, &Work::Statements(&self.statements), settings, context.ui)?;
             outcome.warnings.splice(0..0, warnings);
             outcome.removed = removed;
         }

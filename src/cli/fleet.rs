@@ -99,20 +99,20 @@ impl FleetArgs {
         let mut groups: Vec<&str> =
             config.instances.values().flat_map(|target| &target.groups).map(String::as_str).collect();
         groups.dedup();
-        for (kind, wanted, known) in
+        for (kind, desired, known) in
             [("instance", &self.instances, &known), ("instance group", &self.groups.groups, &groups)]
         {
-            if let Some(name) = wanted.iter().find(|name| !known.contains(&name.as_str())) {
+            if let Some(name) = desired.iter().find(|name| !known.contains(&name.as_str())) {
                 let known = known.iter().map(|known| (*known).to_owned()).collect();
                 return Err(InputError::NotConfigured { kind, name: name.clone(), known }.into());
             }
         }
-        let wanted = |(name, target): &(&String, &Target)| {
+        let desired = |(name, target): &(&String, &Target)| {
             self.groups.all
                 || self.instances.contains(name)
                 || target.groups.iter().any(|group| self.groups.groups.contains(group))
         };
-        let names: Vec<String> = config.instances.iter().filter(wanted).map(|(name, _)| name.clone()).collect();
+        let names: Vec<String> = config.instances.iter().filter(desired).map(|(name, _)| name.clone()).collect();
         match names.is_empty() {
             true => Err(Error::Input(InputError::NoSection { section: "[instances.NAME]" })),
             false => Ok(names),
@@ -128,7 +128,7 @@ struct Run<'c> {
     child: Child,
     answer: Option<ChildStdin>,
     out: BufReader<ChildStdout>,
-    story: JoinHandle<String>,
+    progress: JoinHandle<String>,
 }
 
 /// How a run ended.
@@ -137,7 +137,7 @@ struct FinishedChild {
     exit: Exit,
     took: Duration,
     document: Json,
-    story: String,
+    progress: String,
 }
 
 /// The state of a run.
@@ -188,7 +188,7 @@ pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
         begun = side_by_side(asking, parallel, Run::answer, &mut || watch.look(context.ui));
     }
     ended.sort_by(|a, b| a.name.cmp(&b.name));
-    let exit = tell(&ended, fleet.words, context.ui)?;
+    let exit = report(&ended, fleet.words, context.ui)?;
     match watch.signal {
         0 => Ok(exit),
         signal => Err(Error::Operation(OperationError::Interrupted { signal })),
@@ -256,7 +256,7 @@ impl<'c> Run<'c> {
                 exit: Exit::Interrupted,
                 took,
                 document,
-                story: String::new(),
+                progress: String::new(),
             }));
         }
         let failed = Error::file("run", "kumadb");
@@ -268,17 +268,17 @@ impl<'c> Run<'c> {
         lock(&crew.pids).push(child.id());
         let gone = || Error::Operation(OperationError::NoPipes);
         let mut stderr = child.stderr.take().ok_or_else(gone)?;
-        let story = thread::spawn(move || {
+        let progress = thread::spawn(move || {
             // Reports the part that could be read.
-            let (story, is_cut) = read_bounded(&mut stderr, STORY).unwrap_or_default();
-            let mut story = String::from_utf8_lossy(&story).into_owned();
+            let (progress, is_cut) = read_bounded(&mut stderr, STORY).unwrap_or_default();
+            let mut progress = String::from_utf8_lossy(&progress).into_owned();
             if is_cut {
-                story.push_str(&format!("\nwarning: its messages after the first {} were left out", bytes(STORY)));
+                progress.push_str(&format!("\nwarning: its messages after the first {} were left out", bytes(STORY)));
             }
-            story
+            progress
         });
         let out = BufReader::new(child.stdout.take().ok_or_else(gone)?);
-        Run { crew, name: name.to_owned(), begun, answer: child.stdin.take(), child, out, story }.listen()
+        Run { crew, name: name.to_owned(), begun, answer: child.stdin.take(), child, out, progress }.listen()
     }
 
     /// Waits until it ends or asks.
@@ -314,17 +314,17 @@ impl<'c> Run<'c> {
             self.child.wait().map_err(Error::file("wait for", "kumadb"))?
         };
         let exit = status.code().and_then(Exit::of).unwrap_or(Exit::Failed);
-        let story = self.story.join().unwrap_or_default();
+        let progress = self.progress.join().unwrap_or_default();
         let document = serde_json::from_str(&text).unwrap_or_else(|_| {
             if is_cut {
                 let message =
                     format!("its result is larger than {}: run it with `-t` and this instance", bytes(RESULT));
                 return json!({"error": {"message": message, "hint": null}});
             }
-            let last = story.lines().last().unwrap_or("it exited without a message");
+            let last = progress.lines().last().unwrap_or("it exited without a message");
             json!({"error": {"message": last, "hint": null}})
         });
-        Ok(FinishedChild { name: self.name, exit, took: self.begun.elapsed(), document, story })
+        Ok(FinishedChild { name: self.name, exit, took: self.begun.elapsed(), document, progress })
     }
 }
 
@@ -394,10 +394,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Prints the table or the JSON document; returns the worst exit code.
-fn tell(ended: &[FinishedChild], words: fn(&Json) -> String, ui: &mut Ui) -> Result<Exit> {
-    let worst = ended.iter().map(|one| one.exit).max_by_key(|exit| exit.gravity()).unwrap_or(Exit::Done);
+fn report(ended: &[FinishedChild], words: fn(&Json) -> String, ui: &mut Ui) -> Result<Exit> {
+    let worst = ended.iter().map(|one| one.exit).max_by_key(|exit| exit.severity()).unwrap_or(Exit::Done);
     let warnings = |one: &FinishedChild| -> Vec<String> {
-        let lines = one.story.lines().filter_map(|line| line.strip_prefix("warning: "));
+        let lines = one.progress.lines().filter_map(|line| line.strip_prefix("warning: "));
         lines.map(str::to_owned).collect()
     };
     let error = |one: &FinishedChild| one.document.get("error").filter(|error| error.is_object()).cloned();

@@ -83,7 +83,7 @@ pub fn are_ambiguous<'m>(manifests: impl Iterator<Item = &'m Manifest>) -> bool 
 
 impl Context<'_> {
     /// The owner of snapshots called `name`: the instance of this name in the config file, else any with this name.
-    pub(super) fn whose(&self, name: &str) -> Result<SnapshotOwner> {
+    pub(super) fn owner(&self, name: &str) -> Result<SnapshotOwner> {
         let config = config::read(self)?.unwrap_or_default();
         Ok(SnapshotOwner::of(name, &config))
     }
@@ -130,9 +130,9 @@ impl Context<'_> {
         let found = match named.as_ref().and_then(|name| config.instances.get(name)) {
             Some(target) if named.as_deref() == text => {
                 let docker = engine::connect(&engine::of(target, &self.global));
-                self.sight_on(docker)?.find(Some(target.target.read()?.reveal()))
+                self.locator_on(docker)?.find(Some(target.target.read()?.reveal()))
             }
-            _ => self.sight()?.find(text),
+            _ => self.locator()?.find(text),
         };
         let is_remote = |target: &Target, container: &str| {
             target.target.read().is_ok_and(|text| text.reveal() == container) && self.is_same_engine(target)
@@ -170,7 +170,7 @@ impl Context<'_> {
     pub(super) fn store(&mut self) -> Result<Store> {
         let store = self.local_stores()?.into_iter().next().map_or_else(default_store, Store::new);
         self.warn_of_namesakes(std::slice::from_ref(&store));
-        Ok(store.sealed(self.seal()?).bounded(self.undo_bounds()?).apart_from(self.others()?))
+        Ok(store.encrypted(self.encryption()?).bounded(self.undo_bounds()?).apart_from(self.others()?))
     }
 
     /// Warns when one of `stores` has snapshots of another instance with the same name.
@@ -185,13 +185,13 @@ impl Context<'_> {
     }
 
     /// The encryption of the instance's snapshots, from the environment or the config file.
-    pub(super) fn seal(&self) -> Result<Option<Encryption>> {
+    pub(super) fn encryption(&self) -> Result<Option<Encryption>> {
         if let Some(recipients) = &self.recipients {
             return Encryption::read(recipients, &[], None);
         }
         match std::env::var_os("KUMADB_RECIPIENTS_FILE").filter(|file| !file.is_empty()) {
             Some(file) => Encryption::read(&[], &[file.into()], None),
-            None => self.named()?.map_or(Ok(None), |named| named.target.seal()),
+            None => self.named()?.map_or(Ok(None), |named| named.target.encryption()),
         }
     }
 
@@ -229,7 +229,7 @@ impl Context<'_> {
                     }
                     Err(_) => {}
                 },
-                None => drop(self.sight()?.all_here()?),
+                None => drop(self.locator()?.all_here()?),
             }
         }
         self.stores()
@@ -237,7 +237,7 @@ impl Context<'_> {
 
     /// The stores for a verb about `snapshots`: archives by path or address need no instance.
     pub(super) fn stores_of(&self, snapshots: &[String]) -> Result<Stores> {
-        let is_archive = |wanted: &String| wanted.contains("://") || Path::new(wanted).is_file();
+        let is_archive = |desired: &String| desired.contains("://") || Path::new(desired).is_file();
         match !snapshots.is_empty() && snapshots.iter().all(is_archive) {
             true => self.stores(),
             false => self.stores_alone(),

@@ -14,7 +14,7 @@ use super::format::FormatArgs;
 use super::monitor::PickArgs;
 use super::user::Change;
 use super::write::{WriteArgs, duration, read_from};
-use crate::backup::moment::parse_moment;
+use crate::backup::datetime::parse_datetime;
 use crate::error::{Error, Exit, InputError, Problem, Result};
 use crate::formats::{At, Node};
 use crate::instance::Instance;
@@ -101,7 +101,7 @@ pub fn run(verb: &MaintenanceVerb, context: &mut Context<'_>) -> Result<Exit> {
         MaintenanceVerb::Start(args) => add("maintenance start", now, &args.window, context),
         MaintenanceVerb::Schedule(args) => {
             let from =
-                parse_moment(&args.from, now.with_timezone(&Local)).map_err(|why| Error::problem("--from", why))?;
+                parse_datetime(&args.from, now.with_timezone(&Local)).map_err(|why| Error::problem("--from", why))?;
             if from < now {
                 return Err(Error::problem("--from", format!("{} is in the past", local_time(from))));
             }
@@ -196,8 +196,8 @@ fn end(args: &EndArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Result<
     let instance = context.instance()?;
     let (config, server) = read(&instance)?;
     let (mut plan, mut problems, mut titles) = (Plan::of(&config.fingerprint), Vec::new(), Vec::new());
-    for wanted in &args.windows {
-        let row = match find(&config, wanted) {
+    for desired in &args.windows {
+        let row = match find(&config, desired) {
             Ok(row) => row,
             Err(why) => {
                 problems.push(why);
@@ -228,25 +228,27 @@ fn end(args: &EndArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Result<
     if !problems.is_empty() {
         return Err(Error::Input(InputError::Problems(problems)));
     }
-    let said = format!("ended maintenance {}", titles.join(", "));
-    Change { verb: "maintenance end", plan, said }.write(&args.write, &instance, &config, context)
+    let given = format!("ended maintenance {}", titles.join(", "));
+    Change { verb: "maintenance end", plan, given }.write(&args.write, &instance, &config, context)
 }
 
-fn find<'c>(config: &'c Config, wanted: &str) -> Result<&'c Row, Problem> {
+fn find<'c>(config: &'c Config, desired: &str) -> Result<&'c Row, Problem> {
     let rows = config.rows("maintenance");
-    let named: Vec<&Row> = rows.iter().filter(|row| row.text("title") == Some(wanted)).collect();
-    let by_id = || rows.iter().find(|row| wanted.parse().ok() == row.int("id") && row.int("id").is_some());
+    let named: Vec<&Row> = rows.iter().filter(|row| row.text("title") == Some(desired)).collect();
+    let by_id = || rows.iter().find(|row| desired.parse().ok() == row.int("id") && row.int("id").is_some());
     match named.as_slice() {
         [one] => Ok(one),
         [] => by_id().ok_or_else(|| {
             let titles = rows.iter().filter_map(|row| row.text("title"));
-            let meant = crate::text::did_you_mean(wanted, titles);
-            Problem::new("maintenance end", format!("no maintenance window `{wanted}`{meant}"))
+            let meant = crate::text::did_you_mean(desired, titles);
+            Problem::new("maintenance end", format!("no maintenance window `{desired}`{meant}"))
                 .command("kumadb maintenance list")
         }),
         several => {
-            let why =
-                format!("{} are called `{wanted}`; select one by its id", counted(several.len(), "maintenance window"));
+            let why = format!(
+                "{} are called `{desired}`; select one by its id",
+                counted(several.len(), "maintenance window")
+            );
             Err(Problem::new("maintenance end", why).command("kumadb maintenance list"))
         }
     }

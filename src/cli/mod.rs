@@ -14,7 +14,6 @@ mod drift;
 mod engine;
 mod examples;
 mod export;
-mod far;
 mod find;
 mod fixes;
 mod fleet;
@@ -35,6 +34,7 @@ mod promptly;
 mod prune;
 mod push;
 mod recover;
+mod remote;
 mod remote_job;
 mod report;
 mod restart;
@@ -66,10 +66,10 @@ use crate::backup::Store;
 use crate::backup::undo::Bounds;
 use crate::docker::{Docker, SOCKET};
 use crate::error::{Error, Exit, OperationError, RemoteError, Result};
-use crate::far::Overrides;
 use crate::files::Confined;
 use crate::instance::{Instance, Locator};
-use crate::run::{Journal, repair_owner};
+use crate::operation::{Journal, repair_owner};
+use crate::remote::Overrides;
 
 pub use completion::answer as complete;
 pub use help::command;
@@ -278,7 +278,7 @@ impl Cli {
         let mut context = Context { ui, global: self.global, docker, found, recipients, bounds };
         match self.verb.run(&mut context) {
             Err(error @ Error::Remote(RemoteError::DataNotLocal { .. })) if ordered.is_none() => {
-                far::run(&self.verb, error, &mut context)
+                remote::run(&self.verb, error, &mut context)
             }
             // What it could not read, because it was told to end, is in its result as an error.
             Ok(_) if ends_promptly && context.ui.cancel().signal().is_some() => {
@@ -386,11 +386,11 @@ struct Context<'a> {
 
 impl Context<'_> {
     /// What finds instances on this machine.
-    fn sight(&self) -> Result<Locator> {
-        self.sight_on(engine::connect(&engine::surroundings(&self.global)))
+    fn locator(&self) -> Result<Locator> {
+        self.locator_on(engine::connect(&engine::surroundings(&self.global)))
     }
 
-    fn sight_on(&self, docker: Result<Arc<Docker>>) -> Result<Locator> {
+    fn locator_on(&self, docker: Result<Arc<Docker>>) -> Result<Locator> {
         let here = std::env::current_dir().map_err(Error::file("find", "."))?;
         *self.docker.borrow_mut() = docker.as_ref().ok().cloned();
         Ok(Locator { docker, here, state: state_folder(), beside: remote_job::overrides()?.is_some() })

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::backup::find;
-use super::far::Inputs;
+use super::remote::Inputs;
 use super::store::KeyArgs;
 use super::ui::Color;
 use super::write::read_from;
@@ -35,8 +35,8 @@ pub struct SourceArgs {
 
 impl SourceArgs {
     /// Packs the files of these options for a remote job.
-    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
-        self.keys.pack(luggage)
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
+        self.keys.pack(inputs)
     }
 
     /// Reads from the snapshot, or else from the instance. `read` gets the name for messages, and the time to which ages
@@ -46,22 +46,22 @@ impl SourceArgs {
         context: &mut Context<'_>,
         read: impl FnOnce(&mut dyn Reader, &str, DateTime<Utc>) -> Result<T>,
     ) -> Result<T> {
-        let Some(wanted) = &self.at else {
+        let Some(desired) = &self.at else {
             let instance = context.instance()?;
             return read_from(&instance, |reader, name| read(reader, name, Utc::now()));
         };
         let keys = self.keys.keys_or_ask(context.ui)?;
-        let stores = context.stores_of(std::slice::from_ref(wanted))?.with_keys(&keys);
-        let copies = find(&stores, wanted, context)?;
+        let stores = context.stores_of(std::slice::from_ref(desired))?.with_keys(&keys);
+        let copies = find(&stores, desired, context)?;
         let scratch = stores.scratch()?;
         let warn = &mut |error: &_| context.ui.warn(&format!("{error}"));
-        let held = unpack_first(&copies, &scratch.path().join("staged"), warn)?;
-        let manifest = &held.manifest;
+        let staged = unpack_first(&copies, &scratch.path().join("staged"), warn)?;
+        let manifest = &staged.manifest;
         if manifest.without.iter().any(|table| table == "heartbeat") {
             context.ui.warn(&format!("snapshot {} was taken without the history: it has no heartbeats", manifest.id));
         }
         let created = manifest.created;
-        read(&mut *held.reader()?, "the snapshot", created)
+        read(&mut *staged.reader()?, "the snapshot", created)
     }
 
     /// Whether a snapshot is read.
@@ -102,8 +102,8 @@ fn statuses(text: &str) -> Result<Status, String> {
 
 impl StatusFilter {
     /// The selected statuses; empty for all. `--paused` of `pick` is one of them here.
-    fn wanted(&self, pick: &mut Pick) -> Vec<Status> {
-        let mut wanted = self.statuses.clone();
+    fn desired(&self, pick: &mut Pick) -> Vec<Status> {
+        let mut desired = self.statuses.clone();
         let flags = [
             (self.down, Status::Down),
             (self.up, Status::Up),
@@ -111,11 +111,11 @@ impl StatusFilter {
             (self.maintenance, Status::Maintenance),
             (pick.active.take_if(|active| !*active).is_some(), Status::Paused),
         ];
-        wanted.extend(flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, status)| status));
-        if wanted.contains(&Status::Paused) {
-            wanted.push(Status::PausedByGroup);
+        desired.extend(flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, status)| status));
+        if desired.contains(&Status::Paused) {
+            desired.push(Status::PausedByGroup);
         }
-        wanted
+        desired
     }
 }
 
@@ -171,10 +171,10 @@ impl Observed {
         (mut pick, filter): (Pick, &StatusFilter),
     ) -> Result<Observed> {
         let state = read_shown_state(reader, name)?;
-        let wanted = filter.wanted(&mut pick);
+        let desired = filter.desired(&mut pick);
         let mut ids = pick.ids(&state)?;
         let last = read_last_beats(reader)?;
-        ids.retain(|id| wanted.is_empty() || wanted.contains(&Status::of(&state, *id, last.get(id))));
+        ids.retain(|id| desired.is_empty() || desired.contains(&Status::of(&state, *id, last.get(id))));
         let freshness = Freshness::of(&state, &last);
         Ok(Observed { state, last, ids, now, freshness })
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Context;
-use super::far::Inputs;
+use super::remote::Inputs;
 use crate::error::Result;
 use crate::files;
 use crate::value::Secret;
@@ -19,11 +19,11 @@ pub struct PasswordArgs {
 
 impl PasswordArgs {
     /// Packs the password for a remote job, whatever its source.
-    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
         match &self.password_file {
-            Some(file) => luggage.take(file),
+            Some(file) => inputs.take(file),
             None if std::env::var_os("KUMADB_ADMIN_PASSWORD").is_some() => Ok(()),
-            None => luggage.take_stdin(),
+            None => inputs.take_stdin(),
         }
     }
 

@@ -50,7 +50,7 @@ pub struct Saved {
     /// Its summary, in words.
     pub summary: String,
     /// The plan.
-    pub outline: PlanReport,
+    pub report: PlanReport,
 }
 
 impl Saved {
@@ -96,8 +96,8 @@ pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let instance = context.instance()?;
     let planned = document::plan(&args.documents, args.prune.unmanaged(), &instance, context)?;
-    tally::tell(&planned, context);
-    let plan = &planned.outline.plan;
+    tally::report(&planned, context);
+    let plan = &planned.report.plan;
     let summary = summary(&planned);
     let (is_empty, is_whole) = (plan.is_empty(), planned.is_whole());
     let mut found = summary_json(&planned);
@@ -109,7 +109,7 @@ pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     if let Some(path) = &args.output {
         let saved =
-            Saved { kumadb_plan: FORM, made: Utc::now(), origin: instance.origin(), summary, outline: planned.outline };
+            Saved { kumadb_plan: FORM, made: Utc::now(), origin: instance.origin(), summary, report: planned.report };
         let saved = serde_json::to_value(&saved)
             .map_err(|error| Error::File(FileError::Encode { what: "the plan", why: error.to_string() }))?;
         files::write_output(path, files::PRIVATE, |file| {

@@ -7,16 +7,16 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::far::Inputs;
+use super::remote::Inputs;
 use super::write::{duration, read_from};
 use super::{Context, Ui};
 use crate::docker::RunState;
 use crate::error::{Error, Exit, Hint, InputError, Result, ServerError, TargetError};
-use crate::face::{
+use crate::files;
+use crate::http::{
     HttpClient, HttpOptions, Known, Login, Reply, ServerState, Trust, Verdict, judge_badge, judge_entry, judge_metrics,
     public_monitors, read_monitors,
 };
-use crate::files;
 use crate::instance::Instance;
 use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::state::{Config, Configuration};
@@ -88,8 +88,8 @@ impl ContactedServer {
 
 impl AddressArgs {
     /// Packs the files of these options for a remote job.
-    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
-        self.ca.iter().try_for_each(|file| luggage.take(file))
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
+        self.ca.iter().try_for_each(|file| inputs.take(file))
     }
 
     /// Finds the server of `instance`: the first address where the real server responds, else the first where anything
@@ -194,9 +194,9 @@ pub fn run(args: &ProbeArgs, context: &mut Context<'_>) -> Result<Exit> {
         let login = args.login(context.ui)?;
         let reply = face.ask("/metrics", login.as_ref());
         let verdict = judge_metrics(&reply, login.as_ref(), database.as_ref().map(|(_, config)| config));
-        let said = reply.said.as_ref().ok().filter(|said| said.status == 200 && said.body.contains("# HELP"));
-        if let (Some(said), Some((state, _))) = (said, &database) {
-            differing = Some(compare(&read_monitors(&said.body), state));
+        let given = reply.given.as_ref().ok().filter(|given| given.status == 200 && given.body.contains("# HELP"));
+        if let (Some(given), Some((state, _))) = (given, &database) {
+            differing = Some(compare(&read_monitors(&given.body), state));
         }
         checks.push(Check { path: "/metrics".into(), reply, verdict });
         if let Some((state, config)) = &database {
@@ -217,11 +217,11 @@ pub fn run(args: &ProbeArgs, context: &mut Context<'_>) -> Result<Exit> {
 
 impl ProbeArgs {
     /// Packs the files of these options for a remote job, and the password, whatever its source.
-    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
-        self.address.pack(luggage)?;
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
+        self.address.pack(inputs)?;
         match &self.password_file {
-            Some(file) => luggage.take(file),
-            None if self.user.is_some() || self.api_key => luggage.take_stdin(),
+            Some(file) => inputs.take(file),
+            None if self.user.is_some() || self.api_key => inputs.take_stdin(),
             None => Ok(()),
         }
     }
@@ -294,7 +294,7 @@ fn document(face: &HttpClient, how: &str, good: bool, checks: &[Check], differin
         .iter()
         .map(|Check { path, reply, verdict }| {
             json!({
-                "path": path, "ok": verdict.good, "status": reply.said.as_ref().ok().map(|said| said.status),
+                "path": path, "ok": verdict.good, "status": reply.given.as_ref().ok().map(|given| given.status),
                 "seconds": reply.took.as_secs_f64(), "answer": verdict.answer, "meaning": verdict.means,
             })
         })

@@ -24,9 +24,9 @@ const TICK: Duration = Duration::from_millis(50);
 /// # Errors
 /// The signal handlers cannot be installed.
 pub fn end_on(cancel: Cancel, must_finish: Arc<AtomicBool>, json: bool) -> std::io::Result<()> {
-    let (mut heard, tell) = UnixStream::pair()?;
+    let (mut heard, report) = UnixStream::pair()?;
     for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        pipe::register(number, tell.try_clone()?)?;
+        pipe::register(number, report.try_clone()?)?;
     }
     std::thread::spawn(move || {
         let is_heard = heard.read_exact(&mut [0]).is_ok();

@@ -11,7 +11,7 @@ use super::table::Header;
 use super::{Context, Ui};
 use crate::backup::retention::{Bucket, Policy};
 use crate::error::{Error, Exit, Result};
-use crate::run::prune::{Choice, Judged, Pruning};
+use crate::operation::prune::{Choice, Judged, Pruning};
 use crate::text::{bytes, counted};
 use crate::value::local_time;
 
@@ -123,9 +123,9 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     let own = if args.is_own(context) { Some(context.origin()?) } else { None };
     let policy = args.configured(context)?.unwrap_or(args.keep.0);
     let stores = context.stores_alone()?.with_keys(&args.keys.keys()?);
-    let whose = args.instance.as_ref().map(|name| context.whose(name)).transpose()?;
+    let owner = args.instance.as_ref().map(|name| context.owner(name)).transpose()?;
     let about = |manifest: &crate::backup::Manifest| {
-        whose.as_ref().is_none_or(|whose| whose.has(manifest))
+        owner.as_ref().is_none_or(|owner| owner.has(manifest))
             && own.as_ref().is_none_or(|origin| stores.is_of(manifest, origin))
     };
     let undo = if args.undo { Some(context.undo_bounds()?) } else { None };
@@ -188,7 +188,7 @@ fn table(pruning: &Pruning, several: bool) -> String {
             local_time(manifest.created),
             manifest.instance.clone(),
             bytes(one.snapshot.size),
-            fate(one).to_owned(),
+            outcome(one).to_owned(),
             one.reasons.join(", "),
         ];
         row.extend(ambiguous.then(|| manifest.origin.clone()));
@@ -204,7 +204,7 @@ fn table(pruning: &Pruning, several: bool) -> String {
     Ui::table(&headers, pruning.judged.iter().map(row).collect())
 }
 
-fn fate(one: &Judged) -> &'static str {
+fn outcome(one: &Judged) -> &'static str {
     if one.reasons.is_empty() { "delete" } else { "keep" }
 }
 
@@ -217,7 +217,7 @@ fn document(one: &Judged) -> Json {
         "instance": manifest.instance,
         "origin": manifest.origin,
         "size_bytes": one.snapshot.size,
-        "action": fate(one),
+        "action": outcome(one),
         "reasons": one.reasons,
     })
 }

@@ -12,8 +12,8 @@ use crate::error::{Error, Exit, InputError, Result, ServerError};
 use crate::instance::Instance;
 use crate::kuma::read::read_last_beat;
 use crate::model::state::{Configuration, Monitor};
+use crate::operation::beats;
 use crate::plan::names::find_monitor;
-use crate::run::beats;
 use crate::value::{Row, Secret, utc_time};
 
 #[derive(Args, Debug)]
@@ -89,7 +89,7 @@ pub fn run(args: &PushArgs, context: &mut Context<'_>) -> Result<Exit> {
         (Some(limit), Some(since)) => Some(wait(&instance, monitor.id, since, limit)?),
         _ => None,
     };
-    tell(args, asked.face.base(), monitor.id, &path, beat.as_ref(), context)
+    report(args, asked.face.base(), monitor.id, &path, beat.as_ref(), context)
 }
 
 /// The token of a push monitor that is active.
@@ -116,7 +116,7 @@ fn wait(instance: &Instance, id: i64, since: i64, limit: Duration) -> Result<Opt
     Ok(found.remove(&id))
 }
 
-fn tell(
+fn report(
     args: &PushArgs,
     address: &str,
     id: i64,

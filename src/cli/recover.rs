@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Context;
 use super::write::{WriteArgs, finish};
 use crate::error::{Exit, Result};
-use crate::run::{self, Preview, Resumed};
+use crate::operation::{self, Preview, Resumed};
 use crate::text::counted;
 
 #[derive(Args, Debug)]
@@ -20,14 +20,14 @@ pub struct RecoverArgs {
 
 pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.find()?;
-    let settings = run::Settings { rolls_back: args.roll_back, ..args.write.settings("recover") };
+    let settings = operation::Settings { rolls_back: args.roll_back, ..args.write.settings("recover") };
     if args.write.is_dry_run() {
-        return foresee(run::foresee(&instance, &settings)?, context);
+        return foresee(operation::foresee(&instance, &settings)?, context);
     }
     let store = context.store()?;
     // What it finishes or rolls back is not left halfway.
     context.ui.cancel().defer(true);
-    let resumed = run::resume(&instance, &store, &settings, context.ui)?;
+    let resumed = operation::resume(&instance, &store, &settings, context.ui)?;
     let (document, text, outcome) = match resumed {
         Resumed::Finished(record, outcome) => {
             let snapshot = outcome.snapshot.as_ref().map(|snapshot| snapshot.manifest.id.clone());
@@ -36,7 +36,7 @@ pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
         Resumed::Packed(packing) => {
             let warnings = packing.warnings.iter().map(ToString::to_string).collect();
-            let outcome = run::Outcome { warnings, ..run::Outcome::default() };
+            let outcome = operation::Outcome { warnings, ..operation::Outcome::default() };
             let ids: Vec<&str> = packing.packed.iter().map(|snapshot| snapshot.manifest.id.as_str()).collect();
             let text = format!("{} stored: {}", counted(ids.len(), "pending snapshot"), ids.join(" "));
             (json!({"ended": "stored", "snapshots": ids}), text, outcome)
@@ -47,7 +47,7 @@ pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
                 false => "nothing was changed",
             };
             let document = json!({"verb": record.verb, "ended": "rolled_back", "changed": changed});
-            let mut outcome = run::Outcome::default();
+            let mut outcome = operation::Outcome::default();
             if record.leaves_tables(changed) {
                 outcome.warnings.push(
                     "the new database on the external MariaDB may have tables of the interrupted conversion, with the mark \

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::error::{Error, Exit, RemoteError, Result};
-use crate::far::{Overrides, RemoteJob};
+use crate::remote::{Overrides, RemoteJob};
 
 #[derive(Args, Debug)]
 pub struct RemoteJobArgs {

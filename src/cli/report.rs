@@ -21,6 +21,7 @@ use crate::kuma::beats::{Beat, read_recent};
 use crate::kuma::expiry::read_certificates;
 use crate::kuma::public::{StatusPage, read_maintenance, read_server_zone, read_status_page};
 use crate::kuma::uptime::{read_buckets, read_latest};
+use crate::operation::examine::gather;
 use crate::plan::pick::Pick;
 use crate::report::chart;
 use crate::report::html::{
@@ -29,7 +30,6 @@ use crate::report::html::{
 use crate::report::maintenance::{WindowState, end, start, state};
 use crate::report::status::{BeatStatus, Status, count};
 use crate::report::uptime::{Bucket, Tally, Unit, Window};
-use crate::run::examine::gather;
 use crate::text::{age_words, bytes, counted, duration_words};
 use crate::value::{Row, local_time};
 

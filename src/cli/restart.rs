@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::Context;
 use super::write::{duration, finish, outcome_json};
-use crate::backup::moment::parse_moment;
+use crate::backup::datetime::parse_datetime;
 use crate::error::{Error, Exit, Result, TargetError};
 use crate::instance::{Instance, Server};
-use crate::run::{self, Settings};
+use crate::operation::{self, Settings};
 
 #[derive(Args, Debug)]
 pub struct RestartArgs {
@@ -55,7 +55,7 @@ fn tail(text: &str) -> Result<Tail, String> {
 }
 
 fn since(text: &str) -> Result<DateTime<Utc>, String> {
-    parse_moment(text, Local::now())
+    parse_datetime(text, Local::now())
 }
 
 pub fn run(args: &RestartArgs, context: &mut Context<'_>) -> Result<Exit> {
@@ -67,14 +67,14 @@ pub fn run(args: &RestartArgs, context: &mut Context<'_>) -> Result<Exit> {
         ..Settings::new("restart")
     };
     if args.dry_run {
-        run::check_restart(&instance, &settings)?;
+        operation::check_restart(&instance, &settings)?;
         let state = server.life()?.to_string();
         let document = json!({"dry_run": true, "instance": instance.name, "state": state});
         let text = || format!("dry run: `{}` ({state}) can be restarted; nothing changed", instance.name);
         context.ui.result(&document, text)?;
         return Ok(Exit::Done);
     }
-    let outcome = run::restart(&instance, &settings, context.ui)?;
+    let outcome = operation::restart(&instance, &settings, context.ui)?;
     let mut document = json!({"restarted": instance.name});
     if let Some(document) = document.as_object_mut() {
         document.extend(outcome_json(&outcome));

@@ -10,9 +10,9 @@ use crate::engine::sqlite::SqliteFile;
 use crate::error::{DatabaseError, Error, Exit, Result};
 use crate::files;
 use crate::instance::DbLocation;
+use crate::kuma::damaged::{DamagedDb, JournalUse, WalUse};
 use crate::kuma::fresh::{Salvaged, TableReport, make, weigh};
-use crate::kuma::wreck::{DamagedDb, JournalUse, WalUse};
-use crate::run::{Observer as _, Rebuilt};
+use crate::operation::{Observer as _, Rebuilt};
 use crate::salvage::List;
 use crate::schema::Release;
 use crate::text::counted;
@@ -41,12 +41,12 @@ pub fn run(args: &SalvageArgs, context: &mut Context<'_>) -> Result<Exit> {
         let who = holders.join(", ");
         context.ui.warn(&format!("{who} has the database open: rows written during the salvage may be incomplete"));
     }
-    let wreck = DamagedDb::open(file.path())?;
+    let damaged = DamagedDb::open(file.path())?;
     let salvaged = match &args.to {
         Some(to) if !args.dry_run => {
-            make(&wreck, to, args.release, &mut |done, total| context.ui.progress(done, total))?
+            make(&damaged, to, args.release, &mut |done, total| context.ui.progress(done, total))?
         }
-        _ => weigh(&wreck, args.release)?,
+        _ => weigh(&damaged, args.release)?,
     };
     let to = args.to.as_ref().filter(|_| !args.dry_run);
     let mut document = salvaged_json(&salvaged);

@@ -10,7 +10,7 @@ use super::{Context, Ui, config, engine};
 use crate::config::Target;
 use crate::error::{Error, Exit, OperationError, Result};
 use crate::instance::Locator;
-use crate::run::{Observer, Step};
+use crate::operation::{Observer, Step};
 use crate::schedule::{self, Event, Host, Level, RunEnv};
 
 /// Polling interval for signals.
@@ -27,7 +27,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
     let (_, config) = config::required(context)?;
     let global = context.global.clone();
     let here = std::env::current_dir().map_err(Error::file("find", "."))?;
-    let sight = |target: &Target| {
+    let locator = |target: &Target| {
         Ok(Locator {
             docker: engine::connect(&engine::of(target, &global)),
             here: here.clone(),
@@ -37,7 +37,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     let credentials = context.credentials()?;
     let world = RunEnv {
-        sight: &sight,
+        locator: &locator,
         credentials: &credentials,
         instances: super::state_folder(),
         jobs: super::local_folder("XDG_STATE_HOME", ".local/state").join("jobs"),

@@ -32,31 +32,32 @@ pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
         true => {
             let scratch = stores.scratch()?;
             let warn = &mut |error: &_| context.ui.warn(&format!("{error}"));
-            let held = unpack_first(&copies, &scratch.path().join("held"), warn)?;
-            let state = read_shown_state(&mut *held.reader()?, "the snapshot")?;
+            let staged = unpack_first(&copies, &scratch.path().join("held"), warn)?;
+            let state = read_shown_state(&mut *staged.reader()?, "the snapshot")?;
             let mut paths: Vec<String> = state.paths().into_values().collect();
             paths.sort();
             Some(paths)
         }
         false => None,
     };
-    let mut drills = Vec::new();
+    let mut restore_tests = Vec::new();
     for copy in &copies {
-        drills.extend(copy.drills()?);
+        restore_tests.extend(copy.restore_tests()?);
     }
-    drills.sort_by_key(|drill| drill.at);
+    restore_tests.sort_by_key(|restore_test| restore_test.at);
     let mut result = document(&copies.iter().collect::<Vec<_>>());
-    result["restore_tests"] = json!(drills);
+    result["restore_tests"] = json!(restore_tests);
     result["monitors"] = json!(monitors);
     context.ui.result(&result, || {
-        let mut parts = vec![summary(&copies, &drills), tables(&copies[0].manifest), members(&copies[0].manifest)];
+        let mut parts =
+            vec![summary(&copies, &restore_tests), tables(&copies[0].manifest), members(&copies[0].manifest)];
         parts.extend(monitors.iter().map(|paths| format!("{}\n{}", counted(paths.len(), "monitor"), paths.join("\n"))));
         parts.join("\n\n")
     })?;
     Ok(Exit::Done)
 }
 
-fn summary(copies: &[Snapshot], drills: &[RestoreTestRecord]) -> String {
+fn summary(copies: &[Snapshot], restore_tests: &[RestoreTestRecord]) -> String {
     let first = &copies[0];
     let manifest = &first.manifest;
     let holds = match (manifest.raw, manifest.without.is_empty()) {
@@ -65,7 +66,7 @@ fn summary(copies: &[Snapshot], drills: &[RestoreTestRecord]) -> String {
         (false, false) => format!("configuration only; without the rows of {}", manifest.without.join(", ")),
     };
     let pages = manifest.pages.map_or(String::new(), |pages| format!(", {}", counted(pages as usize, "page")));
-    let encrypted = if first.is_sealed() { ", encrypted" } else { "" };
+    let encrypted = if first.is_encrypted() { ", encrypted" } else { "" };
     let mut rows = vec![
         ("snapshot", manifest.id.clone()),
         ("created", local_time(manifest.created)),
@@ -77,9 +78,11 @@ fn summary(copies: &[Snapshot], drills: &[RestoreTestRecord]) -> String {
         ("verified", manifest.verified.join(", ")),
     ];
     rows.extend(manifest.faults.iter().map(|fault| ("known fault", format!("{fault} (already in the database)"))));
-    rows.extend(drills.iter().map(|drill| ("restore test", words(drill))));
+    rows.extend(restore_tests.iter().map(|restore_test| ("restore test", words(restore_test))));
     rows.extend(
-        drills.is_empty().then(|| ("restore test", "none; to run one: kumadb backup verify --restore-test".to_owned())),
+        restore_tests
+            .is_empty()
+            .then(|| ("restore test", "none; to run one: kumadb backup verify --restore-test".to_owned())),
     );
     rows.extend(copies.iter().map(|copy| ("archive", copy.location())));
     rows.extend(manifest.archive_blake3.clone().map(|hash| ("blake3", hash)));
@@ -87,13 +90,13 @@ fn summary(copies: &[Snapshot], drills: &[RestoreTestRecord]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn words(drill: &RestoreTestRecord) -> String {
-    let at = local_time(drill.at);
-    match &drill.error {
+fn words(restore_test: &RestoreTestRecord) -> String {
+    let at = local_time(restore_test.at);
+    match &restore_test.error {
         Some(error) => format!("{at}: FAILED: {error}"),
         None => {
-            let (tables, rows) = (counted(drill.tables, "table"), counted(drill.rows as usize, "row"));
-            format!("{at}: passed in {:.1} s: {tables} with {rows} match", drill.seconds)
+            let (tables, rows) = (counted(restore_test.tables, "table"), counted(restore_test.rows as usize, "row"));
+            format!("{at}: passed in {:.1} s: {tables} with {rows} match", restore_test.seconds)
         }
     }
 }

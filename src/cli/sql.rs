@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::far::Inputs;
 use super::format::{self, Format, FormatArgs};
+use super::remote::Inputs;
 use super::write::{WriteArgs, finish, outcome_json, read_from};
 use super::{Context, Ui};
 use crate::engine::statement::{split, verb};
@@ -18,8 +18,8 @@ use crate::files;
 use crate::instance::Instance;
 use crate::model::entities::ENTITIES;
 use crate::model::fields::field;
-use crate::run::script::{Changes, RowChange, Script};
-use crate::run::{self, Work};
+use crate::operation::script::{Changes, RowChange, Script};
+use crate::operation::{self, Work};
 use crate::text::counted;
 use crate::value::{Row, Value};
 
@@ -54,11 +54,11 @@ pub struct SqlArgs {
 
 impl SqlArgs {
     /// Packs the statements for a remote job, whatever their source.
-    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
         match (&self.statement, &self.file) {
-            (_, Some(file)) => luggage.take(file),
+            (_, Some(file)) => inputs.take(file),
             (Some(_), None) => Ok(()),
-            (None, None) => luggage.take_stdin(),
+            (None, None) => inputs.take_stdin(),
         }
     }
 }
@@ -320,7 +320,7 @@ fn change(args: &SqlArgs, statements: Vec<String>, instance: &Instance, context:
     let script = Script { statements, shown: None };
     script.check()?;
     let settings = args.write.settings("sql");
-    let tried = run::rehearse_work(instance, &Work::Script(&script), &settings, context.ui)?.changes;
+    let tried = operation::dry_run_work(instance, &Work::Script(&script), &settings, context.ui)?.changes;
     let mut document = document(&script, &tried);
     if tried.is_empty() {
         context.ui.result(&json!({"changes": []}), || "no rows would change".into())?;
@@ -339,7 +339,7 @@ fn change(args: &SqlArgs, statements: Vec<String>, instance: &Instance, context:
     context.ui.ask("make these changes?")?;
     let store = context.store()?;
     let script = Script { shown: Some(tried), ..script };
-    let outcome = run::run(instance, &store, &Work::Script(&script), &settings, context.ui)?;
+    let outcome = operation::run(instance, &store, &Work::Script(&script), &settings, context.ui)?;
     document.insert("affected".into(), json!(outcome.changes.affected));
     document.extend(outcome_json(&outcome));
     context.ui.result(&Json::Object(document), || {
@@ -374,15 +374,15 @@ fn row_json(table: &str, row: &RowChange) -> Json {
         .cells
         .iter()
         .map(|(column, old, new)| {
-            json!({"column": column, "old": veiled(table, column, old).json(), "new": veiled(table, column, new).json()})
+            json!({"column": column, "old": redacted(table, column, old).json(), "new": redacted(table, column, new).json()})
         })
         .collect();
     json!({"key": row.key, "action": action(row), "cells": cells})
 }
 
 /// The cell, or `(secret)`: secrets are shown in queries, but not in changes.
-fn veiled(table: &str, column: &str, cell: &Value) -> Value {
-    let is_told = match table {
+fn redacted(table: &str, column: &str, cell: &Value) -> Value {
+    let is_reported = match table {
         "setting" => column != "value",
         "monitor" => !field(column).is_some_and(|field| field.secret || column == "push_token"),
         _ => {
@@ -390,7 +390,7 @@ fn veiled(table: &str, column: &str, cell: &Value) -> Value {
             column != "twofa_secret" && !fields.any(|field| field.column == column && field.secret)
         }
     };
-    if is_told || cell.is_nothing() { cell.clone() } else { "(secret)".into() }
+    if is_reported || cell.is_nothing() { cell.clone() } else { "(secret)".into() }
 }
 
 fn action(row: &RowChange) -> &'static str {
@@ -411,17 +411,17 @@ fn text(script: &Script, changes: &Changes) -> String {
         };
         for row in rows {
             let cells = |sign: &str, side: fn(&(String, Value, Value)) -> &Value| {
-                let told = row.cells.iter().filter(|cell| !side(cell).is_null());
-                let told: Vec<String> = told
-                    .map(|cell| format!("{}={}", cell.0, shown(&veiled(&table.table, &cell.0, side(cell)))))
+                let reported = row.cells.iter().filter(|cell| !side(cell).is_null());
+                let reported: Vec<String> = reported
+                    .map(|cell| format!("{}={}", cell.0, shown(&redacted(&table.table, &cell.0, side(cell)))))
                     .collect();
-                format!("{sign} `{}` {}: {}", table.table, row.key, told.join(", "))
+                format!("{sign} `{}` {}: {}", table.table, row.key, reported.join(", "))
             };
             match action(row) {
                 "create" => lines.push(cells("+", |cell| &cell.2)),
                 "delete" => lines.push(cells("-", |cell| &cell.1)),
                 _ => lines.extend(row.cells.iter().map(|(column, old, new)| {
-                    let side = |cell| shown(&veiled(&table.table, column, cell));
+                    let side = |cell| shown(&redacted(&table.table, column, cell));
                     format!("~ `{}` {}: {column} {} → {}", table.table, row.key, side(old), side(new))
                 })),
             }

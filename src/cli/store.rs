@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Ui;
-use super::far::Inputs;
+use super::remote::Inputs;
 use crate::backup::{CopyScope, Credentials, Encryption, Keys, Store, Stores};
 use crate::error::{Error, InputError, Result};
 use crate::files;
-use crate::run::BackupOptions;
+use crate::operation::BackupOptions;
 use crate::value::Secret;
 
 /// How a snapshot is put away.
@@ -44,21 +44,21 @@ pub struct KeyArgs {
 
 impl EncryptionArgs {
     /// Packs the files of these options for a remote job.
-    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
-        self.recipients_file.iter().chain(&self.passphrase_file).try_for_each(|file| luggage.take(file))
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
+        self.recipients_file.iter().chain(&self.passphrase_file).try_for_each(|file| inputs.take(file))
     }
 
-    /// The backup options for a snapshot of `extent`.
-    pub fn putting(&self, extent: CopyScope) -> Result<BackupOptions> {
-        let seal = Encryption::read(&self.encrypt_to, &self.recipients_file, self.passphrase_file.as_deref())?;
-        Ok(BackupOptions { extent, seal, unread: self.no_read_back, ..BackupOptions::default() })
+    /// The backup options for a snapshot of `scope`.
+    pub fn options(&self, scope: CopyScope) -> Result<BackupOptions> {
+        let encryption = Encryption::read(&self.encrypt_to, &self.recipients_file, self.passphrase_file.as_deref())?;
+        Ok(BackupOptions { scope, encryption, unread: self.no_read_back, ..BackupOptions::default() })
     }
 }
 
 impl KeyArgs {
     /// Packs the files of these options for a remote job.
-    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
-        self.identity.iter().chain(&self.passphrase_file).try_for_each(|file| luggage.take(file))
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
+        self.identity.iter().chain(&self.passphrase_file).try_for_each(|file| inputs.take(file))
     }
 
     /// The keys of these options.

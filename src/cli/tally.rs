@@ -18,7 +18,7 @@ pub fn summary(planned: &Planned) -> String {
         (changed, "to change"),
         (deleted, "to delete"),
         (unchanged, "unchanged"),
-        (planned.outline.unmanaged.len(), "unmanaged"),
+        (planned.report.unmanaged.len(), "unmanaged"),
         (skipped(planned), "skipped"),
     ]
     .iter()
@@ -41,8 +41,9 @@ struct Tally {
 
 impl Tally {
     fn of(planned: &Planned) -> Tally {
-        let count = |fate: ItemOutcome| planned.outline.accounts.iter().filter(|account| account.fate == fate).count();
-        let deleted = ENTITIES.iter().map(|entity| planned.outline.plan.tally(entity.table).deleted).sum();
+        let count =
+            |outcome: ItemOutcome| planned.report.accounts.iter().filter(|account| account.outcome == outcome).count();
+        let deleted = ENTITIES.iter().map(|entity| planned.report.plan.tally(entity.table).deleted).sum();
         Tally {
             created: count(ItemOutcome::Created),
             changed: count(ItemOutcome::Changed),
@@ -79,16 +80,16 @@ pub fn words(document: &Json) -> String {
 pub fn summary_json(planned: &Planned) -> Json {
     let Tally { created, changed, deleted, unchanged } = Tally::of(planned);
     let things: Vec<Json> = planned
-        .outline
+        .report
         .accounts
         .iter()
         .map(|account| {
-            let fate = match account.fate {
+            let outcome = match account.outcome {
                 ItemOutcome::Created => "created",
                 ItemOutcome::Changed => "changed",
                 ItemOutcome::Unchanged => "unchanged",
             };
-            json!({"location": account.at.to_string(), "subject": account.subject, "result": fate})
+            json!({"location": account.at.to_string(), "subject": account.subject, "result": outcome})
         })
         .collect();
     let of = |outcome: Outcome| -> Vec<Json> {
@@ -99,8 +100,8 @@ pub fn summary_json(planned: &Planned) -> Json {
     };
     json!({
         "summary": {"created": created, "changed": changed, "deleted": deleted, "unchanged": unchanged, "skipped": skipped(planned),
-            "unmanaged": planned.outline.unmanaged.len()},
-        "unmanaged": planned.outline.unmanaged,
+            "unmanaged": planned.report.unmanaged.len()},
+        "unmanaged": planned.report.unmanaged,
         "items": things,
         "skipped": of(Outcome::Skipped),
         "dropped": of(Outcome::Dropped),
@@ -112,19 +113,19 @@ pub fn summary_json(planned: &Planned) -> Json {
 const SHOWN: usize = 20;
 
 /// Shows warnings, and the report about the files.
-pub fn tell(planned: &Planned, context: &mut Context<'_>) {
-    tell_remarks(&planned.remarks, context);
-    for warning in planned.outline.warnings.iter().take(SHOWN) {
+pub fn report(planned: &Planned, context: &mut Context<'_>) {
+    report_remarks(&planned.remarks, context);
+    for warning in planned.report.warnings.iter().take(SHOWN) {
         context.ui.warn(warning);
     }
-    if planned.outline.warnings.len() > SHOWN {
-        context.ui.warn(&format!("… and {} more", planned.outline.warnings.len() - SHOWN));
+    if planned.report.warnings.len() > SHOWN {
+        context.ui.warn(&format!("… and {} more", planned.report.warnings.len() - SHOWN));
     }
-    planned.outline.notes.iter().for_each(|note| context.ui.say(note));
+    planned.report.notes.iter().for_each(|note| context.ui.say(note));
 }
 
 /// Shows the report about files.
-pub fn tell_remarks(remarks: &[ReportLine], context: &mut Context<'_>) {
+pub fn report_remarks(remarks: &[ReportLine], context: &mut Context<'_>) {
     for remark in remarks.iter().take(SHOWN) {
         let end = match remark.outcome {
             Outcome::Skipped => ": skipped",

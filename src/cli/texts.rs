@@ -17,7 +17,7 @@ pub struct Texts {
     /// The name and the text of each file.
     pub texts: Vec<(String, String)>,
     /// What the user should know.
-    pub told: Vec<String>,
+    pub reported: Vec<String>,
     /// The names of the files that were found in a folder.
     pub in_folders: BTreeSet<String>,
 }
@@ -27,7 +27,7 @@ impl Texts {
         let decoded = decode(bytes)
             .map_err(|why| Error::Input(InputError::FileContent { path: PathBuf::from(&file), why: why.into() }))?;
         if !decoded.is_unicode {
-            self.told.push(format!("{file}: is not UTF-8; read as Windows-1252"));
+            self.reported.push(format!("{file}: is not UTF-8; read as Windows-1252"));
         }
         self.texts.push((file, decoded.text));
         Ok(())
@@ -52,7 +52,7 @@ pub fn read_texts(paths: &[PathBuf]) -> Result<Texts> {
                 }));
             }
             if !others.is_empty() {
-                found.told.push(format!("skipped files of other kinds: {}", others.join(", ")));
+                found.reported.push(format!("skipped files of other kinds: {}", others.join(", ")));
             }
             inside.iter().try_for_each(|path| read_file(path, &mut found))?;
             found.in_folders.extend(inside.iter().map(|path| path.display().to_string()));

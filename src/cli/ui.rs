@@ -12,7 +12,7 @@ use serde_json::{Value as Json, json};
 use super::{Cli, prompt, promptly};
 use crate::cancel::Cancel;
 use crate::error::{Error, Exit, InputError, OperationError, Result, SnapshotError};
-use crate::run::{Observer, Step};
+use crate::operation::{Observer, Step};
 use crate::text::for_terminal;
 use crate::value::Secret;
 
@@ -25,9 +25,9 @@ pub struct Ui {
     yes: bool,
     quiet: bool,
     verbose: bool,
-    /// Whether another kumadb asks the questions for this one; it shows the lines in `said`.
+    /// Whether another kumadb asks the questions for this one; it shows the lines in `given`.
     asked_by_parent: bool,
-    said: Vec<String>,
+    given: Vec<String>,
     color: bool,
     bar: Option<ProgressBar>,
     since: Instant,
@@ -75,7 +75,7 @@ impl Ui {
             quiet: true,
             verbose: false,
             asked_by_parent: false,
-            said: Vec::new(),
+            given: Vec::new(),
             color: false,
             bar: None,
             since: Instant::now(),
@@ -232,23 +232,23 @@ impl Ui {
     pub fn say(&mut self, line: &str) {
         let line = &for_terminal(line);
         if self.asked_by_parent {
-            self.said.push(line.clone().into_owned());
+            self.given.push(line.clone().into_owned());
         }
         if !self.quiet {
-            self.tell(line);
+            self.report(line);
         }
     }
 
     /// A warning, shown even with `--quiet`.
     pub fn warn(&mut self, line: &str) {
         let line = format!("{} {}", self.paint("33", "warning:"), for_terminal(line));
-        self.tell(&line);
+        self.report(&line);
     }
 
     /// A line of a log; shown even with `--quiet` if it `matters`.
     pub fn log(&mut self, line: &str, matters: bool) {
         if matters || !self.quiet {
-            self.tell(&for_terminal(line));
+            self.report(&for_terminal(line));
         }
     }
 
@@ -264,10 +264,10 @@ impl Ui {
     /// Prints `error` with its hint, and returns the exit code.
     pub fn fail(&mut self, error: &Error) -> Exit {
         let line = format!("{} {}", self.paint("31", "error:"), for_terminal(&error.to_string()));
-        self.tell(&line);
+        self.report(&line);
         for hint in error.hints() {
             let line = format!("{} {}", self.paint("36", &format!("  {}:", hint.label())), for_terminal(hint.text()));
-            self.tell(&line);
+            self.report(&line);
         }
         if self.json {
             let _ = writeln!(std::io::stdout(), "{:#}", failure(error));
@@ -281,7 +281,7 @@ impl Ui {
             return Ok(());
         }
         if self.asked_by_parent {
-            let asks = json!({"question": question, "shown": std::mem::take(&mut self.said)});
+            let asks = json!({"question": question, "shown": std::mem::take(&mut self.given)});
             let mut out = std::io::stdout().lock();
             writeln!(out, "{asks}").and_then(|()| out.flush()).map_err(Error::file("write", "/dev/stdout"))?;
         } else if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
@@ -353,7 +353,7 @@ impl Ui {
     }
 
     /// A line on stderr. A closed terminal, for instance, must not end a run halfway.
-    fn tell(&mut self, line: &str) {
+    fn report(&mut self, line: &str) {
         self.clear();
         let _ = writeln!(std::io::stderr(), "{line}");
     }
@@ -463,7 +463,7 @@ impl Observer for Ui {
             self.cancel.defer(true);
         }
         self.since = Instant::now();
-        if self.verbose || step.is_told() {
+        if self.verbose || step.is_reported() {
             self.say(&step.to_string());
         }
         Ok(())

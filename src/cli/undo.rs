@@ -17,8 +17,8 @@ use crate::files;
 use crate::instance::Instance;
 use crate::kuma::read::history;
 use crate::model::state::Fingerprint;
-use crate::run::kept::{self, PendingSnapshot};
-use crate::run::{self, LastUndo, Settings, Work, put_files_back};
+use crate::operation::pending::{self, PendingSnapshot};
+use crate::operation::{self, LastUndo, Settings, Work, put_files_back};
 use crate::text::counted;
 use crate::value::local_time;
 
@@ -66,7 +66,7 @@ impl Found {
 
 /// How a change is rolled back.
 struct UndoMethod {
-    held: StagedCopy,
+    staged: StagedCopy,
     /// Tables whose rows stay.
     kept: Vec<String>,
     /// Whether rows that those tables have lost are restored.
@@ -80,8 +80,8 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let settings = args.write.settings("undo");
     match args.write.is_dry_run() {
-        true => run::check_ended(&instance, &settings)?,
-        false => run::settle_earlier(&instance, &settings)?,
+        true => operation::check_ended(&instance, &settings)?,
+        false => operation::settle_earlier(&instance, &settings)?,
     }
     let store = context.store()?;
     let stores = context.stores()?.beside(&store).with_keys(&args.keys.keys_or_ask(context.ui)?);
@@ -108,20 +108,20 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let scratch = scratch_for(&stores, all[at].manifest().size(), &instance)?;
     let way = loop {
-        let held = all[at].open(&scratch.path().join("held"), context)?;
+        let staged = all[at].open(&scratch.path().join("held"), context)?;
         let undone = if args.id.is_some() { &manifests[at..] } else { &manifests[at..=at] };
         let changed = changed(undone);
-        let way = compare(held, changed, args, &instance)?;
+        let way = compare(staged, changed, args, &instance)?;
         // A change of the history may not show in a comparison.
         if args.id.is_some() || !way.difference.is_empty() || changed > Changed::Configuration {
-            tell_of_lost(&way, undone, args, context);
+            report_of_lost(&way, undone, args, context);
             break way;
         }
         context.ui.say(&format!(
             "nothing to undo for `{}`: the database already equals its undo snapshot; checking the previous change",
             manifests[at].reason
         ));
-        files::remove_folder(&way.held.folder)?;
+        files::remove_folder(&way.staged.folder)?;
         at = newest(&manifests[..at])?;
     };
     carry_out(args, &way, &instance, &store, context)
@@ -131,7 +131,7 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
 fn list(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Result<Vec<Found>> {
     let listing = stores.list()?;
     listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
-    let mut all: Vec<Found> = kept::list(instance).into_iter().map(|one| Found::Kept(Box::new(one))).collect();
+    let mut all: Vec<Found> = pending::list(instance).into_iter().map(|one| Found::Kept(Box::new(one))).collect();
     let ours = |one: &&Snapshot| one.manifest.undo && stores.is_of(&one.manifest, &instance.origin());
     let stored: Vec<&Snapshot> = listing.snapshots.iter().filter(ours).collect();
     for copies in stored.chunk_by(|a, b| a.manifest.id == b.manifest.id) {
@@ -145,7 +145,7 @@ fn list(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Resu
 /// The location of the newest undo snapshot according to the note in the data folder, if that is none of the stores and
 /// the snapshot was not found. It is used for a message only, because the note may be of any origin.
 fn unsearched(stores: &Stores, all: &[&Manifest], instance: &Instance) -> Result<Option<LastUndo>> {
-    let Some(last) = run::read_last_undo(instance) else { return Ok(None) };
+    let Some(last) = operation::read_last_undo(instance) else { return Ok(None) };
     if all.iter().any(|one| one.id == last.snapshot) {
         return Ok(None);
     }
@@ -176,8 +176,8 @@ fn changed(undone: &[&Manifest]) -> Changed {
 }
 
 /// Warns where those writes have deleted history that is not in the undo snapshot.
-fn tell_of_lost(way: &UndoMethod, undone: &[&Manifest], args: &UndoArgs, context: &mut Context<'_>) {
-    if args.config_only || way.held.manifest.is_whole() {
+fn report_of_lost(way: &UndoMethod, undone: &[&Manifest], args: &UndoArgs, context: &mut Context<'_>) {
+    if args.config_only || way.staged.manifest.is_whole() {
         return;
     }
     let of_history = undone.iter().filter(|one| changed(&[**one]) > Changed::Configuration);
@@ -185,15 +185,15 @@ fn tell_of_lost(way: &UndoMethod, undone: &[&Manifest], args: &UndoArgs, context
     if !verbs.is_empty() {
         context.ui.warn(&format!(
             "undo snapshot `{}` contains only the configuration: changes to the history by {} are not rolled back",
-            way.held.manifest.id,
+            way.staged.manifest.id,
             verbs.join(", ")
         ));
     }
 }
 
-/// Determines how `held` is restored to undo what was `changed`, and the differences.
-fn compare(held: StagedCopy, changed: Changed, args: &UndoArgs, instance: &Instance) -> Result<UndoMethod> {
-    let manifest = &held.manifest;
+/// Determines how `staged` is restored to undo what was `changed`, and the differences.
+fn compare(staged: StagedCopy, changed: Changed, args: &UndoArgs, instance: &Instance) -> Result<UndoMethod> {
+    let manifest = &staged.manifest;
     if manifest.reason == CONVERT {
         let (id, engine) = (manifest.id.clone(), manifest.engine.to_string());
         return Err(Error::Snapshot(SnapshotError::OfConversion { id, engine }));
@@ -210,7 +210,7 @@ fn compare(held: StagedCopy, changed: Changed, args: &UndoArgs, instance: &Insta
     let (now, then, kept) = read_from(instance, |reader, name| {
         let tables = history(&reader.schema()?);
         let merged = if merges { tables.as_slice() } else { &[] };
-        let (now, then) = Now::read(reader, name, &held, merged)?;
+        let (now, then) = Now::read(reader, name, &staged, merged)?;
         Ok((now, then, tables))
     })?;
     if now.database().migrations.iter().ne(&manifest.migrations) {
@@ -230,8 +230,8 @@ fn compare(held: StagedCopy, changed: Changed, args: &UndoArgs, instance: &Insta
     }
     let kept = if parts { kept } else { Vec::new() };
     let shown = now.fingerprint.clone();
-    let difference = Difference::between(now, &then?, &held, &kept);
-    Ok(UndoMethod { held, kept, merges, difference, shown })
+    let difference = Difference::between(now, &then?, &staged, &kept);
+    Ok(UndoMethod { staged, kept, merges, difference, shown })
 }
 
 fn carry_out(
@@ -241,7 +241,7 @@ fn carry_out(
     store: &Store,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
-    let manifest = &way.held.manifest;
+    let manifest = &way.staged.manifest;
     let created = local_time(manifest.created);
     let text = way.difference.text(context.global.verbose);
     let document = json!({
@@ -267,11 +267,11 @@ fn carry_out(
     }
     shown.iter().for_each(|part| context.ui.say(part));
     context.ui.ask(&format!("undo `{}` of {created}?", manifest.reason))?;
-    let work = Work::Load { wanted: &way.held, kept: &way.kept, merges: way.merges, shown: Some(&way.shown) };
+    let work = Work::Load { desired: &way.staged, kept: &way.kept, merges: way.merges, shown: Some(&way.shown) };
     let settings = Settings { undoes: Some(Undone::of(manifest)), ..args.write.settings("undo") };
-    let mut outcome = run::run(instance, store, &work, &settings, context.ui)?;
+    let mut outcome = operation::run(instance, store, &work, &settings, context.ui)?;
     let files = match way.kept.is_empty() {
-        true => put_files_back(instance, &way.held, &mut outcome),
+        true => put_files_back(instance, &way.staged, &mut outcome),
         false => Vec::new(),
     };
     let mut document = document;

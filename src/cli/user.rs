@@ -12,9 +12,9 @@ use crate::instance::Instance;
 use crate::kuma::init;
 use crate::kuma::read::read_config;
 use crate::model::state::Config;
+use crate::operation::Outcome;
 use crate::plan::Plan;
 use crate::plan::user::{find_user, plan_adopt, plan_cells};
-use crate::run::Outcome;
 use crate::text::counted;
 use crate::value::{Row, Secret, Value};
 
@@ -94,27 +94,27 @@ pub fn run(verb: &UserVerb, context: &mut Context<'_>) -> Result<Exit> {
         UserVerb::Password(args) => {
             let user = known(&config, args.name.as_deref())?;
             let password = new_password(&args.password, name(user), context)?;
-            let said = format!("changed the password of user `{}`", name(user));
+            let given = format!("changed the password of user `{}`", name(user));
             let cells = [("password", init::hash(&password)?.into())];
-            change("user password", &config, user, &cells, &said).write(&args.write, &instance, &config, context)
+            change("user password", &config, user, &cells, &given).write(&args.write, &instance, &config, context)
         }
         UserVerb::Rename(args) => {
             let user = known(&config, Some(&args.name))?;
             check_new(&args.new, &instance, &config)?;
-            let said = format!("renamed user `{}` to `{}`", args.name, args.new);
+            let given = format!("renamed user `{}` to `{}`", args.name, args.new);
             let cells = [("username", args.new.as_str().into())];
-            change("user rename", &config, user, &cells, &said).write(&args.write, &instance, &config, context)
+            change("user rename", &config, user, &cells, &given).write(&args.write, &instance, &config, context)
         }
         UserVerb::Disable2fa(args) => {
             let user = known(&config, args.name.as_deref())?;
-            let said = format!("disabled two-factor authentication of user `{}`", name(user));
+            let given = format!("disabled two-factor authentication of user `{}`", name(user));
             let cells = [("twofa_status", 0.into()), ("twofa_secret", Value::Null), ("twofa_last_token", Value::Null)];
-            change("user disable-2fa", &config, user, &cells, &said).write(&args.write, &instance, &config, context)
+            change("user disable-2fa", &config, user, &cells, &given).write(&args.write, &instance, &config, context)
         }
         UserVerb::Activate(args) => {
             let user = known(&config, args.name.as_deref())?;
-            let said = format!("activated user `{}`", name(user));
-            change("user activate", &config, user, &[("active", 1.into())], &said).write(
+            let given = format!("activated user `{}`", name(user));
+            change("user activate", &config, user, &[("active", 1.into())], &given).write(
                 &args.write,
                 &instance,
                 &config,
@@ -124,8 +124,8 @@ pub fn run(verb: &UserVerb, context: &mut Context<'_>) -> Result<Exit> {
         UserVerb::Adopt(args) => {
             let user = known(&config, args.name.as_deref())?;
             let plan = plan_adopt(&config, user.int("id").unwrap_or_default());
-            let said = format!("assigned {} to user `{}`", counted(plan.steps.len(), "item"), name(user));
-            Change { verb: "user adopt", plan, said }.write(&args.write, &instance, &config, context)
+            let given = format!("assigned {} to user `{}`", counted(plan.steps.len(), "item"), name(user));
+            Change { verb: "user adopt", plan, given }.write(&args.write, &instance, &config, context)
         }
         UserVerb::SignOut(args) => sign_out(args, &instance, &config, context),
     }
@@ -173,8 +173,8 @@ fn add(args: &AddArgs, instance: &Instance, config: &Config, context: &mut Conte
     ];
     let row = cells.into_iter().map(|(column, value)| (column.to_owned(), value.into())).collect();
     plan.insert("user", format!("user `{}`", args.name), row);
-    let said = format!("added user `{}`", args.name);
-    Change { verb: "user add", plan, said }.write(&args.write, instance, config, context)
+    let given = format!("added user `{}`", args.name);
+    Change { verb: "user add", plan, given }.write(&args.write, instance, config, context)
 }
 
 fn sign_out(args: &SignOutArgs, instance: &Instance, config: &Config, context: &mut Context<'_>) -> Result<Exit> {
@@ -188,8 +188,8 @@ fn sign_out(args: &SignOutArgs, instance: &Instance, config: &Config, context: &
             plan.insert("setting", subject, row);
         }
     }
-    let said = "signed out all users".to_owned();
-    Change { verb: "user sign-out", plan, said }.write(&args.write, instance, config, context)
+    let given = "signed out all users".to_owned();
+    Change { verb: "user sign-out", plan, given }.write(&args.write, instance, config, context)
 }
 
 fn name(user: &Row) -> &str {
@@ -221,14 +221,14 @@ fn check_new(name: &str, instance: &Instance, config: &Config) -> Result<()> {
 pub struct Change {
     pub verb: &'static str,
     pub plan: Plan,
-    pub said: String,
+    pub given: String,
 }
 
 /// New cells for one user.
-fn change(verb: &'static str, config: &Config, user: &Row, cells: &[(&str, Value)], said: &str) -> Change {
+fn change(verb: &'static str, config: &Config, user: &Row, cells: &[(&str, Value)], given: &str) -> Change {
     let mut plan = Plan::of(&config.fingerprint);
     plan_cells(&mut plan, "user", &format!("user `{}`", name(user)), user, cells);
-    Change { verb, plan, said: said.to_owned() }
+    Change { verb, plan, given: given.to_owned() }
 }
 
 impl Change {
@@ -240,8 +240,8 @@ impl Change {
         config: &Config,
         context: &mut Context<'_>,
     ) -> Result<Exit> {
-        let Change { verb, plan, said } = self;
-        let done = |_: &Outcome| (json!({"changed": said}), said.clone());
+        let Change { verb, plan, given } = self;
+        let done = |_: &Outcome| (json!({"changed": given}), given.clone());
         let question = (plan.steps.len() > 1).then(|| format!("change {}?", counted(plan.steps.len(), "row")));
         carry_out(&WriteRequest { verb, plan, names: config, question, done: &done }, args, instance, context)
     }

@@ -12,8 +12,8 @@ use crate::error::{Error, Exit, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma;
 use crate::model::state::{Config, Configuration};
+use crate::operation::{self, Mode, Outcome, Settings, Work};
 use crate::plan::{Assignment, Cell, Change, Plan, Step};
-use crate::run::{self, Mode, Outcome, Settings, Work};
 use crate::text::counted;
 use crate::value::Value;
 
@@ -127,40 +127,40 @@ impl Names for Config {
 
 /// Shows the plan, asks, and writes it; or does a dry run.
 pub fn carry_out(
-    wish: &WriteRequest<'_>,
+    request: &WriteRequest<'_>,
     args: &WriteArgs,
     instance: &Instance,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
-    let settings = args.settings(wish.verb);
-    if wish.plan.is_empty() {
+    let settings = args.settings(request.verb);
+    if request.plan.is_empty() {
         context.ui.result(&json!({"changes": []}), || "nothing to change".into())?;
         return Ok(Exit::Done);
     }
     if args.dry_run {
-        run::rehearse(instance, &wish.plan, &settings, context.ui)?;
-        let changes = changes_json(&wish.plan);
-        let shown = shown_lines(&wish.plan, context.ui);
+        operation::dry_run(instance, &request.plan, &settings, context.ui)?;
+        let changes = changes_json(&request.plan);
+        let shown = shown_lines(&request.plan, context.ui);
         let text = || {
-            let tried = counted(wish.plan.steps.len(), "row change");
+            let tried = counted(request.plan.steps.len(), "row change");
             format!("{}\ndry run: {tried} rolled back; nothing was changed", shown.join("\n"))
         };
         context.ui.result(&json!({"dry_run": true, "changes": changes}), text)?;
         return Ok(Exit::Done);
     }
-    if let Some(question) = &wish.question {
-        let shown = shown_lines(&wish.plan, context.ui);
+    if let Some(question) = &request.question {
+        let shown = shown_lines(&request.plan, context.ui);
         context.ui.say(&shown.join("\n"));
         context.ui.ask(question)?;
     }
     let store = context.store()?;
-    let outcome = run::run(instance, &store, &Work::Plan(&wish.plan), &settings, context.ui)?;
-    let (mut document, text) = (wish.done)(&outcome);
+    let outcome = operation::run(instance, &store, &Work::Plan(&request.plan), &settings, context.ui)?;
+    let (mut document, text) = (request.done)(&outcome);
     if let Json::Object(document) = &mut document {
         document.extend(outcome_json(&outcome));
     }
     context.ui.result(&document, || {
-        let beats = beats_text(&outcome, wish);
+        let beats = beats_text(&outcome, request);
         if beats.is_empty() { text } else { format!("{text}\n\n{beats}") }
     })?;
     finish(&outcome, context.ui)
@@ -199,7 +199,7 @@ pub fn outcome_json(outcome: &Outcome) -> serde_json::Map<String, Json> {
     document
 }
 
-fn beats_text(outcome: &Outcome, wish: &WriteRequest<'_>) -> String {
+fn beats_text(outcome: &Outcome, request: &WriteRequest<'_>) -> String {
     if outcome.beats.is_empty() {
         return String::new();
     }
@@ -207,11 +207,14 @@ fn beats_text(outcome: &Outcome, wish: &WriteRequest<'_>) -> String {
         .beats
         .iter()
         .map(|(id, row)| {
-            let made =
-                outcome.written.ids.iter().find(|(at, made)| *made == id && wish.plan.steps[**at].table == "monitor");
-            let name = match (wish.names.name(*id), made) {
+            let made = outcome
+                .written
+                .ids
+                .iter()
+                .find(|(at, made)| *made == id && request.plan.steps[**at].table == "monitor");
+            let name = match (request.names.name(*id), made) {
                 (Some(name), _) => name,
-                (None, Some((at, _))) => wish.plan.steps[*at].subject.clone(),
+                (None, Some((at, _))) => request.plan.steps[*at].subject.clone(),
                 (None, None) => String::new(),
             };
             let status = status_word(row.int("status")).to_owned();

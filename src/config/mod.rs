@@ -105,7 +105,7 @@ pub struct Job {
     /// Names of stores; see [`Config::stores_of_job`].
     pub stores: Vec<String>,
     /// What its snapshots contain.
-    pub extent: CopyScope,
+    pub scope: CopyScope,
     /// Encrypt to these age recipients.
     pub encrypt_to: Vec<String>,
     /// Encrypt to the recipients in this file.
@@ -449,7 +449,7 @@ impl Reader {
             jitter: self.duration(table, "jitter", Duration::ZERO),
             instances,
             stores,
-            extent: CopyScope {
+            scope: CopyScope {
                 config_only: self.flag(table, "config_only"),
                 compact: self.flag(table, "compact"),
                 full_check: self.flag(table, "full_check"),

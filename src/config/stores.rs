@@ -42,8 +42,8 @@ impl Config {
     /// name, or in any. `whole`: only full snapshots.
     pub fn interval(&self, name: &str, store: Option<&str>, whole: bool, now: DateTime<Utc>) -> Option<TimeDelta> {
         let backs_up = |job: &&Job| {
-            let into = |wanted: &str| self.stores_of_job(job, name).iter().any(|(store, _)| *store == wanted);
-            job.instances.iter().any(|one| one == name) && store.is_none_or(into) && !(whole && job.extent.config_only)
+            let into = |desired: &str| self.stores_of_job(job, name).iter().any(|(store, _)| *store == desired);
+            job.instances.iter().any(|one| one == name) && store.is_none_or(into) && !(whole && job.scope.config_only)
         };
         self.jobs.iter().filter(backs_up).filter_map(|job| job.interval(now)).min()
     }
@@ -76,7 +76,7 @@ impl Job {
     }
 
     /// The encryption of its snapshots, where it sets one.
-    pub fn seal(&self) -> Result<Option<Encryption>> {
+    pub fn encryption(&self) -> Result<Option<Encryption>> {
         Encryption::read(&self.encrypt_to, self.recipients_file.as_slice(), self.passphrase_file.as_deref())
     }
 
@@ -88,7 +88,7 @@ impl Job {
 
 impl Target {
     /// The encryption of its snapshots, where it sets one.
-    pub fn seal(&self) -> Result<Option<Encryption>> {
+    pub fn encryption(&self) -> Result<Option<Encryption>> {
         Encryption::read(&self.encrypt_to, self.recipients_file.as_slice(), None)
     }
 }

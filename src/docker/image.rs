@@ -87,7 +87,7 @@ impl ServerFiles {
     }
 
     /// The migrations or patches in `applied` that it does not have: those of a newer release.
-    pub fn lacks<'n>(&self, applied: impl IntoIterator<Item = &'n String>) -> Vec<&'n str> {
+    pub fn problems<'n>(&self, applied: impl IntoIterator<Item = &'n String>) -> Vec<&'n str> {
         applied.into_iter().map(String::as_str).filter(|name| !self.knows(name)).collect()
     }
 

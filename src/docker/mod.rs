@@ -4,16 +4,16 @@
 //! Independent of databases. All of the async code is here, behind the one runtime that a [`Docker`] owns.
 
 mod archive;
+mod connector;
 mod container;
 mod endpoint;
-mod errand;
 mod exec;
 mod fault;
 mod helper;
 mod image;
+mod job;
 mod labels;
 mod life;
-mod line;
 mod logs;
 mod ready;
 mod ssh;
@@ -26,11 +26,11 @@ pub use container::{
     Compose, Container, ContainerStatus, DataFolder, Mount, MountKind, MountingContainer, Orchestrator, RunState,
 };
 pub use endpoint::{DEFAULT_HOST, Endpoint, TlsFiles};
-pub use errand::{Console, Engine, JobSpec, SOCKET, VOLUME};
 pub use exec::Output;
 pub use fault::NO_SOCKET;
 pub use helper::{Helper, StaleHelper};
 pub use image::{Image, ServerFiles};
+pub use job::{Console, Engine, JobSpec, SOCKET, VOLUME};
 pub use labels::Labelled;
 pub use life::{GRACE, Start};
 pub use ready::{Answer, EntryPage};
@@ -50,9 +50,9 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tokio::runtime::{Builder, Runtime};
 
+use self::connector::Connector;
 use self::endpoint::Transport;
 use self::fault::{ConnectionFault, io_error, reason};
-use self::line::Connector;
 use crate::error::{DockerError, Error, Result};
 
 /// Timeout of an ordinary request.
@@ -120,11 +120,11 @@ impl Docker {
 
     /// Why a request had no response.
     fn unreachable(&self, error: &bollard::errors::Error) -> Error {
-        let said = match &self.line {
+        let given = match &self.line {
             Connector::Ssh(ssh) => ssh.fault(),
             _ => None,
         };
-        said.unwrap_or_else(|| ConnectionFault::of_request(&self.endpoint, error)).at(&self.endpoint)
+        given.unwrap_or_else(|| ConnectionFault::of_request(&self.endpoint, error)).at(&self.endpoint)
     }
 
     /// The engine's address, as given or by default.

@@ -45,14 +45,14 @@ pub(super) fn find_bad_tokens(evidence: &Evidence, faults: &mut Vec<Fault>) {
             taken.insert(token, row);
             continue;
         };
-        let cure = match evidence.tokens.get(&id(row)).filter(|_| !may_be_in_use) {
+        let fix = match evidence.tokens.get(&id(row)).filter(|_| !may_be_in_use) {
             Some(token) => Fix::Rows(vec![monitors.set(row, &[("push_token", token.as_str().into())])]),
             None => Fix::Advice(format!("set a new token: kumadb monitor edit {} -s push_token=TOKEN", id(row))),
         };
         faults.push(Fault {
             subject: monitors.subject(row, "push_token"),
             what: format!("{} {why}", monitors.name(row)),
-            cure,
+            fix,
         });
     }
 }
@@ -69,7 +69,7 @@ pub(super) fn find_unusable_keys(evidence: &Evidence, faults: &mut Vec<Fault>) {
             faults.push(Fault {
                 subject: subject("api_key", row, "expires"),
                 what: format!("API key `{name}` expires at {}, which is not a date: it never expires", shown(expires)),
-                cure: Fix::Advice(format!(
+                fix: Fix::Advice(format!(
                     "replace the key: kumadb api-key add NAME --expires DATE, then: kumadb api-key delete {}",
                     id(row)
                 )),
@@ -89,7 +89,7 @@ pub(super) fn find_unusable_keys(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "API keys are enabled, but {why}: `/metrics` answers 401 to everybody, because the server does not \
                  accept passwords while `apiKeysEnabled` is true"
             ),
-            cure: Fix::Advice(
+            fix: Fix::Advice(
                 "create a key: kumadb api-key add NAME; or, to use the password again, set `apiKeysEnabled: false` \
                  under `settings` in a fixture, and apply it"
                     .into(),
@@ -122,7 +122,7 @@ pub(super) fn find_bad_domains(evidence: &Evidence, faults: &mut Vec<Fault>) {
         }
         let is_taken = rows.iter().any(|other| other.text("domain") == Some(host.as_str()));
         let named = format!("domain `{domain}`");
-        let (what, cure) = if host.is_empty() || host.contains(char::is_whitespace) {
+        let (what, fix) = if host.is_empty() || host.contains(char::is_whitespace) {
             let advice = "set the domain again in the web UI, or with a fixture and `kumadb apply`";
             (format!("{named} of a status page is not a host name"), Fix::Advice(advice.into()))
         } else if is_taken {
@@ -135,7 +135,7 @@ pub(super) fn find_bad_domains(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: subject("status_page_cname", row, "domain"),
             what: format!("{what}: the server never shows the page at this domain"),
-            cure,
+            fix,
         });
     }
 }

@@ -118,5 +118,5 @@ fn fault(content: &Content, key: &str, right: &str, what: String) -> Fault {
         Some(row) => subject("setting", row, "value"),
         None => Subject::column("setting", "value"),
     };
-    Fault { subject, what, cure: Fix::Rows(vec![step]) }
+    Fault { subject, what, fix: Fix::Rows(vec![step]) }
 }

@@ -14,7 +14,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "Login hangs and the list of monitors is empty although the container is \"healthy\": the server \
                       loads all monitors together, and fails if one of them has an invalid value. The usual cause is a \
                       conversion between databases or a manual insert. Invalid headers affect only that monitor.",
-        cure: "the column is set to the value that the web UI stores for an empty field: `[\"200-299\"]`, `[]`, \
+        fix: "the column is set to the value that the web UI stores for an empty field: `[\"200-299\"]`, `[]`, \
                `{\"mechanism\":\"None\"}`; invalid headers are only reported",
         explains: &[],
         find: monitors::find_bad_json,
@@ -26,7 +26,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "The server does not store state changes of any monitor and repeats alerts, with \"invalid time \
                       value\" in the log: it evaluates every maintenance window for every heartbeat, and cannot store \
                       the heartbeat if one of the windows is invalid.",
-        cure: "the time zone is set to that of the server, and an invalid list to an empty list; a window without a \
+        fix: "the time zone is set to that of the server, and an invalid list to an empty list; a window without a \
                valid date, time of day, cron expression or strategy is also disabled",
         explains: &[],
         find: maintenance::find_bad_windows,
@@ -37,7 +37,7 @@ pub const CHECKS: &[Check] = &[
         severity: Critical,
         explanation: "\"database disk image is malformed\": pages of the file are inconsistent. Usual causes are a \
                       full disk, a network file system, or two programs that wrote to the file at the same time.",
-        cure: "if only indexes are damaged, they are rebuilt; otherwise a new database is built from the rows that can \
+        fix: "if only indexes are damaged, they are rebuilt; otherwise a new database is built from the rows that can \
                still be read. The damaged files are kept. To restore a snapshot instead: `kumadb restore`",
         explains: &[],
         find: files::find_damage,
@@ -49,7 +49,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "\"database disk image is malformed\", or rows are missing, after `kuma.db` alone was copied or \
                       restored: `kuma.db-wal` and `kuma.db-journal` are parts of the database, and those of another \
                       point in time or of another database damage it.",
-        cure: "the database is rebuilt without the journal, and with or without the WAL: kumadb chooses the complete \
+        fix: "the database is rebuilt without the journal, and with or without the WAL: kumadb chooses the complete \
                result with the newest heartbeat. If neither result is complete, the database is fixed as for K003. The original files are \
                kept",
         explains: &[],
@@ -62,7 +62,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "The server exits with \"Aggregate table migration is already in progress\", and the container \
                       restarts repeatedly: the upgrade from 1.x aggregates old heartbeats, which takes minutes to \
                       hours. After an interruption, the server refuses to start the aggregation again.",
-        cure: "the partial statistics are deleted and the migration state is cleared, so that the server aggregates \
+        fix: "the partial statistics are deleted and the migration state is cleared, so that the server aggregates \
                again at its next start, or `kumadb upgrade` does it in seconds; the heartbeats are kept. If the server already began to delete old heartbeats, \
                the statistics are complete: they are kept, and the migration is recorded as done",
         explains: &[],
@@ -74,7 +74,7 @@ pub const CHECKS: &[Check] = &[
         severity: Error,
         explanation: "The upgrade to 2.x fails with \"Invalid status\": the valid values are 0 (down), 1 (up), 2 \
                       (pending) and 3 (maintenance), and the upgrade stops at any other value.",
-        cure: "these heartbeats are deleted",
+        fix: "these heartbeats are deleted",
         explains: &["K005"],
         find: history::find_odd_statuses,
     },
@@ -84,7 +84,7 @@ pub const CHECKS: &[Check] = &[
         severity: Error,
         explanation: "\"FOREIGN KEY constraint failed\" in upgrades and when items are deleted: earlier deletions did \
                       not check foreign keys and left dependent rows.",
-        cure: "the reference is set to NULL if the row is valid without it; otherwise the row is deleted, and listed \
+        fix: "the reference is set to NULL if the row is valid without it; otherwise the row is deleted, and listed \
                before the confirmation prompt. Rows without a user are K015, and none of them is deleted",
         explains: &["K005"],
         find: history::find_orphans,
@@ -95,7 +95,7 @@ pub const CHECKS: &[Check] = &[
         severity: Critical,
         explanation: "\"Migration table is already locked\" at each start: a migration was interrupted, for example by \
                       a power failure or because the container was stopped with too short a timeout.",
-        cure: "the lock table is reset to one unlocked row; refused while a server is running, because it may be \
+        fix: "the lock table is reset to one unlocked row; refused while a server is running, because it may be \
                migrating",
         explains: &["K009"],
         find: migrations::find_lock,
@@ -107,7 +107,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "\"Duplicate column name\", \"already exists\" or \"Unknown column\" at startup: the tables do \
                       not match the recorded migrations. MariaDB commits each schema change (DDL) immediately, so an \
                       interrupted migration is left incomplete.",
-        cure: "the missing tables and columns are created as in that release, and the migration is recorded as \
+        fix: "the missing tables and columns are created as in that release, and the migration is recorded as \
                applied; existing data is not changed. The server then continues with the next migration: run `kumadb \
                doctor` again. A migration that also renames columns or converts data is not completed automatically: \
                restore the snapshot from before the upgrade",
@@ -120,7 +120,7 @@ pub const CHECKS: &[Check] = &[
         severity: Error,
         explanation: "MariaDB: \"Row size too large (> 8126)\" in an upgrade. The server requires utf8mb4; a database \
                       that was created with latin1 has columns that do not all fit in one row.",
-        cure: "the table is converted to utf8mb4; no value changes",
+        fix: "the table is converted to utf8mb4; no value changes",
         explains: &["K009"],
         find: migrations::find_narrow_text,
     },
@@ -131,7 +131,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "\"database or disk is full\", \"disk I/O error\", \"cannot rollback - no transaction is \
                       active\": the free disk space is less than the size of the database, which upgrades, clean-ups \
                       and backups require.",
-        cure: "no automatic fix: files that can be deleted are listed with the commands to delete them",
+        fix: "no automatic fix: files that can be deleted are listed with the commands to delete them",
         explains: &["K003"],
         find: files::find_full_disk,
     },
@@ -141,7 +141,7 @@ pub const CHECKS: &[Check] = &[
         severity: Warning,
         explanation: "The web UI is slow, and monitors are reported as down because the server timed out waiting for \
                       its own database (\"Knex: Timeout acquiring a connection\").",
-        cure: "no automatic fix: keep fewer days of history",
+        fix: "no automatic fix: keep fewer days of history",
         explains: &[],
         find: history::find_long_history,
     },
@@ -151,7 +151,7 @@ pub const CHECKS: &[Check] = &[
         severity: Warning,
         explanation: "The server is slow since the database was converted: some conversion methods lose indexes and \
                       foreign keys. Without foreign keys, the rows of deleted monitors are never deleted.",
-        cure: "the indexes and foreign keys are created; foreign keys on MariaDB only, because SQLite cannot add one \
+        fix: "the indexes and foreign keys are created; foreign keys on MariaDB only, because SQLite cannot add one \
                to an existing table",
         explains: &["K007"],
         find: migrations::find_lost_keys,
@@ -162,7 +162,7 @@ pub const CHECKS: &[Check] = &[
         severity: Critical,
         explanation: "Login hangs and one CPU core is busy: a monitor is its own parent, or groups contain each other, \
                       and the server loops endlessly. Or the parent of a monitor is not a group.",
-        cure: "one monitor is removed from its group",
+        fix: "one monitor is removed from its group",
         explains: &[],
         find: monitors::find_circles,
     },
@@ -174,7 +174,7 @@ pub const CHECKS: &[Check] = &[
                       hosts, remote browsers, API keys and maintenance windows are used, but cannot be changed: they \
                       have no user, or their user does not exist, usually after the user was deleted and added again. Or \
                       the group of a monitor does not exist.",
-        cure: "all of them are assigned to the only user; if there are several, choose one with `kumadb user adopt NAME`. \
+        fix: "all of them are assigned to the only user; if there are several, choose one with `kumadb user adopt NAME`. \
                Monitors are removed from the missing group. Nothing is deleted",
         explains: &[],
         find: monitors::find_ghosts,
@@ -186,7 +186,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "No user is active, a password is stored in a format that the server cannot check, or two-factor \
                       authentication is enabled without a secret. Do not delete the user: a new user has another id, \
                       and the web UI then no longer shows the monitors.",
-        cure: "the first user is activated, two-factor authentication is disabled, or a new password is requested",
+        fix: "the first user is activated, two-factor authentication is disabled, or a new password is requested",
         explains: &[],
         find: settings::find_locked_out,
     },
@@ -195,7 +195,7 @@ pub const CHECKS: &[Check] = &[
         title: "the session key is empty",
         severity: Critical,
         explanation: "Each login fails with \"secretOrPrivateKey must have a value\": `jwtSecret` exists but is empty.",
-        cure: "the row is deleted, and the server generates a new key at startup; all users must log in again",
+        fix: "the row is deleted, and the server generates a new key at startup; all users must log in again",
         explains: &[],
         find: settings::find_empty_secret,
     },
@@ -205,7 +205,7 @@ pub const CHECKS: &[Check] = &[
         severity: Critical,
         explanation: "`/` hangs and health checks fail: `entryPage` is a number or another value that is not text. Or \
                       it refers to a deleted status page, and `/` shows an error.",
-        cure: "the entry page is set to the dashboard",
+        fix: "the entry page is set to the dashboard",
         explains: &[],
         find: settings::find_lost_entry,
     },
@@ -215,7 +215,7 @@ pub const CHECKS: &[Check] = &[
         severity: Error,
         explanation: "The server checks the monitor without a pause, or never: `interval`, `retry_interval`, `timeout` \
                       or `active` is text, negative, zero or too large.",
-        cure: "the number is set to the nearest value that the server accepts",
+        fix: "the number is set to the nearest value that the server accepts",
         explains: &[],
         find: monitors::find_bad_numbers,
     },
@@ -227,7 +227,7 @@ pub const CHECKS: &[Check] = &[
                       upgraded the database, and now an older image runs. It starts, but applies no migrations, and on \
                       SQLite does not check foreign keys, so that every deletion leaves rows behind. The tag `latest` is \
                       still 1.x. Or the database was made by a beta, a nightly build or a fork.",
-        cure: "no automatic fix: run a new enough image (the oldest possible one is shown). kumadb does not write to a \
+        fix: "no automatic fix: run a new enough image (the oldest possible one is shown). kumadb does not write to a \
                database that is newer than its image, or has migrations that kumadb does not know; the rows of the \
                latter are not checked either",
         explains: &["K007", "K009"],
@@ -240,7 +240,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "The web UI shows its setup page, as if all data were lost: another folder or volume is mounted, \
                       or `db-config.json` is missing or wrong. If an old `kuma.db` exists although the server uses \
                       MariaDB, the server then starts with that file.",
-        cure: "a stale `kuma.db` is renamed, but only by `kumadb doctor --fix K021`, and only if the other database was \
+        fix: "a stale `kuma.db` is renamed, but only by `kumadb doctor --fix K021`, and only if the other database was \
                read, has users and newer heartbeats; nothing else is changed automatically",
         explains: &[],
         find: files::find_wrong_folder,
@@ -251,7 +251,7 @@ pub const CHECKS: &[Check] = &[
         severity: Critical,
         explanation: "EACCES or SQLITE_READONLY: files are owned by a user other than the one that runs the server, \
                       usually by root after a copy or a restore, or the volume is read-only.",
-        cure: "owner and group of the files are set to those of the server process, and the owner can read and write \
+        fix: "owner and group of the files are set to those of the server process, and the owner can read and write \
                them",
         explains: &[],
         find: files::find_wrong_owners,
@@ -263,7 +263,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "The server waits endlessly (\"Waiting for Embedded MariaDB to start\"): the first start was \
                       interrupted and left a folder `mariadb/` without a valid database, or the image does not contain \
                       MariaDB.",
-        cure: "the incomplete folder is renamed, and the next start installs MariaDB again",
+        fix: "the incomplete folder is renamed, and the next start installs MariaDB again",
         explains: &[],
         find: files::find_half_installed,
     },
@@ -273,7 +273,7 @@ pub const CHECKS: &[Check] = &[
         severity: Warning,
         explanation: "The configuration of a notification is invalid or has no type; or a notification is linked to a \
                       monitor twice.",
-        cure: "the duplicate link is deleted; an invalid configuration is only reported",
+        fix: "the duplicate link is deleted; an invalid configuration is only reported",
         explains: &[],
         find: monitors::find_mute,
     },
@@ -283,7 +283,7 @@ pub const CHECKS: &[Check] = &[
         severity: Error,
         explanation: "\"Duplicate entry\", \"UNIQUE constraint failed: stat_minutely\", and wrong charts: the system \
                       clock was wrong for some time, and the server stored rows with future dates.",
-        cure: "these rows are deleted",
+        fix: "these rows are deleted",
         explains: &[],
         find: history::find_future_statistics,
     },
@@ -293,7 +293,7 @@ pub const CHECKS: &[Check] = &[
         severity: Error,
         explanation: "One monitor stays down with an internal error of the server: for example a DNS monitor without a \
                       name server, or a Kafka producer without brokers or login options, after a manual insert.",
-        cure: "the column is set to the value that the web UI stores: `1.1.1.1`, `[]`, `{\"mechanism\":\"None\"}`",
+        fix: "the column is set to the value that the web UI stores: `1.1.1.1`, `[]`, `{\"mechanism\":\"None\"}`",
         explains: &[],
         find: kinds::find_lacking,
     },
@@ -302,7 +302,7 @@ pub const CHECKS: &[Check] = &[
         title: "a monitor has an unknown type",
         severity: Error,
         explanation: "One monitor stays down with \"Unknown Monitor Type\", or cannot be opened in the web UI.",
-        cure: "no automatic fix: the intended type is unknown",
+        fix: "no automatic fix: the intended type is unknown",
         explains: &[],
         find: kinds::find_unknown_kinds,
     },
@@ -312,7 +312,7 @@ pub const CHECKS: &[Check] = &[
         severity: Error,
         explanation: "The monitor is in the list, but the web UI cannot open, change or pause it, because the server \
                       treats the id 0 as missing.",
-        cure: "no automatic fix: clone the monitor, which assigns a new id, and delete the original",
+        fix: "no automatic fix: clone the monitor, which assigns a new id, and delete the original",
         explains: &[],
         find: kinds::find_zero,
     },
@@ -322,7 +322,7 @@ pub const CHECKS: &[Check] = &[
         severity: Warning,
         explanation: "A setting does not keep its value, or a conversion to MariaDB fails with \"Duplicate entry\": \
                       its key exists in upper and lower case, which only SQLite treats as different keys.",
-        cure: "the row that the server does not read is deleted; if it is not certain which row the server reads, both \
+        fix: "the row that the server does not read is deleted; if it is not certain which row the server reads, both \
                rows are only reported",
         explains: &[],
         find: settings::find_doubled,
@@ -332,7 +332,7 @@ pub const CHECKS: &[Check] = &[
         title: "a status page uses the host name of the dashboard",
         severity: Warning,
         explanation: "`/` shows a status page instead of the dashboard, so users do not find the login.",
-        cure: "no automatic fix: remove the domain from the status page",
+        fix: "no automatic fix: remove the domain from the status page",
         explains: &[],
         find: settings::find_taken_host,
     },
@@ -342,7 +342,7 @@ pub const CHECKS: &[Check] = &[
         severity: Error,
         explanation: "A monitor does not seem to be updated, and its state changes are not detected: the system clock \
                       was wrong for some time, and a heartbeat with a future date remains the newest one.",
-        cure: "these heartbeats are deleted",
+        fix: "these heartbeats are deleted",
         explains: &["K025"],
         find: history::find_future_beats,
     },
@@ -351,7 +351,7 @@ pub const CHECKS: &[Check] = &[
         title: "SQLite moves pages at every deletion (`auto_vacuum` is FULL)",
         severity: Info,
         explanation: "Nightly clean-ups take long: `auto_vacuum` is FULL, as in database files of early 1.x releases.",
-        cure: "no automatic fix: `kumadb vacuum --auto-vacuum incremental` rebuilds the file",
+        fix: "no automatic fix: `kumadb vacuum --auto-vacuum incremental` rebuilds the file",
         explains: &[],
         find: history::find_eager_vacuum,
     },
@@ -361,7 +361,7 @@ pub const CHECKS: &[Check] = &[
         severity: Critical,
         explanation: "Every alert is sent twice, heartbeats are stored twice, and a SQLite database becomes damaged: \
                       two containers mount the same volume.",
-        cure: "no automatic fix: stop one of them",
+        fix: "no automatic fix: stop one of them",
         explains: &["K003"],
         find: place::find_second_server,
     },
@@ -370,7 +370,7 @@ pub const CHECKS: &[Check] = &[
         title: "MySQL is used instead of MariaDB",
         severity: Warning,
         explanation: "Upgrades fail with SQL syntax errors: the server supports MariaDB, and MySQL differs.",
-        cure: "no automatic fix: move the data to MariaDB",
+        fix: "no automatic fix: move the data to MariaDB",
         explains: &["K009"],
         find: place::find_mysql,
     },
@@ -380,7 +380,7 @@ pub const CHECKS: &[Check] = &[
         severity: Warning,
         explanation: "\"SQLITE_BUSY: database is locked\", and heartbeats are missing: images 2.2.0 to 2.3.1 open \
                       twenty connections to one SQLite file.",
-        cure: "no automatic fix: run a newer image",
+        fix: "no automatic fix: run a newer image",
         explains: &[],
         find: place::find_crowding_image,
     },
@@ -390,7 +390,7 @@ pub const CHECKS: &[Check] = &[
         severity: Info,
         explanation: "Unused images take disk space: the server never deletes status page logos and screenshots that \
                       were replaced or whose monitor was deleted.",
-        cure: "no automatic fix: kumadb does not delete images",
+        fix: "no automatic fix: kumadb does not delete images",
         explains: &[],
         find: place::find_lost_pictures,
     },
@@ -401,7 +401,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "\"database is locked\", \"disk I/O error\", \"database disk image is malformed\": SQLite needs \
                       locks and shared memory, which network file systems do not provide reliably, and Uptime Kuma \
                       does not support them.",
-        cure: "no automatic fix: move the data folder to a local disk, or the database to MariaDB",
+        fix: "no automatic fix: move the data folder to a local disk, or the database to MariaDB",
         explains: &[],
         find: place::find_network,
     },
@@ -412,7 +412,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "A monitor that was just added shows old heartbeats, uptime, tags or notifications: a row was \
                       deleted manually without the rows that refer to it, and the id counter was reset or lost, so the \
                       server assigns the id of the deleted row to a new row.",
-        cure: "the counter is raised above every id that other rows still refer to; no row is changed",
+        fix: "the counter is raised above every id that other rows still refer to; no row is changed",
         explains: &[],
         find: history::find_reused_ids,
     },
@@ -424,7 +424,7 @@ pub const CHECKS: &[Check] = &[
                       type\"): db-config.json was edited manually and contains a trailing comma, a byte order mark, a \
                       misspelled type, or a number where text is required. If a kuma.db exists in the same folder, the \
                       server replaces an invalid db-config.json and starts with that SQLite database.",
-        cure: "no automatic fix: correct the file; until then kumadb does not write to the instance, because its \
+        fix: "no automatic fix: correct the file; until then kumadb does not write to the instance, because its \
                database is not certain",
         explains: &["K021"],
         find: files::find_invalid_config,
@@ -436,7 +436,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "Rows are wrong or missing after `kuma.db` alone was copied: a program was killed while it wrote \
                       to the database, and `kuma.db-journal` has the pages as they were before. SQLite rolls the \
                       transaction back when it opens both files, and cannot without the journal.",
-        cure: "no automatic fix: the server rolls the transaction back at its next start, and kumadb before it writes",
+        fix: "no automatic fix: the server rolls the transaction back at its next start, and kumadb before it writes",
         explains: &[],
         find: files::find_open_transaction,
     },
@@ -449,7 +449,7 @@ pub const CHECKS: &[Check] = &[
                       `databasePatchedFiles` were deleted or changed, for example by a conversion or a partial restore. \
                       On SQLite, servers of 2.x still read them, and apply the schema changes of 1.x that are not in \
                       them.",
-        cure: "both settings are set to the values that belong to the tables of the database",
+        fix: "both settings are set to the values that belong to the tables of the database",
         explains: &["K020"],
         find: books::find_lost_books,
     },
@@ -459,7 +459,7 @@ pub const CHECKS: &[Check] = &[
         severity: Error,
         explanation: "A push monitor stays down although its script runs: two monitors have the same token (a clone of \
                       1.21), or the token is missing, too long, or contains characters that end the URL.",
-        cure: "the monitor gets a new token, to be used in its script (`kumadb monitor show ID --secrets`); of several \
+        fix: "the monitor gets a new token, to be used in its script (`kumadb monitor show ID --secrets`); of several \
                monitors with one token, the first keeps it",
         explains: &[],
         find: access::find_bad_tokens,
@@ -471,7 +471,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "Prometheus or Home Assistant fails with 401 although the password is right: once a key was \
                       created, the server accepts only keys for `/metrics`, even if all keys were deleted, disabled or \
                       have expired. A key whose date of expiry is invalid never expires.",
-        cure: "no automatic fix: create a key, or set `apiKeysEnabled` to false",
+        fix: "no automatic fix: create a key, or set `apiKeysEnabled` to false",
         explains: &[],
         find: access::find_unusable_keys,
     },
@@ -481,7 +481,7 @@ pub const CHECKS: &[Check] = &[
         severity: Warning,
         explanation: "The domain shows the dashboard instead of the status page: a domain with `https://`, a port, a \
                       path, a space or capital letters never equals the host name of a request.",
-        cure: "the domain is reduced to its host name, in lower case",
+        fix: "the domain is reduced to its host name, in lower case",
         explains: &[],
         find: access::find_bad_domains,
     },
@@ -491,7 +491,7 @@ pub const CHECKS: &[Check] = &[
         severity: Warning,
         explanation: "A site that does not answer is never down: monitors that were inserted manually have the timeout \
                       0, for which the server waits 800 times the interval, or one of many intervals.",
-        cure: "the timeout is set to 0.8 times the interval, as in the web UI",
+        fix: "the timeout is set to 0.8 times the interval, as in the web UI",
         explains: &[],
         find: values::find_bad_timeouts,
     },
@@ -501,7 +501,7 @@ pub const CHECKS: &[Check] = &[
         severity: Error,
         explanation: "The monitor is down although the site answers: its status codes are an empty list, or are not \
                       written as `404` or `200-299`.",
-        cure: "`2xx` is set to `200-299`, several codes in one text are separated, and an empty list is set to \
+        fix: "`2xx` is set to `200-299`, several codes in one text are separated, and an empty list is set to \
                `200-299`; anything else is only reported",
         explains: &[],
         find: values::find_bad_codes,
@@ -513,7 +513,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "Alerts are not sent (\"Notification type is not supported\"): the provider was removed (LINE \
                       Notify, in 2.1), is only in a newer release, or is misspelled, for example after an import of an \
                       old backup, a restore of a newer one, or a manual insert.",
-        cure: "no automatic fix: set up another notification",
+        fix: "no automatic fix: set up another notification",
         explains: &[],
         find: values::find_missing_providers,
     },
@@ -522,7 +522,7 @@ pub const CHECKS: &[Check] = &[
         title: "a group of monitors belongs to no status page",
         severity: Warning,
         explanation: "No page shows the group: it was inserted manually without a status page.",
-        cure: "no automatic fix: add the group to a status page, or delete it",
+        fix: "no automatic fix: add the group to a status page, or delete it",
         explains: &[],
         find: values::find_lost_groups,
     },
@@ -532,7 +532,7 @@ pub const CHECKS: &[Check] = &[
         severity: Error,
         explanation: "Rows cannot be written (\"no such table\"), or rows are missing: the database was restored or \
                       converted in part, or rebuilt with `.recover` of sqlite3.",
-        cure: "no automatic fix: restore a snapshot",
+        fix: "no automatic fix: restore a snapshot",
         explains: &[],
         find: values::find_lost_tables,
     },
@@ -543,7 +543,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "The database is missing or cannot be read, and its folder has other copies of it: files that people, \
                       tools or an upgrade of 1.x left (`kuma.db.bak0`, `kuma.db.corrupt`), or snapshots. Each is shown \
                       with its release, monitors, users and newest heartbeat.",
-        cure: "no automatic fix: choose the copy, and run the command that is shown with it",
+        fix: "no automatic fix: choose the copy, and run the command that is shown with it",
         explains: &[],
         find: files::find_candidates,
     },
@@ -554,7 +554,7 @@ pub const CHECKS: &[Check] = &[
         explanation: "A game server is down although it answers: 2.1 renamed 133 ids of games (`tf2` is `teamfortress2` \
                       since then). The upgrade changes them once; rows that are inserted or imported later keep the old \
                       ids, and after a downgrade the new ones remain.",
-        cure: "the id of the release is set",
+        fix: "the id of the release is set",
         explains: &[],
         find: values::find_renamed_games,
     },
@@ -564,7 +564,7 @@ pub const CHECKS: &[Check] = &[
         severity: Critical,
         explanation: "The container restarts again and again, or waits for its MariaDB: the reason is read from its log, and \
                       names the finding that it belongs to.",
-        cure: "no automatic fix of its own: the finding that is named has one, or the line of the log shows what to change",
+        fix: "no automatic fix of its own: the finding that is named has one, or the line of the log shows what to change",
         explains: &[],
         find: startup::find_crash_loop,
     },
@@ -574,7 +574,7 @@ pub const CHECKS: &[Check] = &[
         severity: Critical,
         explanation: "The server may be stopped, and kumadb refuses to write: a run was killed, or its rollback failed. The \
                       journal in the data folder records which steps were completed.",
-        cure: "no automatic fix: `kumadb recover` finishes the operation or rolls it back",
+        fix: "no automatic fix: `kumadb recover` finishes the operation or rolls it back",
         explains: &[],
         find: startup::find_unfinished,
     },
@@ -584,7 +584,7 @@ pub const CHECKS: &[Check] = &[
         severity: Warning,
         explanation: "A new monitor gets the id of a deleted one, so that badges and links of the old one show the new one: \
                       the table `sqlite_sequence` was emptied, for example by a conversion or by hand.",
-        cure: "the counters are set to the highest id of each table",
+        fix: "the counters are set to the highest id of each table",
         explains: &[],
         find: history::find_lost_counters,
     },

@@ -15,7 +15,7 @@ pub(super) fn find_damage(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: at(evidence, "kuma.db"),
             what: format!("`kuma.db` is not a SQLite database but {what}: the server does not start with it"),
-            cure: Fix::Advice(format!("{command}; check the result with `kumadb status`, or {RESTORE}")),
+            fix: Fix::Advice(format!("{command}; check the result with `kumadb status`, or {RESTORE}")),
         });
     }
     if evidence.damage.is_empty() || has_loose_wal(evidence) {
@@ -24,7 +24,7 @@ pub(super) fn find_damage(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: at(evidence, "kuma.db"),
         what: format!("the database is damaged ({}): parts of it cannot be read", evidence.damage.join("; ")),
-        cure: anew(evidence),
+        fix: anew(evidence),
     });
 }
 
@@ -38,7 +38,7 @@ pub(super) fn find_open_transaction(evidence: &Evidence, faults: &mut Vec<Fault>
              contains a part of the transaction",
             counted(usize::try_from(pages).unwrap_or(usize::MAX), "page")
         ),
-        cure: Fix::Advice(
+        fix: Fix::Advice(
             "start the server, or write with kumadb: both roll the transaction back. Until then, do not copy `kuma.db` \
              without this file; `kumadb backup create` and all verbs that read use the state before the transaction"
                 .into(),
@@ -56,7 +56,7 @@ pub(super) fn find_wrong_wal(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "`kuma.db-journal` does not belong to the database: {why}; at its next start, the server writes old \
                  pages from it into the database and damages it"
             ),
-            cure: anew(evidence),
+            fix: anew(evidence),
         });
     }
     if evidence.damage.is_empty() || !has_loose_wal(evidence) {
@@ -69,7 +69,7 @@ pub(super) fn find_wrong_wal(evidence: &Evidence, faults: &mut Vec<Fault>) {
              files are often from different points in time",
             evidence.damage.join("; ")
         ),
-        cure: anew(evidence),
+        fix: anew(evidence),
     });
 }
 
@@ -120,7 +120,7 @@ pub(super) fn find_full_disk(evidence: &Evidence, faults: &mut Vec<Fault>) {
             bytes(folder.free),
             bytes(folder.size)
         ),
-        cure: Fix::Advice(advice),
+        fix: Fix::Advice(advice),
     });
 }
 
@@ -136,7 +136,7 @@ pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "the first start was interrupted while it created the tables ({tables} exist, without users and \
                  monitors); each start now fails"
             ),
-            cure: Fix::Advice(
+            fix: Fix::Advice(
                 "stop the server, then recreate the database: DROP DATABASE and CREATE DATABASE … CHARACTER SET \
                  utf8mb4 (SQLite: rename kuma.db); then start the server"
                     .into(),
@@ -149,12 +149,12 @@ pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "{why}: the server starts with this file, and everything that needs these tables fails with \"no such \
                  table\""
             ),
-            cure: Fix::Advice(RESTORE.into()),
+            fix: Fix::Advice(RESTORE.into()),
         }),
         (Some(why), None) => faults.push(Fault {
             subject: Subject::default(),
             what: format!("{why}: the server shows its setup page, as if all data were lost"),
-            cure: Fix::Advice("find the data with `kumadb find`, then mount that folder at /app/data".into()),
+            fix: Fix::Advice("find the data with `kumadb find`, then mount that folder at /app/data".into()),
         }),
     }
     find_stale(evidence, faults);
@@ -169,7 +169,7 @@ fn find_stale(evidence: &Evidence, faults: &mut Vec<Fault>) {
         Err(why) => format!("cannot be read ({why})"),
     };
     let in_use = evidence.summary.as_ref().filter(|summary| summary.users > 0);
-    let (what, cure) = match (in_use, beside) {
+    let (what, fix) = match (in_use, beside) {
         (None, _) => {
             let unread =
                 evidence.unread.iter().find(|unread| unread.part == "database").map(|unread| unread.why.clone());
@@ -199,7 +199,7 @@ fn find_stale(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     old.words(),
                     now.words()
                 ),
-                cure: Fix::Files(changes.map(|name| aside(folder, name, evidence)).collect()),
+                fix: Fix::Files(changes.map(|name| aside(folder, name, evidence)).collect()),
             });
             return;
         }
@@ -213,7 +213,7 @@ fn find_stale(evidence: &Evidence, faults: &mut Vec<Fault>) {
              correct db-config.json, with the server stopped",
         ),
     };
-    faults.push(Fault { subject: at(evidence, "kuma.db"), what, cure: Fix::Advice(cure.into()) });
+    faults.push(Fault { subject: at(evidence, "kuma.db"), what, fix: Fix::Advice(fix.into()) });
 }
 
 /// Other copies of a database that is missing or cannot be read. Nothing is restored unasked.
@@ -221,7 +221,7 @@ pub(super) fn find_candidates(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.extend(evidence.candidates.iter().map(|candidate| Fault {
         subject: at(evidence, &candidate.name),
         what: format!("another copy of the database is in the data folder: {}", candidate.words()),
-        cure: Fix::Advice(candidate.command.clone()),
+        fix: Fix::Advice(candidate.command.clone()),
     }));
 }
 
@@ -247,7 +247,7 @@ pub(super) fn find_invalid_config(evidence: &Evidence, faults: &mut Vec<Fault>) 
             ..Subject::default()
         },
         what: format!("`db-config.json` is invalid: {why}; {consequence}"),
-        cure: Fix::Advice(
+        fix: Fix::Advice(
             "correct the file manually: {\"type\": \"sqlite\"}, {\"type\": \"embedded-mariadb\"}, or {\"type\": \
              \"mariadb\", \
              \"hostname\": …, \"port\": 3306, \"username\": …, \"password\": …, \"dbName\": …}; until then kumadb \
@@ -264,7 +264,7 @@ pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: Subject { path: Some(folder.path.clone()), ..Subject::default() },
             what: "the data folder is read-only in the container: nothing can be stored".into(),
-            cure: Fix::Advice(
+            fix: Fix::Advice(
                 "remove `:ro` from the volume, or mount the file system read-write, and recreate the container".into(),
             ),
         });
@@ -294,7 +294,7 @@ pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 seen.uid,
                 seen.mode
             ),
-            cure: Fix::Files(vec![FileChange::Own { path, uid, gid, mode: seen.mode | needed }]),
+            fix: Fix::Files(vec![FileChange::Own { path, uid, gid, mode: seen.mode | needed }]),
         });
     }
 }
@@ -320,7 +320,7 @@ fn find_lost_mariadb(folder: &Folder, faults: &mut Vec<Fault>) {
             first.name,
             first.uid
         ),
-        cure: Fix::Files(lost.iter().map(own).collect()),
+        fix: Fix::Files(lost.iter().map(own).collect()),
     });
 }
 
@@ -351,7 +351,7 @@ pub(super) fn find_half_installed(evidence: &Evidence, faults: &mut Vec<Fault>) 
         // Tables of the server: an installation that was complete once, and lost a part.
         let is_table = |seen: &&FileEvidence| seen.name.starts_with("mariadb/kuma/") && seen.name.ends_with(".ibd");
         let tables = folder.mariadb.iter().filter(is_table).count();
-        let cure = match (evidence.half_made, tables) {
+        let fix = match (evidence.half_made, tables) {
             (None, 1..) => Fix::Advice(format!(
                 "`mariadb/kuma/` still has the files of {}, so nothing is renamed: restore the missing `mysql/` or \
                  `ibdata1` from a copy of the folder, or {RESTORE}",
@@ -359,13 +359,13 @@ pub(super) fn find_half_installed(evidence: &Evidence, faults: &mut Vec<Fault>) 
             )),
             _ => Fix::Files(vec![aside(folder, "mariadb", evidence)]),
         };
-        faults.push(Fault { subject: at(evidence, "mariadb"), what: format!("`mariadb/` {half}"), cure });
+        faults.push(Fault { subject: at(evidence, "mariadb"), what: format!("`mariadb/` {half}"), fix });
     }
     if let Some(container) = evidence.container.as_ref().filter(|container| container.has_mariadb == Some(false)) {
         faults.push(Fault {
             subject: at(evidence, "db-config.json"),
             what: format!("image `{}` does not contain MariaDB, which this data folder requires", container.image),
-            cure: Fix::Advice("use the full image of the same release (the tag without `-slim`)".into()),
+            fix: Fix::Advice("use the full image of the same release (the tag without `-slim`)".into()),
         });
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn find_odd_statuses(evidence: &Evidence, faults: &mut Vec<Fault>) {
             "{} a status other than down, up, pending and maintenance: an upgrade fails",
             beats(total, "has", "have")
         ),
-        cure: Fix::Rows(steps),
+        fix: Fix::Rows(steps),
     });
 }
 
@@ -69,7 +69,7 @@ pub(super) fn find_orphans(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 values.join(", "),
                 if orphans.len() == 1 { "does" } else { "do" },
             ),
-            cure: Fix::Rows(orphans.iter().flat_map(|orphans| detach(content, orphans)).collect()),
+            fix: Fix::Rows(orphans.iter().flat_map(|orphans| detach(content, orphans)).collect()),
         });
     }
 }
@@ -94,8 +94,8 @@ fn detach(content: &Content, orphans: &Orphans) -> Vec<Step> {
 
 /// What identifies a row: its name, and what it refers to.
 fn cells(row: &Row) -> String {
-    let tells = |column: &str| column.ends_with("_id") || ["name", "title", "domain", "value"].contains(&column);
-    let cells = row.iter().filter(|(column, value)| tells(column) && !value.is_nothing());
+    let reports = |column: &str| column.ends_with("_id") || ["name", "title", "domain", "value"].contains(&column);
+    let cells = row.iter().filter(|(column, value)| reports(column) && !value.is_nothing());
     cells.map(|(column, value)| format!("{column} {value}")).collect::<Vec<_>>().join(", ")
 }
 
@@ -112,7 +112,7 @@ pub(super) fn find_reused_ids(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 last + 1,
                 listed.join(", ")
             ),
-            cure: match *highest < HIGHEST_ID {
+            fix: match *highest < HIGHEST_ID {
                 true => Fix::Statements(raise_counter(content.config.database.engine, parent, *highest)),
                 false => Fix::Advice("delete these rows first: `kumadb doctor --fix K007`".into()),
             },
@@ -134,7 +134,7 @@ pub(super) fn find_lost_counters(evidence: &Evidence, faults: &mut Vec<Fault>) {
             "the id counter of `{first}`{more} is missing in `sqlite_sequence`: the server gives the id of a \
              deleted row to the next one, and links to it (`/dashboard/ID`, badges) then lead to another item"
         ),
-        cure: Fix::Statements(statements.collect()),
+        fix: Fix::Statements(statements.collect()),
     });
 }
 
@@ -157,7 +157,7 @@ pub(super) fn find_long_history(evidence: &Evidence, faults: &mut Vec<Fault>) {
             subject: Subject::column("heartbeat", "id"),
             what: format!("{} heartbeats are stored: the web UI becomes slow, and monitors that are up may be \
                            reported as down", content.beats.rows),
-            cure: Fix::Advice(
+            fix: Fix::Advice(
                 "`kumadb history stats`, then `kumadb history prune --keep DAYS --vacuum`; with `--set-retention DAYS` \
                  the server also keeps fewer days in the future"
                     .into(),
@@ -171,7 +171,7 @@ pub(super) fn find_long_history(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "{} a timeout of the server's own database (\"Knex: Timeout\"): these monitors were not really down",
                 beats(content.beats.timeouts, "reports", "report")
             ),
-            cure: Fix::Advice(
+            fix: Fix::Advice(
                 "keep fewer days of history, check fewer monitors at the same time, or use a faster \
                                 disk"
                     .into(),
@@ -200,7 +200,7 @@ pub(super) fn find_future_statistics(evidence: &Evidence, faults: &mut Vec<Fault
                 counted(total as usize, "row"),
                 if total == 1 { "is" } else { "are" },
             ),
-            cure: unless_clock_is_wrong(evidence, total, all, steps.collect()),
+            fix: unless_clock_is_wrong(evidence, total, all, steps.collect()),
         });
     }
 }
@@ -232,7 +232,7 @@ pub(super) fn find_future_beats(evidence: &Evidence, faults: &mut Vec<Fault>) {
             self::beats(beats.len() as u64, "is", "are"),
             if beats.len() == 1 { "it" } else { "them" }
         ),
-        cure: unless_clock_is_wrong(evidence, beats.len() as u64, content.beats.rows, steps.collect()),
+        fix: unless_clock_is_wrong(evidence, beats.len() as u64, content.beats.rows, steps.collect()),
     });
 }
 
@@ -250,7 +250,7 @@ pub(super) fn find_eager_vacuum(evidence: &Evidence, faults: &mut Vec<Fault>) {
         what: "`auto_vacuum` is FULL: every clean-up of old heartbeats moves pages, and the server is slow in the \
                meantime"
             .into(),
-        cure: Fix::Advice("kumadb vacuum --auto-vacuum incremental".into()),
+        fix: Fix::Advice("kumadb vacuum --auto-vacuum incremental".into()),
     });
 }
 

@@ -17,8 +17,8 @@ pub(super) fn find_lacking(evidence: &Evidence, faults: &mut Vec<Fault>) {
     for row in monitors.rows {
         for (kind, column, right) in NEEDED {
             let cell = row.cell(column);
-            let lacks = if column == "dns_resolve_server" { cell.is_nothing() } else { cell.is_null() };
-            if row.text("type") != Some(kind) || !lacks || !row.columns().iter().any(|name| name == column) {
+            let problems = if column == "dns_resolve_server" { cell.is_nothing() } else { cell.is_null() };
+            if row.text("type") != Some(kind) || !problems || !row.columns().iter().any(|name| name == column) {
                 continue;
             }
             faults.push(Fault {
@@ -28,7 +28,7 @@ pub(super) fn find_lacking(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     monitors.name(row),
                     shown(cell)
                 ),
-                cure: Fix::Rows(vec![monitors.set(row, &[(column, right.into())])]),
+                fix: Fix::Rows(vec![monitors.set(row, &[(column, right.into())])]),
             });
         }
     }
@@ -48,7 +48,7 @@ pub(super) fn find_unknown_kinds(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: monitors.subject(row, "type"),
             what: format!("{} has the unknown type {}; it stays down", monitors.name(row), shown(kind)),
-            cure: Fix::Advice(format!(
+            fix: Fix::Advice(format!(
                 "add it again with `kumadb monitor add TYPE`, then: kumadb monitor delete {}",
                 id(row)
             )),
@@ -66,7 +66,7 @@ pub(super) fn find_zero(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "{} has the id 0, which the web UI treats as missing; it cannot be opened or changed in the web UI",
                 monitors.name(row)
             ),
-            cure: Fix::Advice(
+            fix: Fix::Advice(
                 "`kumadb monitor clone 0 NAME`, then `kumadb monitor delete 0`; its history is kept only in the \
                  snapshot"
                     .into(),

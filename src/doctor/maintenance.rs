@@ -70,7 +70,7 @@ fn fault(faults: &mut Vec<Fault>, row: &Row, column: &str, why: &str, cells: &[(
             "{name}: column `{column}` is {}, {why}; state changes of all monitors are not stored, and alerts repeat",
             shown(row.cell(column))
         ),
-        cure: Fix::Rows(vec![set("maintenance", &name, row, cells)]),
+        fix: Fix::Rows(vec![set("maintenance", &name, row, cells)]),
     });
 }
 

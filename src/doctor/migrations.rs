@@ -1,6 +1,6 @@
 //! Checks of the schema: incomplete migrations, and tables, columns, indexes and keys that are missing.
 
-use super::halves::{IncompleteMigration, half_applied, make_column, make_table};
+use super::incomplete::{IncompleteMigration, half_applied, make_column, make_table};
 use super::monitors::delete;
 use super::place::find_old_image;
 use super::{Evidence, Fault, Fix, Subject};
@@ -26,7 +26,7 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "the migration lock is set: a migration was interrupted, or is still in progress, because the server \
                  is running"
                     .into(),
-            cure: Fix::Advice(
+            fix: Fix::Advice(
                 "wait; if the log has not changed for hours, stop the server and run `kumadb doctor` again".into(),
             ),
         });
@@ -52,7 +52,7 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
     };
     // Together with the rest of the migration, which changes more than rows: with the lock alone removed, the server
     // would fail because a part already exists.
-    let cure = match half_applied(evidence) {
+    let fix = match half_applied(evidence) {
         Some(IncompleteMigration { statements: Some(_), .. }) => Fix::Statements(vec![
             "DELETE FROM `knex_migrations_lock`".into(),
             "INSERT INTO `knex_migrations_lock` (`is_locked`) VALUES (0)".into(),
@@ -62,7 +62,7 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject,
         what: format!("{why}; each start fails with \"Migration table is already locked\""),
-        cure,
+        fix,
     });
 }
 
@@ -104,7 +104,7 @@ pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(match is_up(evidence) {
         // An older server ignores it, and would not start with the migration recorded.
         true => Fault {
-            cure: Fix::Advice(format!(
+            fix: Fix::Advice(format!(
                 "the running server is older and not affected; to finish the migration, stop that server, switch to \
                  image {release} or newer, and run `kumadb doctor --fix K009`"
             )),
@@ -114,11 +114,11 @@ pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
     });
 }
 
-fn half(table: &str, column: Option<&str>, what: String, cure: Option<Vec<String>>) -> Fault {
+fn half(table: &str, column: Option<&str>, what: String, fix: Option<Vec<String>>) -> Fault {
     Fault {
         subject: Subject { table: Some(table.into()), column: column.map(str::to_owned), ..Subject::default() },
         what,
-        cure: match cure {
+        fix: match fix {
             Some(statements) => Fix::Statements(statements),
             None => Fix::Advice(
                 "restore the snapshot from before the upgrade: `kumadb backup list`, then `kumadb \
@@ -151,7 +151,7 @@ pub(super) fn find_narrow_text(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     "table `{name}` stores its text as {charset}: an upgrade fails with \"Row size too large\", and \
                      emoji are lost"
                 ),
-                cure: Fix::Statements(vec![
+                fix: Fix::Statements(vec![
                     "ALTER DATABASE CHARACTER SET utf8mb4".into(),
                     format!("ALTER TABLE {} CONVERT TO CHARACTER SET utf8mb4", quote(name)),
                 ]),
@@ -192,7 +192,7 @@ pub(super) fn find_lost_keys(evidence: &Evidence, faults: &mut Vec<Fault>) {
                            kept",
                 lost.join(", ")
             ),
-            cure: match statements.into_iter().collect() {
+            fix: match statements.into_iter().collect() {
                 Some(statements) => Fix::Statements(statements),
                 None => Fix::Advice(
                     "SQLite cannot add a constraint to an existing table: export the configuration (`kumadb export`), \
@@ -256,7 +256,7 @@ pub(super) fn find_foreign_migrations(evidence: &Evidence, faults: &mut Vec<Faul
             counted(unknown.len(), "migration"),
             newest.map_or_else(|| "any known release".to_owned(), |release| release.to_string()),
         ),
-        cure: Fix::Advice(
+        fix: Fix::Advice(
             "keep running an image at least as new as the one that ran last, and do not edit `knex_migrations`; a newer \
              kumadb may know this release; to go back to an older release, restore a snapshot from before the upgrade: \
              `kumadb backup list`, then `kumadb restore ID`"

@@ -7,8 +7,8 @@ mod books;
 mod checks;
 pub mod evidence;
 mod files;
-mod halves;
 mod history;
+mod incomplete;
 mod kinds;
 mod maintenance;
 mod migrations;
@@ -68,7 +68,7 @@ pub struct Check {
     /// What people see, and where it comes from.
     pub explanation: &'static str,
     /// What the fix does.
-    pub cure: &'static str,
+    pub fix: &'static str,
     /// Codes of findings that this one can cause.
     pub explains: &'static [&'static str],
     /// The check.
@@ -83,7 +83,7 @@ pub struct Fault {
     /// What is wrong and what that means.
     pub what: String,
     /// What to do.
-    pub cure: Fix,
+    pub fix: Fix,
 }
 
 /// Where something is wrong.
@@ -171,13 +171,13 @@ pub struct Finding {
 
 impl Finding {
     /// Whether `--fix` can fix it.
-    pub fn is_curable(&self) -> bool {
-        !matches!(self.fault.cure, Fix::Advice(_))
+    pub fn is_fixable(&self) -> bool {
+        !matches!(self.fault.fix, Fix::Advice(_))
     }
 
     /// What `--fix` changes on this instance, or what to do where it changes nothing.
     pub fn fix(&self) -> String {
-        match &self.fault.cure {
+        match &self.fault.fix {
             Fix::Advice(advice) => advice.clone(),
             Fix::Rows(steps) => changes(steps).join(", "),
             Fix::Password { name, .. } => format!("ask for a new password of user `{name}`"),
@@ -185,7 +185,7 @@ impl Finding {
                 format!("rename it: `kumadb doctor --fix {}`", self.code)
             }
             Fix::Statements(_) | Fix::Salvage | Fix::Files(_) => {
-                check(self.code).map_or_else(String::new, |check| check.cure.to_owned())
+                check(self.code).map_or_else(String::new, |check| check.fix.to_owned())
             }
         }
     }
@@ -240,7 +240,7 @@ pub const CHOSEN_BY_NAME: [&str; 1] = ["K021"];
 
 /// Whether its fix deletes rows because other rows were not found.
 pub fn deletes_orphans(finding: &Finding) -> bool {
-    finding.code == "K007" && matches!(&finding.fault.cure, Fix::Rows(steps) if steps.iter().any(Step::is_delete))
+    finding.code == "K007" && matches!(&finding.fault.fix, Fix::Rows(steps) if steps.iter().any(Step::is_delete))
 }
 
 /// All findings: those that explain others first, then by severity, then by code.
@@ -267,11 +267,11 @@ pub fn examine(evidence: &Evidence) -> Vec<Finding> {
 }
 
 /// One plan of all fixes of rows in `findings`, for the configuration in `evidence`.
-pub fn plan_cures(findings: &[&Finding], evidence: &Evidence) -> Plan {
+pub fn plan_fixes(findings: &[&Finding], evidence: &Evidence) -> Plan {
     let fingerprint = evidence.database.as_ref().map(|content| content.config.fingerprint.clone());
     let mut plan = Plan { fingerprint, steps: Vec::new() };
     for finding in findings {
-        if let Fix::Rows(steps) = &finding.fault.cure {
+        if let Fix::Rows(steps) = &finding.fault.fix {
             plan.steps.extend(steps.iter().cloned());
         }
     }

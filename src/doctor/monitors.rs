@@ -55,7 +55,7 @@ pub(super) fn find_bad_json(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 Err(_) if text.is_empty() => "is empty",
                 Err(_) => "is not valid JSON",
             };
-            let (means, cure) = match shape.reset {
+            let (means, fix) = match shape.reset {
                 Some(reset) => (
                     "the server cannot load its monitors, so the web UI shows none of them and login hangs",
                     Fix::Rows(vec![monitors.set(row, &[(shape.column, reset.into())])]),
@@ -68,7 +68,7 @@ pub(super) fn find_bad_json(evidence: &Evidence, faults: &mut Vec<Fault>) {
             faults.push(Fault {
                 subject: monitors.subject(row, shape.column),
                 what: format!("{}: column {} {why}; {means}", monitors.name(row), shape.column),
-                cure,
+                fix,
             });
         }
     }
@@ -101,7 +101,7 @@ pub(super) fn find_circles(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: monitors.subject(row, "parent"),
             what: format!("{} {why}", monitors.name(row)),
-            cure: Fix::Rows(vec![monitors.set(row, &[("parent", Value::Null)])]),
+            fix: Fix::Rows(vec![monitors.set(row, &[("parent", Value::Null)])]),
         });
     }
 }
@@ -146,7 +146,7 @@ pub(super) fn find_ghosts(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "{} {is} in group {parent}, which does not exist; the web UI does not show {it}",
                 some_of(&names)
             ),
-            cure: Fix::Rows(rows.iter().map(|row| monitors.set(row, &[("parent", Value::Null)])).collect()),
+            fix: Fix::Rows(rows.iter().map(|row| monitors.set(row, &[("parent", Value::Null)])).collect()),
         });
     }
 }
@@ -182,7 +182,7 @@ fn find_ownerless(config: &Config, faults: &mut Vec<Fault>) {
              let anyone change {them}",
             counts.join(", ")
         ),
-        cure: match (config.rows("user"), names.as_slice()) {
+        fix: match (config.rows("user"), names.as_slice()) {
             ([only], _) => Fix::Rows(plan_adopt(config, id(only)).steps),
             ([], _) => {
                 Fix::Advice("add a user, who then gets them: `kumadb user add NAME`, `kumadb user adopt`".into())
@@ -246,7 +246,7 @@ pub(super) fn find_bad_numbers(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 faults.push(Fault {
                     subject: monitors.subject(row, column),
                     what: format!("{}: column `{column}` is {}; {means}", monitors.name(row), shown(cell)),
-                    cure: Fix::Rows(vec![monitors.set(row, &[(column, right.into())])]),
+                    fix: Fix::Rows(vec![monitors.set(row, &[(column, right.into())])]),
                 });
             }
         }
@@ -260,7 +260,7 @@ pub(super) fn find_bad_numbers(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     monitors.name(row),
                     shown(active)
                 ),
-                cure: Fix::Rows(vec![monitors.set(row, &[("active", right.into())])]),
+                fix: Fix::Rows(vec![monitors.set(row, &[("active", right.into())])]),
             });
         }
     }
@@ -280,7 +280,7 @@ pub(super) fn find_mute(evidence: &Evidence, faults: &mut Vec<Fault>) {
             faults.push(Fault {
                 subject: subject("notification", row, "config"),
                 what: format!("notification `{name}`: the configuration {why}, so the notification is never sent"),
-                cure: Fix::Advice(format!(
+                fix: Fix::Advice(format!(
                     "set up notification `{name}` again in the web UI, or with a fixture and `kumadb apply`"
                 )),
             });
@@ -301,7 +301,7 @@ pub(super) fn find_mute(evidence: &Evidence, faults: &mut Vec<Fault>) {
             );
             faults.push(Fault {
                 subject: subject("monitor_notification", row, "notification_id"),
-                cure: Fix::Rows(vec![delete(
+                fix: Fix::Rows(vec![delete(
                     "monitor_notification",
                     &format!("link {link} of monitor {monitor}"),
                     "id",

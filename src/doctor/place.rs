@@ -56,7 +56,7 @@ pub(super) fn find_old_image(evidence: &Evidence, faults: &mut Vec<Fault>) {
              is corrupt\" and applies no migrations{keys}; kumadb does not write to this database meanwhile",
             container.name
         ),
-        cure: Fix::Advice(format!("recreate the container with {needed}")),
+        fix: Fix::Advice(format!("recreate the container with {needed}")),
     });
 }
 
@@ -76,7 +76,7 @@ pub(super) fn find_crowding_image(evidence: &Evidence, faults: &mut Vec<Fault>) 
              heartbeats are lost",
             container.image
         ),
-        cure: Fix::Advice("use image 2.3.2 or newer".into()),
+        fix: Fix::Advice("use image 2.3.2 or newer".into()),
     });
 }
 
@@ -92,7 +92,7 @@ pub(super) fn find_second_server(evidence: &Evidence, faults: &mut Vec<Fault>) {
              damage it",
             names.join(" and ")
         ),
-        cure: Fix::Advice(format!("stop one of them: `docker stop {last}`; then run `kumadb doctor --full`")),
+        fix: Fix::Advice(format!("stop one of them: `docker stop {last}`; then run `kumadb doctor --full`")),
     });
 }
 
@@ -106,7 +106,7 @@ pub(super) fn find_mysql(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: Subject::default(),
         what: format!("the database runs on MySQL {version}, but the server supports MariaDB only: upgrades may fail"),
-        cure: Fix::Advice(
+        fix: Fix::Advice(
             "move it to MariaDB: `kumadb backup create`, restore the dump into MariaDB, and set the address of \
              MariaDB in db-config.json"
                 .into(),
@@ -123,9 +123,7 @@ pub(super) fn find_network(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: Subject { path: Some(folder.path.clone()), ..Subject::default() },
         what: format!("the database is on {words}"),
-        cure: Fix::Advice(
-            "stop the server, copy the data folder to a local disk, and mount that folder instead".into(),
-        ),
+        fix: Fix::Advice("stop the server, copy the data folder to a local disk, and mount that folder instead".into()),
     });
 }
 
@@ -145,7 +143,7 @@ pub(super) fn find_lost_pictures(evidence: &Evidence, faults: &mut Vec<Fault>) {
                            {names}",
                 counted(lost.len(), "image")
             ),
-            cure: Fix::Advice("these images can be deleted manually; kumadb does not delete images".into()),
+            fix: Fix::Advice("these images can be deleted manually; kumadb does not delete images".into()),
         });
     }
     // One image per monitor; its name is derived from the session key, and a new key leaves the old images behind.
@@ -160,7 +158,7 @@ pub(super) fn find_lost_pictures(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 counted(folder.screenshots, "image"),
                 counted(browsers, "browser monitor")
             ),
-            cure: Fix::Advice(
+            fix: Fix::Advice(
                 "all images in `screenshots/` can be deleted: the server creates the required ones \
                                 again"
                     .into(),
@@ -174,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tag_of_an_image_tells_how_new_it_can_be() {
+    fn the_tag_of_an_image_reports_how_new_it_can_be() {
         let newest = |image: &str| newest_of(image).map(|release| (release.major, release.minor, release.patch));
         let any = u16::MAX;
         for (image, expected) in [

@@ -73,7 +73,7 @@ pub(super) fn find_stuck_statistics(evidence: &Evidence, faults: &mut Vec<Fault>
             what: format!(
                 "{what}; {missing} with heartbeats still have no statistics, and heartbeats of other monitors were deleted"
             ),
-            cure: Fix::Advice(
+            fix: Fix::Advice(
                 "restore the backup from before the upgrade, and let the upgrade finish: kumadb restore ID".into(),
             ),
         });
@@ -91,7 +91,7 @@ pub(super) fn find_stuck_statistics(evidence: &Evidence, faults: &mut Vec<Fault>
     // Last: the server may aggregate again only when the tables are empty.
     let state = if is_done { MIGRATED } else { "\"\"" };
     steps.push(set("setting", "setting `migrateAggregateTableState`", row, &[("value", state.into())]));
-    faults.push(Fault { subject: subject("setting", row, "value"), what: what.into(), cure: Fix::Rows(steps) });
+    faults.push(Fault { subject: subject("setting", row, "value"), what: what.into(), fix: Fix::Rows(steps) });
 }
 
 /// No user can log in: no active user, a password that cannot be checked, or two-factor authentication without a
@@ -99,13 +99,13 @@ pub(super) fn find_stuck_statistics(evidence: &Evidence, faults: &mut Vec<Fault>
 pub(super) fn find_locked_out(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(content) = &evidence.database else { return };
     let users = content.config.rows("user");
-    let nobody = users.iter().all(|row| !row.cell("active").truthy());
-    if let Some(row) = users.first().filter(|_| nobody) {
+    let no_user = users.iter().all(|row| !row.cell("active").truthy());
+    if let Some(row) = users.first().filter(|_| no_user) {
         let name = named(row);
         faults.push(Fault {
             subject: subject("user", row, "active"),
             what: "no user is active, so no one can log in".into(),
-            cure: Fix::Rows(vec![set("user", &name, row, &[("active", 1.into())])]),
+            fix: Fix::Rows(vec![set("user", &name, row, &[("active", 1.into())])]),
         });
     }
     for row in users {
@@ -114,7 +114,7 @@ pub(super) fn find_locked_out(evidence: &Evidence, faults: &mut Vec<Fault>) {
         if let Some(why) = unusable(stored) {
             // As `htpasswd -n` prints it.
             let bare = stored.trim().trim_start_matches(':');
-            let cure = match is_hash(bare) {
+            let fix = match is_hash(bare) {
                 true => Fix::Rows(vec![set("user", &name, row, &[("password", bare.into())])]),
                 false => Fix::Password {
                     id: row.int("id").unwrap_or_default(),
@@ -125,7 +125,7 @@ pub(super) fn find_locked_out(evidence: &Evidence, faults: &mut Vec<Fault>) {
             faults.push(Fault {
                 subject: subject("user", row, "password"),
                 what: format!("{name}: the stored password {why}: the server cannot check it, so every login fails"),
-                cure,
+                fix,
             });
         }
         if row.cell("twofa_status").truthy() && row.cell("twofa_secret").is_nothing() {
@@ -135,7 +135,7 @@ pub(super) fn find_locked_out(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     "{name}: two-factor authentication is enabled without a secret, so every code is \
                                rejected"
                 ),
-                cure: Fix::Rows(vec![set("user", &name, row, &[("twofa_status", 0.into())])]),
+                fix: Fix::Rows(vec![set("user", &name, row, &[("twofa_status", 0.into())])]),
             });
         }
     }
@@ -193,7 +193,7 @@ pub(super) fn find_empty_secret(evidence: &Evidence, faults: &mut Vec<Fault>) {
         subject: subject("setting", row, "value"),
         what: "the key that signs sessions is empty: every login fails with \"secretOrPrivateKey must have a value\""
             .into(),
-        cure: Fix::Rows(vec![step]),
+        fix: Fix::Rows(vec![step]),
     });
 }
 
@@ -223,7 +223,7 @@ pub(super) fn find_lost_entry(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: subject("setting", row, "value"),
         what: format!("the entry page {why}"),
-        cure: Fix::Rows(vec![step]),
+        fix: Fix::Rows(vec![step]),
     });
 }
 
@@ -242,7 +242,7 @@ pub(super) fn find_doubled(evidence: &Evidence, faults: &mut Vec<Fault>) {
             .join(" and ");
         // The server reads the row whose key is spelled as in its source; of two equal keys it reads either.
         let known = |row: &&&Row| KEYS.contains(&row.text("key").unwrap_or_default());
-        let cure = match rows.iter().filter(known).count() {
+        let fix = match rows.iter().filter(known).count() {
             1 => Fix::Rows(
                 rows.iter()
                     .filter(|row| !known(row))
@@ -265,7 +265,7 @@ pub(super) fn find_doubled(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "the settings {keys} differ only in case: the server reads only one of them, and a \
                            conversion to MariaDB fails"
             ),
-            cure,
+            fix,
         });
     }
 }
@@ -285,7 +285,7 @@ pub(super) fn find_taken_host(evidence: &Evidence, faults: &mut Vec<Fault>) {
                     "`{domain}` is the host name of both the dashboard (`primaryBaseURL`) and a status page: \
                                `/` shows the status page"
                 ),
-                cure: Fix::Advice(format!(
+                fix: Fix::Advice(format!(
                     "log in at https://{domain}/dashboard, and remove the domain from the status page in the web UI \
                      or with `kumadb apply`"
                 )),

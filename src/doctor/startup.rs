@@ -93,7 +93,7 @@ pub(super) fn find_crash_loop(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: Subject::default(),
         what: format!("container `{}` {state}: {why}", container.name),
-        cure: Fix::Advice(advice.into()),
+        fix: Fix::Advice(advice.into()),
     });
 }
 
@@ -122,6 +122,6 @@ pub(super) fn find_unfinished(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: Subject::default(),
         what: format!("{what}{down}"),
-        cure: Fix::Advice("kumadb recover; if it fails, repair what it reports first".into()),
+        fix: Fix::Advice("kumadb recover; if it fails, repair what it reports first".into()),
     });
 }

@@ -41,7 +41,7 @@ pub(super) fn find_bad_timeouts(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: monitors.subject(row, "timeout"),
             what: format!("{}: the timeout {means}", monitors.name(row)),
-            cure: Fix::Rows(vec![monitors.set(row, &[("timeout", Value::Real(interval * 0.8))])]),
+            fix: Fix::Rows(vec![monitors.set(row, &[("timeout", Value::Real(interval * 0.8))])]),
         });
     }
 }
@@ -70,7 +70,7 @@ pub(super) fn find_bad_codes(evidence: &Evidence, faults: &mut Vec<Fault>) {
             true => Some(vec!["200-299".into()]),
             false => codes.iter().map(|code| meant_by(code)).collect::<Option<Vec<_>>>().map(|codes| codes.concat()),
         };
-        let cure = match meant.filter(|codes| !codes.is_empty()) {
+        let fix = match meant.filter(|codes| !codes.is_empty()) {
             Some(codes) => {
                 Fix::Rows(vec![monitors.set(row, &[(column, Json::from(codes).to_string().as_str().into())])])
             }
@@ -81,7 +81,7 @@ pub(super) fn find_bad_codes(evidence: &Evidence, faults: &mut Vec<Fault>) {
         faults.push(Fault {
             subject: monitors.subject(row, column),
             what: format!("{} {why}", monitors.name(row)),
-            cure,
+            fix,
         });
     }
 }
@@ -142,7 +142,7 @@ pub(super) fn find_missing_providers(evidence: &Evidence, faults: &mut Vec<Fault
                 "notification `{name}` uses `{kind}`, {why}: it is never sent; used by {}",
                 counted(uses, "monitor")
             ),
-            cure: Fix::Advice(
+            fix: Fix::Advice(
                 "set up a notification of another provider for these monitors, and delete this one".into(),
             ),
         });
@@ -170,7 +170,7 @@ pub(super) fn find_renamed_games(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "{}: release {release} knows the game `{game}` as `{here}`; each check fails, and the monitor stays down",
                 monitors.name(row)
             ),
-            cure: Fix::Rows(vec![monitors.set(row, &[("game", here.into())])]),
+            fix: Fix::Rows(vec![monitors.set(row, &[("game", here.into())])]),
         });
     }
 }
@@ -188,7 +188,7 @@ pub(super) fn find_lost_groups(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 row.text("name").unwrap_or_default(),
                 counted(links.count(), "monitor")
             ),
-            cure: Fix::Advice(
+            fix: Fix::Advice(
                 "add the group to a status page with a fixture and `kumadb apply`; to delete it: kumadb sql --write \
                  \"DELETE FROM monitor_group WHERE group_id = …; DELETE FROM `group` WHERE id = …\""
                     .replace('…', &id(row).to_string()),
@@ -211,7 +211,7 @@ pub(super) fn find_lost_tables(evidence: &Evidence, faults: &mut Vec<Fault>) {
                      be written",
                     key.column, key.table
                 ),
-                cure: Fix::Advice(
+                fix: Fix::Advice(
                     "restore a snapshot (`kumadb backup list`), or create a new instance with `kumadb init` and apply \
                      an export there"
                         .into(),
@@ -226,7 +226,7 @@ pub(super) fn find_lost_tables(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "table `{name}` is from `.recover` of sqlite3: it contains rows that could not be assigned to a table, \
                  which may be missing in their tables"
             ),
-            cure: Fix::Advice(
+            fix: Fix::Advice(
                 "compare with a snapshot, or run `kumadb salvage` on the damaged original, which assigns such rows"
                     .into(),
             ),

@@ -267,8 +267,8 @@ fn is_invalid_date(cell: &Value) -> bool {
 
 /// A date and time in one of the formats that the server and its database library have used in SQLite.
 fn fit_datetime(cell: &mut Value) -> Result<Option<Loss>, Misfit> {
-    let moment = match &*cell {
-        Value::Int(milliseconds) => DateTime::from_timestamp_millis(*milliseconds).map(|moment| moment.naive_utc()),
+    let datetime = match &*cell {
+        Value::Int(milliseconds) => DateTime::from_timestamp_millis(*milliseconds).map(|datetime| datetime.naive_utc()),
         Value::Text(text) => {
             if let Some(loss) = plain_datetime(text) {
                 if let (true, Value::Text(text)) = (loss, cell) {
@@ -280,9 +280,9 @@ fn fit_datetime(cell: &mut Value) -> Result<Option<Loss>, Misfit> {
         }
         _ => None,
     };
-    let moment = moment.filter(|moment| (1000..=9999).contains(&moment.year())).ok_or(Misfit::NotDate)?;
-    let loss = (moment.nanosecond() != 0).then_some(Loss::SecondFraction);
-    *cell = Value::Text(moment.format("%Y-%m-%d %H:%M:%S").to_string());
+    let datetime = datetime.filter(|datetime| (1000..=9999).contains(&datetime.year())).ok_or(Misfit::NotDate)?;
+    let loss = (datetime.nanosecond() != 0).then_some(Loss::SecondFraction);
+    *cell = Value::Text(datetime.format("%Y-%m-%d %H:%M:%S").to_string());
     Ok(loss)
 }
 
@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_is_lost() {
+    fn reports_what_is_lost() {
         for (kind, cell, loss) in [
             ("bigint(20)", Value::from(0.5), Some(Loss::Fraction)),
             ("bigint(20)", 3.0.into(), None),

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_the_verb() {
+    fn reports_the_verb() {
         assert_eq!(verb(" (select 1)"), "SELECT");
         assert_eq!(verb("/*! DELETE */"), "");
     }

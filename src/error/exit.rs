@@ -51,7 +51,7 @@ impl Exit {
     ];
 
     /// How much worse than [`Exit::Done`] it is: of several runs the gravest counts.
-    pub fn gravity(self) -> usize {
+    pub fn severity(self) -> usize {
         Self::BY_GRAVITY.iter().rev().position(|exit| *exit == self).unwrap_or_default()
     }
 

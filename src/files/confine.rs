@@ -56,19 +56,19 @@ impl Confined {
     /// # Errors
     /// That of `work`; one of these files cannot be opened.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        self.run_told(&mut |_, _| {}, |_| work())
+        self.run_with_progress(&mut |_, _| {}, |_| work())
     }
 
     /// Runs `work` confined; the progress that it reports is passed on to `progress`, outside.
     ///
     /// # Errors
     /// The same.
-    pub fn run_told<T: Send>(
+    pub fn run_with_progress<T: Send>(
         &self,
         progress: &mut dyn FnMut(u64, u64),
         work: impl FnOnce(&mut dyn FnMut(u64, u64)) -> Result<T> + Send,
     ) -> Result<T> {
-        let (tell, told) = mpsc::channel();
+        let (tell, reported) = mpsc::channel();
         std::thread::scope(|scope| {
             let confined = scope.spawn(move || {
                 let mut report = |done, total| {
@@ -77,7 +77,7 @@ impl Confined {
                 };
                 self.enter().and_then(|_| work(&mut report))
             });
-            told.into_iter().for_each(|(done, total)| progress(done, total));
+            reported.into_iter().for_each(|(done, total)| progress(done, total));
             confined.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }

@@ -313,7 +313,7 @@ impl<'a> Exporter<'a> {
     }
 
     fn monitors(&mut self) -> Option<Node> {
-        let nodes = self.chosen_monitors().into_iter().map(|(row, said)| self.monitor(row, &said)).collect();
+        let nodes = self.chosen_monitors().into_iter().map(|(row, given)| self.monitor(row, &given)).collect();
         self.counted(&MONITORS, nodes)
     }
 
@@ -322,10 +322,10 @@ impl<'a> Exporter<'a> {
         let config = self.config;
         let Some(table) = config.database.schema.table("monitor") else { return Vec::new() };
         let release = config.database.release.release;
-        let wanted = |row: &&Row| {
+        let desired = |row: &&Row| {
             self.choice.monitors.as_ref().is_none_or(|ids| row.int("id").is_some_and(|id| ids.contains(&id)))
         };
-        let mut rows: Vec<&Row> = config.rows("monitor").iter().filter(wanted).collect();
+        let mut rows: Vec<&Row> = config.rows("monitor").iter().filter(desired).collect();
         rows.sort_by_cached_key(|row| {
             let path = row.int("id").and_then(|id| self.name_of(&MONITORS, id)).cloned().unwrap_or_default();
             (path.split('/').map(str::to_owned).collect::<Vec<_>>(), row.int("id"))
@@ -344,7 +344,7 @@ impl<'a> Exporter<'a> {
         chosen
     }
 
-    fn monitor(&mut self, row: &Row, said: &BTreeSet<&'static str>) -> Node {
+    fn monitor(&mut self, row: &Row, given: &BTreeSet<&'static str>) -> Node {
         let id = row.int("id").unwrap_or_default();
         let path = self.name_of(&MONITORS, id).cloned().unwrap_or_default();
         let subject = format!("monitor `{path}`");
@@ -361,7 +361,7 @@ impl<'a> Exporter<'a> {
         if !ip_family.is_nothing() && canonical("ip_family", ip_family).is_null() {
             self.warnings.push(format!("{subject}: `ip_family` is `{ip_family}`, which the server ignores: left out"));
         }
-        for field in FIELDS.iter().filter(|field| said.contains(field.column)) {
+        for field in FIELDS.iter().filter(|field| given.contains(field.column)) {
             let value = row.cell(field.column);
             let node = match field.shape {
                 ValueShape::Reference(reference) => {

@@ -254,13 +254,13 @@ fn parse_list(file: String, text: String) -> Result<Source, Problem> {
 
 /// The problem of a native file that defines nothing; unknown keys are reported already.
 fn empty(source: &Source, is_named: bool, problems: &mut Vec<Problem>) {
-    let is_told = |problem: &&mut Problem| problem.at.as_ref().is_some_and(|at| *at.file == *source.file);
-    let mut told = false;
-    for problem in problems.iter_mut().filter(is_told) {
+    let is_reported = |problem: &&mut Problem| problem.at.as_ref().is_some_and(|at| *at.file == *source.file);
+    let mut reported = false;
+    for problem in problems.iter_mut().filter(is_reported) {
         *problem = whole(problem.clone(), is_named);
-        told = true;
+        reported = true;
     }
-    if !told {
+    if !reported {
         let message = "defines nothing; to define an empty list, write `monitors: []`";
         problems.push(Problem::new(&source.file, message));
     }

@@ -168,8 +168,8 @@ fn value(entity: &Entity, field: &Field) -> Json {
 }
 
 fn default(entity: &Entity, column: &str) -> Option<Json> {
-    let said = entity.defaults.iter().find(|(name, _)| *name == column)?;
-    Some(match said.1 {
+    let given = entity.defaults.iter().find(|(name, _)| *name == column)?;
+    Some(match given.1 {
         Given::Nothing => return None,
         Given::Int(n) => n.into(),
         Given::Real(x) => x.into(),

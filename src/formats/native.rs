@@ -176,12 +176,12 @@ impl Reader<'_> {
             return;
         }
         let [key, text] = &SETTINGS.fields else { return };
-        let said = |field: &'static Field, value: String| FieldValue {
+        let given = |field: &'static Field, value: String| FieldValue {
             field,
             value: ValueOrRef::Value(value.into()),
             at: entry.value.at.clone(),
         };
-        let cells = vec![said(key, entry.key.clone()), said(text, value.json().to_string())];
+        let cells = vec![given(key, entry.key.clone()), given(text, value.json().to_string())];
         self.contents.fixture.things.push(bare(&SETTINGS, entry.at.clone(), path, cells));
     }
 
@@ -226,7 +226,7 @@ impl Reader<'_> {
                     (None, Some(field)) if !field.is_typed() => {
                         self.wrong(at, &here, "is only written by the server; remove it");
                     }
-                    (None, Some(field)) if thing.said(field.column).is_some() => {
+                    (None, Some(field)) if thing.given(field.column).is_some() => {
                         self.wrong(at, &here, format!("`{}` is specified twice", field.column));
                     }
                     (None, Some(field)) => self.cell(&mut thing, field, value, &here),
@@ -249,7 +249,7 @@ impl Reader<'_> {
         let at = &value.at;
         let (parent, name) = text.rsplit_once('/').unwrap_or(("", &text));
         for (column, text) in [("name", name), ("parent", parent)] {
-            if let (Some(field), None) = (MONITORS.field(column), thing.said(column)) {
+            if let (Some(field), None) = (MONITORS.field(column), thing.given(column)) {
                 let value = match column {
                     "parent" if !text.is_empty() => ValueOrRef::Named(text.to_owned()),
                     "parent" => ValueOrRef::Value(Value::Null),
@@ -337,7 +337,7 @@ impl Reader<'_> {
     fn finish(&mut self, thing: &mut Desired) {
         let is_monitor = thing.entity.key == MONITORS.key;
         if is_monitor {
-            thing.whole = thing.said("type").is_some();
+            thing.whole = thing.given("type").is_some();
             if let (true, Some(defaults)) = (thing.whole, &self.defaults) {
                 add_defaults(thing, defaults);
             }
@@ -427,11 +427,11 @@ fn is_masked(text: &str) -> bool {
 /// The values of `defaults` for fields of `thing` that it does not specify.
 fn add_defaults(thing: &mut Desired, defaults: &Desired) {
     let kind = thing.text("type").and_then(kind);
-    for said in &defaults.cells {
-        let column = said.field.column;
+    for given in &defaults.cells {
+        let column = given.field.column;
         let has = kind.is_none_or(|kind| kind.has(column, crate::schema::newest()));
-        if has && thing.said(column).is_none() {
-            thing.cells.push(said.clone());
+        if has && thing.given(column).is_none() {
+            thing.cells.push(given.clone());
         }
     }
     for (part, items) in &defaults.parts {

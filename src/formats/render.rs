@@ -28,7 +28,7 @@ pub fn render(document: &Node, syntax: Syntax) -> Result<String, String> {
 }
 
 /// What `syntax` cannot represent and leaves out, as messages: TOML has no null.
-pub fn unsaid(document: &Node, syntax: Syntax) -> Vec<String> {
+pub fn unset(document: &Node, syntax: Syntax) -> Vec<String> {
     match syntax {
         Syntax::Toml => without_nulls(document).1,
         _ => Vec::new(),

@@ -138,8 +138,8 @@ impl Server {
                 None => return self.present().map(|now| now.id != known),
                 Some(now) if now.id != known => return Ok(true),
                 Some(now) => {
-                    let told = now.state.life == RunState::Stopped && [0, 137, 143].contains(&now.state.exit_code);
-                    if !told || now.state.oom_killed || Instant::now() >= end {
+                    let reported = now.state.life == RunState::Stopped && [0, 137, 143].contains(&now.state.exit_code);
+                    if !reported || now.state.oom_killed || Instant::now() >= end {
                         return Ok(false);
                     }
                     std::thread::sleep(PAUSE);

@@ -117,13 +117,13 @@ pub fn read_beats_within(reader: &mut dyn Reader, now: i64, ids: RangeInclusive<
     // InnoDB copies the message of every row that it reads, so only those of the few that are down are looked up.
     let waited = "EXISTS (SELECT 1 FROM `heartbeat` w WHERE w.`id` = h.`id` AND w.`msg` LIKE 'Knex: Timeout%')";
     // The most common case comes first.
-    let is_told = format!(
+    let is_reported = format!(
         "CASE WHEN `status` = 1 AND `time` <= ? THEN 0 WHEN `time` > ? THEN 1 WHEN `status` IN (1, 2, 3) THEN 0 \
          WHEN `status` = 0 THEN {waited} ELSE 1 END"
     );
     let (limit, first, last) = (limit(now), Value::Int(*ids.start()), Value::Int(*ids.end()));
     let counted = reader.query(
-        &format!("SELECT count(*) AS n, sum({is_told}) AS odd FROM `heartbeat` h WHERE `id` BETWEEN ? AND ?"),
+        &format!("SELECT count(*) AS n, sum({is_reported}) AS odd FROM `heartbeat` h WHERE `id` BETWEEN ? AND ?"),
         &[limit.clone(), limit.clone(), first.clone(), last.clone()],
     )?;
     let count = |name: &str| counted.first().and_then(|row| row.int(name)).unwrap_or(0).unsigned_abs();
@@ -134,7 +134,7 @@ pub fn read_beats_within(reader: &mut dyn Reader, now: i64, ids: RangeInclusive<
     }
     let sql = format!(
         "SELECT `id`, `status`, `status` = 0 AND {waited} AS waited, `time` > ? AS ahead, \
-         (`status` IN (0, 1, 2, 3)) IS NOT TRUE AS odd FROM `heartbeat` h WHERE `id` BETWEEN ? AND ? AND {is_told}"
+         (`status` IN (0, 1, 2, 3)) IS NOT TRUE AS odd FROM `heartbeat` h WHERE `id` BETWEEN ? AND ? AND {is_reported}"
     );
     let params = [limit.clone(), first, last, limit.clone(), limit];
     reader.stream(&sql, &params, &mut |row| {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
+use super::damaged::{DamagedDb, JournalUse, WalUse};
 use super::read::history;
-use super::wreck::{DamagedDb, JournalUse, WalUse};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Depth, Writer, points_nowhere, quote};
 use crate::error::{DatabaseError, Error, Result};
@@ -76,10 +76,10 @@ impl Salvaged {
 }
 
 /// Estimates the result of a salvage without writing anything.
-pub fn weigh(wreck: &DamagedDb, release: Option<Release>) -> Result<Salvaged> {
+pub fn weigh(damaged: &DamagedDb, release: Option<Release>) -> Result<Salvaged> {
     Confined::default().run(|| {
-        let (survey, wal) = wreck.survey(release)?;
-        let mut salvaged = describe(&survey, wal, wreck.journal().clone());
+        let (survey, wal) = damaged.survey(release)?;
+        let mut salvaged = describe(&survey, wal, damaged.journal().clone());
         for table in ordered(&survey) {
             salvaged.tables.push(TableReport { rows: weigh_table(&survey, table), ..report(table) });
         }
@@ -124,7 +124,7 @@ fn without_copies(table: &Found, mut tally: Tally, copies: u64) -> Tally {
 /// # Errors
 /// As [`salvage`]; `to` exists already.
 pub fn make(
-    wreck: &DamagedDb,
+    damaged: &DamagedDb,
     to: &Path,
     release: Option<Release>,
     progress: &mut dyn FnMut(u64, u64),
@@ -134,11 +134,12 @@ pub fn make(
         return Err(Error::file("make", taken)(std::io::ErrorKind::AlreadyExists.into()));
     }
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    files::require_space(folder, wreck.size())?;
+    files::require_space(folder, damaged.size())?;
     let workshop = files::temp_folder(".kumadb-salvage-", Some(folder))?;
     let made = workshop.path().join("kuma.db");
-    let mut salvaged = Confined::folder(workshop.path())
-        .run_told(progress, |progress| salvage(wreck, &made, &workshop.path().join("notes"), release, progress))?;
+    let mut salvaged = Confined::folder(workshop.path()).run_with_progress(progress, |progress| {
+        salvage(damaged, &made, &workshop.path().join("notes"), release, progress)
+    })?;
     if let Some(written) = salvaged.notes.take() {
         files::rename(&written, &notes)?;
         salvaged.notes = Some(notes);
@@ -147,20 +148,20 @@ pub fn make(
     Ok(salvaged)
 }
 
-/// Builds the new database `to` from `wreck`. Rows that are left out or changed are written to `notes`, if there are
+/// Builds the new database `to` from `damaged`. Rows that are left out or changed are written to `notes`, if there are
 /// any.
 ///
 /// # Errors
 /// [`DatabaseError::NoRows`] where nothing is found; [`DatabaseError::ReleaseNotFound`]; the engine's own check of what was made.
 pub fn salvage(
-    wreck: &DamagedDb,
+    damaged: &DamagedDb,
     to: &Path,
     notes: &Path,
     release: Option<Release>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Salvaged> {
-    let (survey, wal) = wreck.survey(release)?;
-    let mut salvaged = describe(&survey, wal, wreck.journal().clone());
+    let (survey, wal) = damaged.survey(release)?;
+    let mut salvaged = describe(&survey, wal, damaged.journal().clone());
     let mut build = Build::begin(to, notes, survey.recording)?;
     let tables = ordered(&survey);
     for (at, table) in tables.iter().enumerate() {
@@ -173,7 +174,7 @@ pub fn salvage(
     salvaged.refilled = build.refill()?;
     build.settle(&mut salvaged.tables)?;
     if salvaged.found() == 0 {
-        return Err(Error::Database(DatabaseError::NoRows(wreck.path().to_owned())));
+        return Err(Error::Database(DatabaseError::NoRows(damaged.path().to_owned())));
     }
     salvaged.notes = build.finish()?;
     Ok(salvaged)

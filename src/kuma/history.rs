@@ -73,8 +73,8 @@ impl Retention {
 /// The time `days` before `now`, in the format of heartbeats.
 pub fn before(now: DateTime<Utc>, days: i64) -> String {
     // A time out of range is before everything.
-    let moment = TimeDelta::try_days(days).and_then(|days| now.checked_sub_signed(days));
-    moment.map_or_else(|| "0000-00-00 00:00:00".into(), |moment| server_text(&moment))
+    let datetime = TimeDelta::try_days(days).and_then(|days| now.checked_sub_signed(days));
+    datetime.map_or_else(|| "0000-00-00 00:00:00".into(), |datetime| server_text(&datetime))
 }
 
 /// Reads [`Retention`] as the server parses it: JSON, a number or a text that begins with one.
@@ -174,10 +174,10 @@ pub(super) fn count(
     if important {
         sql.push_str(" AND `important` = 1");
     }
-    for (sign, moment) in [(">=", since), ("<", until)] {
-        if let Some(moment) = moment {
+    for (sign, datetime) in [(">=", since), ("<", until)] {
+        if let Some(datetime) = datetime {
             sql.push_str(&format!(" AND `time` {sign} ?"));
-            params.push(moment.into());
+            params.push(datetime.into());
         }
     }
     sql.push_str(" GROUP BY `monitor_id`");

@@ -320,8 +320,8 @@ pub fn random_text(length: usize) -> Result<String> {
         let mut bytes = [0; 96];
         getrandom::fill(&mut bytes).map_err(|error| Error::File(FileError::Random { why: error.to_string() }))?;
         let fair = bytes.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < FAIR);
-        let wanted = length - text.len();
-        text.extend(fair.map(|byte| char::from(LETTERS[byte % LETTERS.len()])).take(wanted));
+        let desired = length - text.len();
+        text.extend(fair.map(|byte| char::from(LETTERS[byte % LETTERS.len()])).take(desired));
     }
     Ok(text)
 }

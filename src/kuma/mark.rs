@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::prune;
 use super::read::{is_configuration, is_unguarded};
-use super::sweep;
 use crate::engine::{Reader, quote};
 use crate::error::Result;
 use crate::model::state::Fingerprint;
@@ -86,7 +86,7 @@ impl Watched {
                 let sql = format!("SELECT 1 FROM {} WHERE {} = ? LIMIT 1", quote(table), quote(column));
                 (sql, vec![Value::Int(*value)])
             }
-            Watched::Left(sweep) => sweep::left(sweep),
+            Watched::Left(delete_plan) => prune::left(delete_plan),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod beats;
 pub mod create;
+pub mod damaged;
 pub mod evidence;
 pub mod expiry;
 pub mod fresh;
@@ -9,11 +10,10 @@ pub mod history;
 pub mod init;
 pub mod mark;
 pub mod merge;
+pub mod prune;
 pub mod public;
 pub mod read;
-pub mod sweep;
 pub mod transfer;
 pub mod upgrade;
 pub mod uptime;
-pub mod wreck;
 pub mod write;

@@ -26,10 +26,10 @@ impl TypeDefaults<'_> {
                     && row.columns().iter().any(|name| name == field.column)
             })
             .collect();
-        let mut said: BTreeMap<&str, Value> = BTreeMap::from([("name", row.cell("name").clone())]);
+        let mut given: BTreeMap<&str, Value> = BTreeMap::from([("name", row.cell("name").clone())]);
         let mut found = BTreeSet::new();
         loop {
-            let made = self.row(said.clone(), by);
+            let made = self.row(given.clone(), by);
             let made: HashMap<&str, &Value> = made.iter().map(|(column, value)| (column.as_str(), value)).collect();
             let differs = |field: &&'static Field| {
                 let now = row.cell(field.column);
@@ -50,7 +50,7 @@ impl TypeDefaults<'_> {
             };
             for field in next {
                 found.insert(field.column);
-                said.insert(field.column, row.cell(field.column).clone());
+                given.insert(field.column, row.cell(field.column).clone());
             }
         }
     }

@@ -63,13 +63,13 @@ pub enum ValueOrRef {
 
 impl Desired {
     /// The specified value of `column`.
-    pub fn said(&self, column: &str) -> Option<&FieldValue> {
-        self.cells.iter().find(|said| said.field.column == column)
+    pub fn given(&self, column: &str) -> Option<&FieldValue> {
+        self.cells.iter().find(|given| given.field.column == column)
     }
 
     /// The specified text of `column`: a value or the name of an item.
     pub fn text(&self, column: &str) -> Option<&str> {
-        match &self.said(column)?.value {
+        match &self.given(column)?.value {
             ValueOrRef::Value(value) => value.text(),
             ValueOrRef::Named(name) => Some(name),
         }
@@ -85,7 +85,7 @@ impl Desired {
                 None => name.to_owned(),
             },
             "proxies" => {
-                let value = |column: &str| match self.said(column).map(|said| &said.value) {
+                let value = |column: &str| match self.given(column).map(|given| &given.value) {
                     Some(ValueOrRef::Value(value)) if !value.is_null() => value.to_string(),
                     _ => String::new(),
                 };
@@ -97,7 +97,7 @@ impl Desired {
 
     /// Everything that it and its parts refer to, by kind and name.
     pub fn references(&self) -> Vec<(&'static str, String)> {
-        let named = self.cells.iter().filter_map(|said| match (&said.value, said.field.shape) {
+        let named = self.cells.iter().filter_map(|given| match (&given.value, given.field.shape) {
             (ValueOrRef::Named(name), ValueShape::Reference(to)) => Some((to.entity().key, name.clone())),
             _ => None,
         });
@@ -112,7 +112,7 @@ impl Desired {
 
     /// A problem of `column`, or of the item if `column` is not specified.
     pub fn problem(&self, column: &str, message: impl Into<String>) -> Problem {
-        let at = self.said(column).map_or(&self.at, |said| &said.at);
+        let at = self.given(column).map_or(&self.at, |given| &given.at);
         let path = match column {
             "" => self.path.clone(),
             column => format!("{}.{}", self.path, spelled(self.entity, column)),

@@ -177,9 +177,9 @@ impl<'t> TypeDefaults<'t> {
         let is_new = |column: &str| touched.as_ref().is_none_or(|touched| touched.contains(&column));
         let written = || row.iter().filter(|(column, _)| is_new(column));
         problems.extend(written().filter_map(|(column, value)| too_long(self.table, column, value)));
-        let untold = |problem: &Problem| !problems.iter().any(|told| told.subject == problem.subject);
+        let unreported = |problem: &Problem| !problems.iter().any(|told| told.subject == problem.subject);
         let nulls: Vec<Problem> =
-            written().filter_map(|(column, value)| check_null(self.table, column, value)).filter(untold).collect();
+            written().filter_map(|(column, value)| check_null(self.table, column, value)).filter(unreported).collect();
         problems.extend(nulls);
         if problems.is_empty() { Ok(row) } else { Err(problems) }
     }

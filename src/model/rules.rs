@@ -67,11 +67,11 @@ fn check_url(subject: &Subject, column: &'static str, schemes: &[&str]) -> Optio
     let url = subject.text(column)?;
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default().rsplit('@').next().unwrap_or_default();
-    let wanted: Vec<String> = schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();
-    let wanted = wanted.join(" or ");
+    let desired: Vec<String> = schemes.iter().map(|scheme| format!("`{scheme}://`")).collect();
+    let desired = desired.join(" or ");
     let safest = schemes.last().copied().unwrap_or_default();
     if !schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
-        let message = format!("invalid value `{}`; must start with {wanted}", without_login(url));
+        let message = format!("invalid value `{}`; must start with {desired}", without_login(url));
         return Some(Found::about(&[column], message).typed(&format!("{safest}://{}", without_login(rest))));
     }
     if host.is_empty() || host.starts_with(':') || url.contains(char::is_whitespace) {
@@ -250,9 +250,9 @@ fn check_connection_string(subject: &Subject) -> Option<Found> {
     if schemes.iter().any(|scheme| lower.starts_with(scheme)) {
         return None;
     }
-    let wanted: Vec<String> =
+    let desired: Vec<String> =
         schemes.iter().filter(|scheme| scheme.contains("://")).map(|scheme| format!("`{scheme}`")).collect();
-    let message = format!("must start with {}", wanted.join(" or "));
+    let message = format!("must start with {}", desired.join(" or "));
     let example = format!("{}kuma:…@{}", schemes[0], if subject.kind.name == "redis" { "cache" } else { "db/app" });
     Some(Found::about(&["database_connection_string"], message).typed(&example))
 }

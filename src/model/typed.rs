@@ -113,7 +113,7 @@ pub fn normalise(field: &Field, value: Value) -> Result<Value, Problem> {
             Value::Text(text) if text.trim().is_empty() => Ok(Value::Null),
             Value::Text(text) => match text.trim().parse::<f64>() {
                 Ok(x) if x.is_finite() => Ok(Value::Real(x)),
-                _ => Err(wanted(field, "a number", &text)),
+                _ => Err(desired(field, "a number", &text)),
             },
             other => Ok(other),
         },
@@ -122,9 +122,9 @@ pub fn normalise(field: &Field, value: Value) -> Result<Value, Problem> {
             Value::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
                 "true" | "yes" | "on" | "1" => Ok(Value::Int(1)),
                 "false" | "no" | "off" | "0" => Ok(Value::Int(0)),
-                _ => Err(wanted(field, "`true` or `false`", text)),
+                _ => Err(desired(field, "`true` or `false`", text)),
             },
-            other => Err(wanted(field, "`true` or `false`", &other.to_string())),
+            other => Err(desired(field, "`true` or `false`", &other.to_string())),
         },
         ValueShape::Choice(picks) => Ok(match value {
             Value::Text(text) if text.trim().is_empty() => Value::Null,
@@ -168,10 +168,10 @@ fn whole(field: &Field, value: Value, what: &str) -> Result<Value, Problem> {
         Value::Text(text) if text.trim().is_empty() => Ok(Value::Null),
         Value::Text(text) => match text.trim().parse() {
             Ok(n) => Ok(Value::Int(n)),
-            Err(_) => Err(wanted(field, what, &text)),
+            Err(_) => Err(desired(field, what, &text)),
         },
         Value::Real(x) if x.fract() == 0.0 && x.abs() < 9e15 => Ok(Value::Int(x as i64)),
-        Value::Real(x) => Err(wanted(field, what, &x.to_string())),
+        Value::Real(x) => Err(desired(field, what, &x.to_string())),
         other => Ok(other),
     }
 }
@@ -192,8 +192,8 @@ fn list(field: &Field, value: Value) -> Result<Value, Problem> {
                     _ => None,
                 })
                 .collect::<Option<Vec<String>>>()
-                .ok_or_else(|| wanted(field, "a list of texts", &text))?,
-            Err(_) => return Err(wanted(field, "a list, separated by commas", &text)),
+                .ok_or_else(|| desired(field, "a list of texts", &text))?,
+            Err(_) => return Err(desired(field, "a list, separated by commas", &text)),
         },
         false => text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect(),
     };
@@ -204,9 +204,9 @@ fn json_of(field: &Field, value: Value, what: &str, fits: fn(&Json) -> bool) -> 
     match value {
         Value::Text(text) => match serde_json::from_str::<Json>(&text) {
             Ok(json) if fits(&json) => Ok(Value::from(json.to_string())),
-            _ => Err(wanted(field, what, &text)),
+            _ => Err(desired(field, what, &text)),
         },
-        other => Err(wanted(field, what, &other.to_string())),
+        other => Err(desired(field, what, &other.to_string())),
     }
 }
 
@@ -215,7 +215,7 @@ fn is_plain_item(item: &str) -> bool {
     !item.is_empty() && item.trim() == item && !item.contains(',') && !item.starts_with('[')
 }
 
-fn wanted(field: &Field, what: &str, typed: &str) -> Problem {
+fn desired(field: &Field, what: &str, typed: &str) -> Problem {
     let problem = Problem::new(field.column, format!("must be {what}, not {}", shown(field, typed)));
     match field.example.is_empty() {
         true => problem,

@@ -48,9 +48,9 @@ pub fn difference(now: &Config, then: &Config, skips: &dyn Fn(&str, &str) -> boo
                 gone.retain(|(id, old)| {
                     let Some(owner) = owner_id(old) else { return true };
                     let owner = renumbered.get(&(parent, owner)).copied().unwrap_or(owner);
-                    let wanted = key(old, owner, exact);
+                    let desired = key(old, owner, exact);
                     let same =
-                        |(_, new): &(i64, &Row)| owner_id(new).is_some_and(|owner| key(new, owner, exact) == wanted);
+                        |(_, new): &(i64, &Row)| owner_id(new).is_some_and(|owner| key(new, owner, exact) == desired);
                     let Some(at) = new_rows.iter().position(same) else { return true };
                     let (new_id, new) = new_rows.remove(at);
                     renumbered.insert((table, *id), new_id);

@@ -50,7 +50,7 @@ pub enum MonitorSet {
 #[derive(Clone, Debug, Default)]
 pub struct Pruning {
     /// What is deleted, in this order.
-    pub sweeps: Vec<DeletePlan>,
+    pub delete_plans: Vec<DeletePlan>,
     /// Changes of settings, in the same transaction.
     pub settings: Plan,
     /// Statements that reclaim disk space, run after the commit.
@@ -60,7 +60,7 @@ pub struct Pruning {
 impl Pruning {
     /// Whether nothing is done.
     pub fn is_empty(&self) -> bool {
-        self.sweeps.is_empty() && self.settings.is_empty()
+        self.delete_plans.is_empty() && self.settings.is_empty()
     }
 }
 

@@ -86,9 +86,9 @@ pub fn leave_out(
 
 fn reason(release: Release, name: &str, column: &str) -> Option<Reason> {
     let known = field(column).filter(|known| known.since <= release)?;
-    let lacks = kind(name).is_some_and(|kind| !kind.has(known.column, release));
+    let problems = kind(name).is_some_and(|kind| !kind.has(known.column, release));
     match other_meaning(name, known.column) {
-        _ if lacks => Some(Reason::Lacks(known.column.to_owned())),
+        _ if problems => Some(Reason::Lacks(known.column.to_owned())),
         meaning => meaning.map(|meaning| Reason::Differs(known.column.to_owned(), meaning)),
     }
 }

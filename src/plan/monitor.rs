@@ -78,10 +78,10 @@ pub fn plan_add(state: &Configuration, monitors: &[New], create_tags: bool) -> R
     // Tags first, then all monitors, then all links: consecutive rows of one table are written together.
     for new in monitors {
         let mut wished: Vec<(Cell, String)> = Vec::new();
-        for wish in new.tags.iter().filter_map(|wish| tags.want(wish, &mut plan, &mut problems)) {
+        for request in new.tags.iter().filter_map(|request| tags.want(request, &mut plan, &mut problems)) {
             // The same tag with the same value twice is one.
-            if !wished.contains(&wish) {
-                wished.push(wish);
+            if !wished.contains(&request) {
+                wished.push(request);
             }
         }
         links.push((wished, notifications(state, &new.notify, owner_of(state, new), &mut problems)));
@@ -154,7 +154,7 @@ pub fn plan_edit(
     let mut problems = Vec::new();
     let mut tags = Tags::new(state, create_tags);
     let attach: Vec<(Cell, String)> =
-        edit.add_tags.iter().filter_map(|wish| tags.want(wish, &mut plan, &mut problems)).collect();
+        edit.add_tags.iter().filter_map(|request| tags.want(request, &mut plan, &mut problems)).collect();
     problems.iter_mut().for_each(|problem| problem.subject = "--add-tag".into());
     let detach: Vec<i64> = edit
         .remove_tags
@@ -338,23 +338,24 @@ impl<'a> Tags<'a> {
         Tags { state, create, made: BTreeMap::new(), missed: BTreeSet::new() }
     }
 
-    fn want(&mut self, wish: &TagRequest, plan: &mut Plan, problems: &mut Vec<Problem>) -> Option<(Cell, String)> {
-        let cell = match (find_tag(self.state, &wish.name), self.made.get(&wish.name)) {
+    fn want(&mut self, request: &TagRequest, plan: &mut Plan, problems: &mut Vec<Problem>) -> Option<(Cell, String)> {
+        let cell = match (find_tag(self.state, &request.name), self.made.get(&request.name)) {
             (Ok(id), _) => Cell::Is(Value::Int(id)),
             (Err(_), Some(at)) => Cell::IdOf(*at),
-            (Err(_), None) if self.create && !wish.name.is_empty() => {
-                let row = vec![("name".to_owned(), wish.name.clone().into()), ("color".to_owned(), TAG_COLOR.into())];
-                let at = plan.insert("tag", format!("tag `{}`", wish.name), row);
-                self.made.insert(wish.name.clone(), at);
+            (Err(_), None) if self.create && !request.name.is_empty() => {
+                let row =
+                    vec![("name".to_owned(), request.name.clone().into()), ("color".to_owned(), TAG_COLOR.into())];
+                let at = plan.insert("tag", format!("tag `{}`", request.name), row);
+                self.made.insert(request.name.clone(), at);
                 Cell::IdOf(at)
             }
             (Err(problem), None) => {
-                if self.missed.insert(wish.name.clone()) {
+                if self.missed.insert(request.name.clone()) {
                     problems.push(problem);
                 }
                 return None;
             }
         };
-        Some((cell, wish.value.clone()))
+        Some((cell, request.value.clone()))
     }
 }

@@ -108,10 +108,10 @@ impl Pick {
     }
 
     fn lets(&self, state: &Configuration, monitor: &Monitor, globs: &[(bool, GlobMatcher)]) -> bool {
-        let tagged = |wanted: &String| {
-            let (name, value) = match wanted.split_once('=') {
+        let tagged = |desired: &String| {
+            let (name, value) = match desired.split_once('=') {
                 Some((name, value)) => (name, Some(value)),
-                None => (wanted.as_str(), None),
+                None => (desired.as_str(), None),
             };
             monitor.tags.iter().any(|link| {
                 let called =

@@ -112,12 +112,12 @@ impl<'a> Image<'a> {
 
 /// The page size: that of the header, unless the pages contradict it.
 fn page_size(file: &dyn Bytes, head: &[u8]) -> usize {
-    let said = match head.get(16..18) {
+    let given = match head.get(16..18) {
         Some([0, 1]) => 65536,
         Some([high, low]) => usize::from(*high) << 8 | usize::from(*low),
         _ => 0,
     };
-    let mut candidates = vec![said];
+    let mut candidates = vec![given];
     candidates.extend(SIZES);
     candidates.retain(|size| SIZES.contains(size));
     let mut best = (0.0, candidates[0]);

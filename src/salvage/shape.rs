@@ -175,7 +175,7 @@ impl CellKind {
             (CellKind::Step(_) | CellKind::Status | CellKind::Flag, Value::Real(_)) => Fit::Oddly,
             (CellKind::Whole | CellKind::Number | CellKind::Moment, Value::Int(_)) => Fit::Well,
             (CellKind::Whole | CellKind::Number, Value::Real(_)) => Fit::Well,
-            (CellKind::Moment, Value::Text(text)) => oddly(is_moment(text)),
+            (CellKind::Moment, Value::Text(text)) => oddly(is_datetime(text)),
             (_, Value::Text(_) | Value::Real(_)) => Fit::Oddly,
             (_, Value::Blob(_)) => Fit::Not,
         }
@@ -188,7 +188,7 @@ fn is_plain(text: &str) -> bool {
 }
 
 /// `2026-11-24 18:30:00.123`, with or without parts, or a time of day.
-fn is_moment(text: &str) -> bool {
+fn is_datetime(text: &str) -> bool {
     let is_time = |text: &str| {
         let mut parts = text.trim_end_matches('Z').split(':');
         let two =

@@ -119,8 +119,8 @@ impl Claims {
         let (pages, whole) = record::overflow_pages(image, cell);
         let before = std::iter::once(page).chain(pages.iter().copied());
         let fits = |(at, (before, page)): (usize, (u32, &u32))| {
-            let wanted = (if at == 0 { 3 } else { 4 }, before);
-            self.map.as_ref().and_then(|map| map.entry(*page)).is_none_or(|entry| entry == wanted)
+            let desired = (if at == 0 { 3 } else { 4 }, before);
+            self.map.as_ref().and_then(|map| map.entry(*page)).is_none_or(|entry| entry == desired)
         };
         whole
             && !pages.iter().any(|page| self.shared.contains(page) || self.trees[*page as usize])

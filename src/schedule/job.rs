@@ -13,14 +13,14 @@ use crate::backup::{Credentials, RestoreTest, Snapshot, Store, Stores};
 use crate::config::{Config, Job, StoreConfig, Target, open_stores};
 use crate::error::{Error, Exit, JobError, OperationError, Result, TargetError, guarded};
 use crate::instance::{Instance, Locator};
-use crate::run::prune::{Choice, Pruning};
-use crate::run::{BackupOptions, take};
+use crate::operation::prune::{Choice, Pruning};
+use crate::operation::{BackupOptions, take};
 use crate::text::{bytes, counted};
 
 /// What a run needs besides the config file.
 pub struct RunEnv<'w> {
     /// Finds an instance, on the Docker engine of its table.
-    pub sight: &'w dyn Fn(&Target) -> Result<Locator>,
+    pub locator: &'w dyn Fn(&Target) -> Result<Locator>,
     /// Credentials of stores that have none of their own.
     pub credentials: &'w Credentials,
     /// The folder of journals of instances without a data folder.
@@ -45,7 +45,7 @@ pub struct RunResult {
     /// Problems that need attention, though the snapshots are good.
     pub warnings: Vec<String>,
     /// Notifications that failed.
-    pub untold: Vec<Error>,
+    pub unreported: Vec<Error>,
     /// How long it took.
     pub took: Duration,
     /// When it ended, UTC.
@@ -70,7 +70,7 @@ pub struct Copy {
 impl RunEnv<'_> {
     /// The instance of `target`, under its `name` in the config file.
     pub fn instance(&self, name: &str, target: &Target) -> Result<Instance> {
-        Ok((self.sight)(target)?.find(Some(target.target.read()?.reveal()))?.called(name))
+        Ok((self.locator)(target)?.find(Some(target.target.read()?.reveal()))?.called(name))
     }
 }
 
@@ -99,7 +99,7 @@ impl RunResult {
             "seconds": self.took.as_secs_f64(),
             "errors": words(&self.errors),
             "warnings": self.warnings,
-            "notifications_failed": words(&self.untold),
+            "notifications_failed": words(&self.unreported),
         })
     }
 
@@ -107,7 +107,7 @@ impl RunResult {
     pub fn exit(&self) -> Exit {
         match self.errors.first() {
             Some(first) if self.taken.is_empty() => first.exit(),
-            None if self.untold.is_empty() => Exit::Done,
+            None if self.unreported.is_empty() => Exit::Done,
             _ => Exit::Partial,
         }
     }
@@ -121,7 +121,7 @@ impl RunResult {
 pub(super) fn run(
     job: &Job,
     config: &Config,
-    world: &RunEnv<'_>,
+    env: &RunEnv<'_>,
     state: &mut JobState,
     host: &mut dyn Host,
 ) -> Result<RunResult> {
@@ -132,7 +132,7 @@ pub(super) fn run(
         removed: 0,
         errors: Vec::new(),
         warnings: Vec::new(),
-        untold: Vec::new(),
+        unreported: Vec::new(),
         took: Duration::ZERO,
         at: host.now(),
     };
@@ -146,11 +146,12 @@ pub(super) fn run(
     alert(job, RunEvent::Started, &mut ended);
     let environment = [("KUMADB_JOB", job.name.clone())];
     let begun = notice::command(&job.before, &environment, job.hook_timeout, &mut || host.progress(0, 0));
-    match begun.and_then(|()| job.seal()) {
-        Ok(seal) => {
-            let putting = BackupOptions { extent: job.extent, seal, unread: false, patience: job.wait };
-            let drills = job.restore_test_every > 0 && (state.note.runs + 1).is_multiple_of(job.restore_test_every);
-            BackupContext { job, config, world, putting, drills }.back_up_all(&mut ended, host)?;
+    match begun.and_then(|()| job.encryption()) {
+        Ok(encryption) => {
+            let options = BackupOptions { scope: job.scope, encryption, unread: false, patience: job.wait };
+            let restore_tests =
+                job.restore_test_every > 0 && (state.note.runs + 1).is_multiple_of(job.restore_test_every);
+            BackupContext { job, config, env, options, restore_tests }.back_up_all(&mut ended, host)?;
         }
         Err(error) => {
             host.log(&Event::new(Level::Error, "error", error.to_string()).of(&job.name));
@@ -160,8 +161,8 @@ pub(super) fn run(
     ended.took = began.elapsed();
     ended.at = host.now();
     note(&ended, state)?;
-    tell(job, state, &mut ended, host);
-    for error in &ended.untold {
+    report(job, state, &mut ended, host);
+    for error in &ended.unreported {
         host.log(&Event::new(Level::Warn, "notification_failed", error.to_string()).of(&job.name));
     }
     let (level, kind, words) = match ended.is_good() {
@@ -196,10 +197,10 @@ fn note(ended: &RunResult, state: &mut JobState) -> Result<()> {
 struct BackupContext<'r> {
     job: &'r Job,
     config: &'r Config,
-    world: &'r RunEnv<'r>,
-    putting: BackupOptions,
+    env: &'r RunEnv<'r>,
+    options: BackupOptions,
     /// Whether the snapshots get a restore test.
-    drills: bool,
+    restore_tests: bool,
 }
 
 impl BackupContext<'_> {
@@ -227,13 +228,13 @@ impl BackupContext<'_> {
 
     /// Backs up one instance: a snapshot in every store, verified and test-restored, then retention.
     fn back_up(&self, name: &str, ended: &mut RunResult, host: &mut dyn Host) -> Result<()> {
-        let BackupContext { job, config, world, .. } = self;
+        let BackupContext { job, config, env, .. } = self;
         let places = config.stores_of_job(job, name);
         let opened: Vec<&StoreConfig> = places.iter().map(|(_, place)| *place).collect();
-        let stores = open_stores(&opened, world.credentials, &world.fallback)?.with_keys(&job.keys()?);
+        let stores = open_stores(&opened, env.credentials, &env.fallback)?.with_keys(&job.keys()?);
         let stores = stores.apart_from(config.others(name));
         let target = config.instances.get(name).ok_or_else(|| Error::Target(TargetError::NotFound(name.to_owned())))?;
-        let instance = world.instance(name, target)?;
+        let instance = env.instance(name, target)?;
         for store in stores.iter() {
             // A store that does not respond is reported below.
             if let Ok(Some(namesake)) = store.namesake(&instance.name, &instance.origin()) {
@@ -241,12 +242,12 @@ impl BackupContext<'_> {
                 ended.warnings.push(namesake.to_string());
             }
         }
-        let mut putting = self.putting.clone();
-        if putting.seal.is_none() {
-            putting.seal = target.seal()?;
+        let mut options = self.options.clone();
+        if options.encryption.is_none() {
+            options.encryption = target.encryption()?;
         }
         let began = Instant::now();
-        let taken = take(&instance, &stores, &format!("schedule {}", job.name), &putting, host)?;
+        let taken = take(&instance, &stores, &format!("schedule {}", job.name), &options, host)?;
         let (took, wrong) = (began.elapsed(), ended.errors.len());
         let good = self.judge(name, &taken.copies, &stores, ended, host)?;
         for error in taken.failed {
@@ -285,13 +286,13 @@ impl BackupContext<'_> {
         let mut good = Vec::new();
         for (n, copy) in copies.iter().enumerate() {
             let (id, store) = (&copy.manifest.id, copy.store().address());
-            let said = format!("snapshot {id} created ({}) in {store}", bytes(copy.size));
+            let given = format!("snapshot {id} created ({}) in {store}", bytes(copy.size));
             let places = self.config.stores_of_job(self.job, name);
             let configured = places.iter().find(|(_, place)| place.address == store).map(|(name, _)| *name);
             let details = json!({"id": id, "size_bytes": copy.size, "path": copy.location(), "store": configured});
-            host.log(&self.event(name, Level::Info, "snapshot_created", said).with(details));
+            host.log(&self.event(name, Level::Info, "snapshot_created", given).with(details));
             let verified = if self.job.verify { copy.verify().map(drop) } else { Ok(()) };
-            let tested = verified.and_then(|()| match self.drills && n == 0 {
+            let tested = verified.and_then(|()| match self.restore_tests && n == 0 {
                 true => stores.scratch().and_then(|scratch| self.test_restore(name, copy, &scratch, ended, host)),
                 false => Ok(()),
             });
@@ -314,10 +315,10 @@ impl BackupContext<'_> {
         host: &mut dyn Host,
     ) -> Result<()> {
         let tested = RestoreTest::new(scratch.path()).restore(copy)?;
-        let said = format!("restore test of snapshot {} passed", copy.manifest.id);
+        let given = format!("restore test of snapshot {} passed", copy.manifest.id);
         let details = json!({"id": copy.manifest.id, "seconds": tested.took.as_secs_f64()});
-        host.log(&self.event(name, Level::Info, "restore_test_passed", said).with(details));
-        ended.untold.extend(tested.unnoted);
+        host.log(&self.event(name, Level::Info, "restore_test_passed", given).with(details));
+        ended.unreported.extend(tested.unnoted);
         Ok(())
     }
 
@@ -334,17 +335,19 @@ impl BackupContext<'_> {
         let (name, origin) = (&instance.name, instance.origin());
         let choice =
             Choice { policy, undo: None, raw: false, proven, about: &|manifest| stores.is_of(manifest, &origin) };
-        let pruning = Pruning::plan(stores, &choice, host.now(), &self.job.when.zone(), &self.world.instances)?;
+        let pruning = Pruning::plan(stores, &choice, host.now(), &self.job.when.zone(), &self.env.instances)?;
         let removed = pruning.removed().count();
         ended.removed += removed;
         for orphan in pruning.orphans.iter().filter(|orphan| !orphan.young) {
-            let said = format!("deleting leftovers of an interrupted run: {}", orphan.location());
-            host.log(&self.event(name, Level::Info, "leftover_deleted", said).with(json!({"path": orphan.location()})));
+            let given = format!("deleting leftovers of an interrupted run: {}", orphan.location());
+            host.log(
+                &self.event(name, Level::Info, "leftover_deleted", given).with(json!({"path": orphan.location()})),
+            );
         }
         let failed = pruning.carry_out(stores, host)?;
         if removed > 0 {
-            let said = format!("deleted {} by the retention policy", counted(removed, "snapshot"));
-            host.log(&self.event(name, Level::Info, "snapshots_deleted", said).with(json!({"deleted": removed})));
+            let given = format!("deleted {} by the retention policy", counted(removed, "snapshot"));
+            host.log(&self.event(name, Level::Info, "snapshots_deleted", given).with(json!({"deleted": removed})));
         }
         for error in pruning.warnings.into_iter().chain(failed) {
             self.fail(name, error, ended, host);
@@ -354,7 +357,7 @@ impl BackupContext<'_> {
 }
 
 /// Sends all notifications about the run.
-fn tell(job: &Job, state: &JobState, ended: &mut RunResult, host: &mut dyn Host) {
+fn report(job: &Job, state: &JobState, ended: &mut RunResult, host: &mut dyn Host) {
     let hook = if ended.is_good() { &job.after } else { &job.on_failure };
     let environment = [
         ("KUMADB_JOB", job.name.clone()),
@@ -369,13 +372,13 @@ fn tell(job: &Job, state: &JobState, ended: &mut RunResult, host: &mut dyn Host)
     let ran =
         guarded("the command", || notice::command(hook, &environment, job.hook_timeout, &mut || host.progress(0, 0)));
     let measured = guarded("the metrics", || metrics::write(job, ended, &state.note));
-    ended.untold.extend([ran, measured].into_iter().filter_map(Result::err));
+    ended.unreported.extend([ran, measured].into_iter().filter_map(Result::err));
     alert(job, if ended.is_good() { RunEvent::Succeeded } else { RunEvent::Failed }, ended);
 }
 
 fn alert(job: &Job, event: RunEvent, ended: &mut RunResult) {
     for alert in &job.alerts {
         let sent = guarded(alert.kind.what(), || send(alert, event, &job.name, ended));
-        ended.untold.extend(sent.err());
+        ended.unreported.extend(sent.err());
     }
 }

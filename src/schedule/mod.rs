@@ -3,9 +3,9 @@
 mod alert;
 mod event;
 pub mod job;
-mod lacks;
 mod metrics;
 mod notice;
+mod problems;
 mod state;
 mod watch;
 
@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::run::Observer;
+use crate::operation::Observer;
 
 pub use alert::reach;
 pub use event::{Event, Level};
 pub use job::{RunEnv, RunResult};
-pub use lacks::lacks;
+pub use problems::problems;
 pub use state::JobState;
 pub use watch::{once, watch};
 

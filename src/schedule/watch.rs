@@ -35,12 +35,12 @@ impl Waiting<'_> {
 ///
 /// # Errors
 /// There is no job, or other schedules work on all of them.
-pub fn watch(config: &Config, world: &RunEnv<'_>, host: &mut dyn Host) -> Result<()> {
+pub fn watch(config: &Config, env: &RunEnv<'_>, host: &mut dyn Host) -> Result<()> {
     let mut before = host.now();
     let mut waiting = Vec::new();
     let mut refused = None;
     for job in &config.jobs {
-        match JobState::open(&world.jobs, &job.name, before) {
+        match JobState::open(&env.jobs, &job.name, before) {
             Ok(state) => {
                 let mut one = Waiting { job, state, due: None };
                 // A state from the future was written with a wrong clock.
@@ -69,7 +69,7 @@ pub fn watch(config: &Config, world: &RunEnv<'_>, host: &mut dyn Host) -> Result
         match first.due {
             Some(due) if due <= now => {
                 host.status(&format!("running job `{}`", first.job.name));
-                match run(first.job, config, world, &mut first.state, host) {
+                match run(first.job, config, env, &mut first.state, host) {
                     Err(Error::Operation(OperationError::Interrupted { .. })) => return Ok(()),
                     Err(error) => {
                         host.log(&Event::new(Level::Error, "run_failed", error.to_string()).of(&first.job.name));
@@ -102,7 +102,7 @@ pub fn watch(config: &Config, world: &RunEnv<'_>, host: &mut dyn Host) -> Result
 ///
 /// # Errors
 /// The job does not exist, another schedule works on it, or it was interrupted.
-pub fn once(name: &str, config: &Config, world: &RunEnv<'_>, host: &mut dyn Host) -> Result<RunResult> {
+pub fn once(name: &str, config: &Config, env: &RunEnv<'_>, host: &mut dyn Host) -> Result<RunResult> {
     let Some(job) = config.jobs.iter().find(|job| job.name == name) else {
         let names: Vec<&str> = config.jobs.iter().map(|job| job.name.as_str()).collect();
         return Err(Error::Input(InputError::Unknown {
@@ -112,8 +112,8 @@ pub fn once(name: &str, config: &Config, world: &RunEnv<'_>, host: &mut dyn Host
         }));
     };
     let now = host.now();
-    let mut state = JobState::open(&world.jobs, name, now)?;
-    run(job, config, world, &mut state, host)
+    let mut state = JobState::open(&env.jobs, name, now)?;
+    run(job, config, env, &mut state, host)
 }
 
 /// A random duration up to `longest`.

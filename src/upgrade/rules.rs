@@ -167,7 +167,7 @@ pub fn is_line_notify(config: &Value) -> bool {
 }
 
 /// Whether a window is one that `maintenance_cron` changes.
-pub fn lacks_cron(row: &dyn Fn(&str) -> Option<String>) -> bool {
+pub fn is_without_cron(row: &dyn Fn(&str) -> Option<String>) -> bool {
     row("strategy").as_deref() == Some("recurring-interval") && row("cron").as_deref() == Some("* * * * *")
 }
 
@@ -227,7 +227,7 @@ fn analytics(row: &mut dyn Cells, style: Style) -> Verdict {
 
 fn maintenance_cron(row: &mut dyn Cells, _: Style) -> Verdict {
     let text = |column: &str| row.old(column).text().map(str::to_owned);
-    if !lacks_cron(&text) {
+    if !is_without_cron(&text) {
         return Verdict::Same;
     }
     let cron = text("start_time").and_then(|start| cron_of(&start));

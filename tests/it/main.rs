@@ -23,11 +23,11 @@ mod support {
 mod backup {
     pub mod check;
     pub mod earlier;
+    pub mod encrypted;
     pub mod names;
     pub mod pending;
     pub mod prune;
     pub mod retention;
-    pub mod sealed;
     pub mod snapshots;
     pub mod store_faults;
     pub mod stores;

@@ -73,7 +73,7 @@ impl Login {
     pub(super) fn refused(&self, sent: Option<&HeaderValue>, headers: &HeaderMap) -> bool {
         let offers: Vec<(String, Vec<(String, String)>)> =
             headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok()).flat_map(offers).collect();
-        let is = |offer: &str, wanted: &str| offer.eq_ignore_ascii_case(wanted);
+        let is = |offer: &str, desired: &str| offer.eq_ignore_ascii_case(desired);
         let digests = offers.iter().filter(|(scheme, _)| is(scheme, "Digest"));
         let best = digests.filter_map(|(_, values)| Challenge::of(values)).max_by_key(Challenge::strength);
         let basic = offers.iter().any(|(scheme, _)| is(scheme, "Basic"));

@@ -2,16 +2,16 @@
 
 mod address;
 mod credentials;
-mod drills;
 mod failure;
 mod folder;
+mod leftovers;
 mod login;
-mod namesake;
+mod name_conflict;
 mod objects;
 mod remote;
+mod restore_tests;
 mod scratch;
 mod several;
-mod sweep;
 mod webdav;
 mod wire;
 
@@ -22,9 +22,9 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use super::archive::{self, Packed, Proof, Stop, unusable};
-use super::hold::StagedCopy;
+use super::encryption::{Encryption, Keys};
 use super::manifest::{MOST as MANIFEST_SIZE, Manifest};
-use super::seal::{Encryption, Keys};
+use super::stage::StagedCopy;
 use super::undo::Bounds;
 use crate::engine::sqlite::other_format;
 use crate::error::{Error, FileError, InputError, Result, SnapshotError};
@@ -35,11 +35,11 @@ use scratch::{Note, Noted};
 
 pub use address::{check_address, check_variable};
 pub use credentials::{Credentials, Timeouts};
-pub use drills::RestoreTestRecord;
-pub use namesake::NameConflict;
+pub use leftovers::Orphan;
+pub use name_conflict::NameConflict;
+pub use restore_tests::RestoreTestRecord;
 pub use scratch::Scratch;
 pub use several::{Stores, list_all, no_snapshots, unpack_first};
-pub use sweep::Orphan;
 
 /// Extension of the manifest beside an archive.
 const BESIDE: &str = ".json";
@@ -54,7 +54,7 @@ pub struct Store {
     objects: Arc<dyn Objects>,
     keys: Keys,
     /// The encryption of [`Store::pack`].
-    seal: Option<Encryption>,
+    encryption: Option<Encryption>,
     /// The limits of undo snapshots per instance.
     bounds: Bounds,
     /// Names of other instances.
@@ -94,7 +94,7 @@ impl Store {
         Store {
             objects: Arc::new(objects),
             keys: Keys::default(),
-            seal: None,
+            encryption: None,
             bounds: Bounds::default(),
             others: Vec::new(),
         }
@@ -119,9 +119,9 @@ impl Store {
         Store { keys, ..self }
     }
 
-    /// The same store; the write path encrypts with `seal`.
-    pub fn sealed(self, seal: Option<Encryption>) -> Store {
-        Store { seal, ..self }
+    /// The same store; the write path encrypts with `encryption`.
+    pub fn encrypted(self, encryption: Option<Encryption>) -> Store {
+        Store { encryption, ..self }
     }
 
     /// The same store, with these limits of undo snapshots.
@@ -146,7 +146,7 @@ impl Store {
 
     /// Recipients that the write path encrypts to, as text.
     pub fn recipients(&self) -> Vec<String> {
-        self.seal.as_ref().map(Encryption::recipients).unwrap_or_default()
+        self.encryption.as_ref().map(Encryption::recipients).unwrap_or_default()
     }
 
     /// Its address, as given.
@@ -176,11 +176,11 @@ impl Store {
         Stores::from(vec![self.clone()]).scratch()
     }
 
-    /// Packs `held` and the files under `extra` (`upload`, `docker-tls`) into a snapshot; it is listed only when it is
+    /// Packs `staged` and the files under `extra` (`upload`, `docker-tls`) into a snapshot; it is listed only when it is
     /// complete, flushed and read back.
-    pub fn pack(&self, held: &StagedCopy, extra: &[PathBuf]) -> Result<Snapshot> {
+    pub fn pack(&self, staged: &StagedCopy, extra: &[PathBuf]) -> Result<Snapshot> {
         let scratch = self.scratch()?;
-        let mut packed = Packed::make(held, extra, self.seal.as_ref(), scratch.path())?;
+        let mut packed = Packed::make(staged, extra, self.encryption.as_ref(), scratch.path())?;
         self.put(&mut packed, &scratch, true, &mut |_, _| {})
     }
 
@@ -282,19 +282,19 @@ impl Store {
     pub fn list(&self) -> Result<Listing> {
         let objects = self.objects.list()?;
         let names: BTreeSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
-        let (told, untold): (Vec<&Object>, Vec<&Object>) = objects
+        let (reported, unreported): (Vec<&Object>, Vec<&Object>) = objects
             .iter()
             .filter(|object| archive::is_archive(&object.name))
             .partition(|object| names.contains(beside(&object.name).as_str()));
         let mut listing = Listing::default();
-        let manifests: Vec<String> = told.iter().map(|object| beside(&object.name)).collect();
-        for (object, text) in told.iter().zip(self.objects.read_all(&manifests)?) {
+        let manifests: Vec<String> = reported.iter().map(|object| beside(&object.name)).collect();
+        for (object, text) in reported.iter().zip(self.objects.read_all(&manifests)?) {
             let place = self.locate(&object.name);
             let read = text.and_then(|text| archive::parse(&place, &text));
             listing.take(read.map(|manifest| self.snapshot(object, manifest)));
         }
         // In a remote store an archive without its manifest is an upload that is running or was interrupted.
-        for object in untold.iter().filter(|_| self.folder().is_some()) {
+        for object in unreported.iter().filter(|_| self.folder().is_some()) {
             listing.take(self.read_within(object));
         }
         listing.sort();
@@ -323,11 +323,11 @@ impl Store {
         Snapshot { store: self.clone(), name: object.name.clone(), manifest, size: object.size }
     }
 
-    /// The snapshot selected by `wanted`: the path of an archive, an id or an id prefix, or `latest` (of the instance
+    /// The snapshot selected by `desired`: the path of an archive, an id or an id prefix, or `latest` (of the instance
     /// at
     /// `origin`), see [`Stores::find`].
-    pub fn find(&self, wanted: &str, origin: &str) -> Result<Snapshot> {
-        let mut copies = Stores::from(vec![self.clone()]).find(wanted, origin, &mut |_| {})?;
+    pub fn find(&self, desired: &str, origin: &str) -> Result<Snapshot> {
+        let mut copies = Stores::from(vec![self.clone()]).find(desired, origin, &mut |_| {})?;
         Ok(copies.remove(0))
     }
 
@@ -421,8 +421,8 @@ impl Snapshot {
     }
 
     /// Whether its archive is encrypted.
-    pub fn is_sealed(&self) -> bool {
-        archive::is_sealed(&self.name)
+    pub fn is_encrypted(&self) -> bool {
+        archive::is_encrypted(&self.name)
     }
 
     /// Reads the whole archive and compares every hash with the manifest. Of an encrypted one without a key, only the
@@ -450,7 +450,7 @@ impl Snapshot {
     /// where its store is not a folder.
     fn removed(&self) -> Option<PathBuf> {
         let stem = self.name.rsplit_once(".kuma.").map_or(self.name.as_str(), |(stem, _)| stem);
-        let ending = if self.is_sealed() { ".age" } else { "" };
+        let ending = if self.is_encrypted() { ".age" } else { "" };
         self.store.folder().map(|folder| folder.join(format!("{stem}{REMOVED}{ending}")))
     }
 
@@ -458,8 +458,8 @@ impl Snapshot {
     pub fn keep_removed(&self, written: &Path) -> Result<Option<PathBuf>> {
         let Some(kept) = self.removed() else { return Ok(None) };
         files::remove(&kept)?;
-        match &self.store.seal {
-            Some(seal) => seal.encrypt(written, &kept)?,
+        match &self.store.encryption {
+            Some(encryption) => encryption.encrypt(written, &kept)?,
             None => files::copy_exact(written, &kept)?,
         }
         Ok(Some(kept))
@@ -468,7 +468,7 @@ impl Snapshot {
     /// Deletes the archive, its manifest, and the rows and records beside it.
     pub fn remove(&self) -> Result<()> {
         self.removed().map_or(Ok(()), |path| files::remove(&path))?;
-        self.store.objects.remove(&self.drills_name())?;
+        self.store.objects.remove(&self.restore_tests_name())?;
         let (archive, beside) = (self.name.clone(), beside(&self.name));
         // The file that makes it a snapshot goes first.
         let order = if self.store.folder().is_some() { [archive, beside] } else { [beside, archive] };

@@ -76,12 +76,12 @@ impl Scratch {
 pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<Vec<PathBuf>> {
     let mut gone = Vec::new();
     for folder in files::entries(root)?.into_iter().filter(|path| is_scratch(path)) {
-        let Ok(held) = Pinned::hold(&folder) else { continue };
+        let Ok(staged) = Pinned::hold(&folder) else { continue };
         // A locked folder is in use.
-        let Ok(_lock) = Lock::take(&held.path().join(LOCK), "clearing away") else { continue };
+        let Ok(_lock) = Lock::take(&staged.path().join(LOCK), "clearing away") else { continue };
         // A restore test may have been killed, and its MariaDB not.
         end_left(&folder)?;
-        let text = files::read_text(&held.path().join(NOTES))?.unwrap_or_default();
+        let text = files::read_text(&staged.path().join(NOTES))?.unwrap_or_default();
         let notes: Vec<Note> = serde_json::from_str(&text).unwrap_or_default();
         let left: Vec<&Note> = notes.iter().filter(|note| !undo(note)).collect();
         if left.is_empty() {
@@ -89,7 +89,7 @@ pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<
             gone.push(folder);
             continue;
         }
-        for path in files::entries(held.path())? {
+        for path in files::entries(staged.path())? {
             match path.file_name().and_then(|name| name.to_str()) {
                 Some(LOCK | NOTES) => {}
                 _ => files::remove_folder(&path)?,

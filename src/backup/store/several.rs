@@ -140,7 +140,7 @@ impl Stores {
         Ok(listing)
     }
 
-    /// The copies of the snapshot selected by `wanted`, in the order of the stores, at least one: an archive's path or
+    /// The copies of the snapshot selected by `desired`, in the order of the stores, at least one: an archive's path or
     /// address, an id or an id prefix, or `latest`: the newest backup of the instance at `origin`, or without one its
     /// newest full undo snapshot; the last two also after the address of another store. `warn` is called for what
     /// could not be read.
@@ -149,25 +149,25 @@ impl Stores {
     /// [`SnapshotError::NotFound`](crate::error::SnapshotError::NotFound);
     /// [`InputError::Ambiguous`](crate::error::InputError::Ambiguous) for the beginning of several ids; the error of a
     /// store that does not respond, where no other has the snapshot.
-    pub fn find(&self, wanted: &str, origin: &str, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Snapshot>> {
-        let path = Path::new(wanted);
+    pub fn find(&self, desired: &str, origin: &str, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Snapshot>> {
+        let path = Path::new(desired);
         if files::is_file(path) {
             let folder = Store::new(path.parent().unwrap_or(Path::new("")));
             return Ok(vec![folder.with_keys(self.local.keys.clone()).read_file(path)?]);
         }
-        if wanted.contains("://") {
-            return match self.narrowed(wanted)? {
-                (stores, name) if name != wanted => stores.find(name, origin, warn),
-                _ => Ok(vec![self.read_at(wanted)?]),
+        if desired.contains("://") {
+            return match self.narrowed(desired)? {
+                (stores, name) if name != desired => stores.find(name, origin, warn),
+                _ => Ok(vec![self.read_at(desired)?]),
             };
         }
         let Listing { mut snapshots, mut unusable, elsewhere } = self.list()?;
-        match wanted {
+        match desired {
             "latest" => {
                 snapshots.retain(|snapshot| self.is_of(&snapshot.manifest, origin) && !snapshot.manifest.raw);
                 keep_last(&mut snapshots);
             }
-            _ => snapshots.retain(|snapshot| !wanted.is_empty() && snapshot.manifest.id.starts_with(wanted)),
+            _ => snapshots.retain(|snapshot| !desired.is_empty() && snapshot.manifest.id.starts_with(desired)),
         }
         let meant = snapshots.chunk_by(|a, b| a.manifest.id == b.manifest.id).count();
         match meant {
@@ -176,13 +176,13 @@ impl Stores {
                 Some(at) => return Err(unusable.swap_remove(at)),
                 None => {
                     elsewhere.iter().map(no_snapshots).for_each(|error| warn(&error));
-                    return Err(Error::Snapshot(SnapshotError::NotFound(wanted.to_owned())));
+                    return Err(Error::Snapshot(SnapshotError::NotFound(desired.to_owned())));
                 }
             },
             n => {
                 return Err(Error::Input(InputError::Ambiguous {
                     kind: "snapshot",
-                    prefix: wanted.to_owned(),
+                    prefix: desired.to_owned(),
                     count: n,
                 }));
             }
@@ -192,16 +192,16 @@ impl Stores {
 }
 
 impl Stores {
-    /// The stores to search for `wanted`, and the id to search for: for `s3://bucket/prefix/ID` the store
+    /// The stores to search for `desired`, and the id to search for: for `s3://bucket/prefix/ID` the store
     /// `s3://bucket/prefix`
     /// only, and `ID`.
-    pub fn narrowed<'a>(&self, wanted: &'a str) -> Result<(Stores, &'a str)> {
+    pub fn narrowed<'a>(&self, desired: &'a str) -> Result<(Stores, &'a str)> {
         let is_name = |name: &str| name == "latest" || !name.is_empty() && name.chars().all(|c| c.is_ascii_hexdigit());
-        let (place, name) = match wanted.rsplit_once('/') {
+        let (place, name) = match desired.rsplit_once('/') {
             Some((place, name)) if place.contains("://") && !place.starts_with("http") && is_name(name) => {
                 (place, name)
             }
-            _ => return Ok((self.clone(), wanted)),
+            _ => return Ok((self.clone(), desired)),
         };
         let known = self.all.iter().find(|store| store.address() == place).cloned();
         let store = match known {

@@ -191,12 +191,12 @@ impl Wire {
         let mut tries = 0;
         loop {
             tries += 1;
-            let said = login.authorization(request.method(), request.url());
-            if let Some(said) = &said {
-                request.headers_mut().insert(AUTHORIZATION, said.clone());
+            let given = login.authorization(request.method(), request.url());
+            if let Some(given) = &given {
+                request.headers_mut().insert(AUTHORIZATION, given.clone());
             }
             let answer = self.execute(request, &sent).await?;
-            let again = answer.status() == StatusCode::UNAUTHORIZED && login.refused(said.as_ref(), answer.headers());
+            let again = answer.status() == StatusCode::UNAUTHORIZED && login.refused(given.as_ref(), answer.headers());
             if !again || tries == 3 {
                 return Ok(answer);
             }

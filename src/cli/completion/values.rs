@@ -188,7 +188,7 @@ impl Values {
                 groups
             }
             Values::Targets if instances.is_empty() && is_near(context) => {
-                context.sight().ok()?.all().ok()?.into_iter().map(|(name, _)| name).collect()
+                context.locator().ok()?.all().ok()?.into_iter().map(|(name, _)| name).collect()
             }
             _ => instances,
         }))
@@ -196,11 +196,11 @@ impl Values {
 }
 
 /// Names of monitors of some types, with their types; paths where a name is not unique, or a path is typed.
-fn monitors(state: &Configuration, current: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<Named> {
-    let wanted: Vec<_> = state.monitors.values().filter(|monitor| is_wanted(monitor.kind())).collect();
+fn monitors(state: &Configuration, current: &str, is_desired: impl Fn(&str) -> bool) -> Vec<Named> {
+    let desired: Vec<_> = state.monitors.values().filter(|monitor| is_desired(monitor.kind())).collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    wanted.iter().for_each(|monitor| *counts.entry(monitor.name()).or_default() += 1);
-    let mut named: Vec<Named> = wanted
+    desired.iter().for_each(|monitor| *counts.entry(monitor.name()).or_default() += 1);
+    let mut named: Vec<Named> = desired
         .iter()
         .map(|monitor| {
             let is_path = current.contains('/') || counts.get(monitor.name()) != Some(&1);

@@ -14,7 +14,7 @@ use crate::cli::{Context, Ui, default_store, engine};
 use crate::config::{Alert, Config, Job, StoreConfig, Target, Text, open_stores};
 use crate::error::{Error, Exit, Result, guarded};
 use crate::instance::Instance;
-use crate::schedule::{lacks, reach as reach_alert};
+use crate::schedule::{problems, reach as reach_alert};
 use crate::text::counted;
 
 #[derive(Args, Debug)]
@@ -26,7 +26,7 @@ pub struct CheckArgs {
 
 pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
     let (path, config) = required(context)?;
-    let lacks = lacks(&config, &context.credentials()?, &default_store(), &is_program);
+    let found = problems(&config, &context.credentials()?, &default_store(), &is_program);
     let reached = if args.connect { reach(&config, context)? } else { Vec::new() };
     let risks = risks(&config, &path, &here(&config, context));
     let now = Utc::now();
@@ -35,7 +35,7 @@ pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     let jobs: Vec<_> = config.jobs.iter().map(|job| json!({"name": job.name, "next": due(job)})).collect();
     let wrong: Vec<_> =
-        lacks.iter().map(|(table, error)| json!({"table": table, "error": error.to_string()})).collect();
+        found.iter().map(|(table, error)| json!({"table": table, "error": error.to_string()})).collect();
     let unsafe_parts: Vec<_> =
         risks.iter().map(|risk| json!({"table": risk.table, "warning": risk.what, "hint": risk.advice})).collect();
     let document = json!({
@@ -44,8 +44,8 @@ pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
         "warnings": unsafe_parts,
     });
     context.ui.result(&document, || {
-        let mut text: String = lacks.iter().map(|(table, error)| format!("[{table}] {error}\n")).collect();
-        text.push_str(&summary(&config, lacks.len() + reached.iter().filter(|one| one.result.is_err()).count()));
+        let mut text: String = found.iter().map(|(table, error)| format!("[{table}] {error}\n")).collect();
+        text.push_str(&summary(&config, found.len() + reached.iter().filter(|one| one.result.is_err()).count()));
         if !config.jobs.is_empty() {
             let rows = config.jobs.iter().map(|job| vec![job.name.clone(), due(job).unwrap_or_else(|| "never".into())]);
             text.push_str(&format!("\n\n{}", Ui::table(&["job", "next run"], rows.collect())));
@@ -65,9 +65,9 @@ pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(reached
         .into_iter()
         .filter_map(|one| one.result.err())
-        .chain(lacks.into_iter().map(|(_, error)| error))
+        .chain(found.into_iter().map(|(_, error)| error))
         .map(|error| error.exit())
-        .max_by_key(|exit| exit.gravity())
+        .max_by_key(|exit| exit.severity())
         .unwrap_or(Exit::Done))
 }
 
@@ -86,8 +86,8 @@ fn here(config: &Config, context: &Context<'_>) -> Vec<(String, Instance)> {
     if !config.instances.values().any(|target| is_here(&target)) {
         return Vec::new();
     }
-    let Ok(sight) = context.sight() else { return Vec::new() };
-    let find = |target: &Target| sight.find(Some(target.target.read().ok()?.reveal())).ok();
+    let Ok(locator) = context.locator() else { return Vec::new() };
+    let find = |target: &Target| locator.find(Some(target.target.read().ok()?.reveal())).ok();
     let local = config.instances.iter().filter(|(_, target)| is_here(target));
     local.filter_map(|(name, target)| Some((name.clone(), find(target)?))).collect()
 }
@@ -174,7 +174,7 @@ fn look(target: &Target, context: &Context<'_>) -> Result<()> {
         Err(error) if target.docker_host.is_some() || target.context.is_some() => return Err(error),
         docker => docker,
     };
-    context.sight_on(docker)?.find(Some(target.target.read()?.reveal())).map(drop)
+    context.locator_on(docker)?.find(Some(target.target.read()?.reveal())).map(drop)
 }
 
 /// Whether `name` can be executed, as a path or from the PATH.

@@ -185,13 +185,13 @@ fn draft(args: &InitArgs, path: &Path, context: &mut Context<'_>) -> Result<(Dra
 fn instances(context: &mut Context<'_>) -> Result<Vec<DraftInstance>> {
     let mut all: Vec<DraftInstance> = Vec::new();
     if let Some(target) = context.global.target.clone() {
-        let instance = context.sight()?.find(Some(&target))?;
+        let instance = context.locator()?.find(Some(&target))?;
         let is_path = instance.container.is_none() && instance.folder.is_some();
         let target = if is_path { files::absolute(&target)?.display().to_string() } else { target };
         all.push(entry(target, instance, &all));
         return Ok(all);
     }
-    for found in context.sight()?.everything_here()? {
+    for found in context.locator()?.everything_here()? {
         match found.instance {
             _ if matches!(found.how, How::Volume(_)) => {}
             Ok(instance) => all.push(entry(found.name, instance, &all)),

@@ -108,12 +108,12 @@ fn has_password(target: &Text) -> bool {
 
 /// Snapshots in a remote store, which contain every password and token of the monitors.
 fn unencrypted(config: &Config, name: &str, target: &Target) -> Vec<Risk> {
-    let sealed = |encrypt_to: &[String], list: &Option<PathBuf>| !encrypt_to.is_empty() || list.is_some();
-    if sealed(&target.encrypt_to, &target.recipients_file) {
+    let encrypted = |encrypt_to: &[String], list: &Option<PathBuf>| !encrypt_to.is_empty() || list.is_some();
+    if encrypted(&target.encrypt_to, &target.recipients_file) {
         return Vec::new();
     }
     let jobs = config.jobs.iter().filter(|job| job.instances.iter().any(|one| one == name));
-    let jobs = jobs.filter(|job| !sealed(&job.encrypt_to, &job.recipients_file) && job.passphrase_file.is_none());
+    let jobs = jobs.filter(|job| !encrypted(&job.encrypt_to, &job.recipients_file) && job.passphrase_file.is_none());
     let risk = |job: &Job| {
         let stores = config.stores_of_job(job, name);
         let (store, _) = stores.into_iter().find(|(_, place)| place.address.contains("://"))?;

@@ -14,13 +14,13 @@ use crate::engine::{Counts, Reader};
 use crate::error::{Error, Exit, Hint, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma::history::{NEWEST, read_retention, read_retention_row};
+use crate::kuma::prune::{PendingDelete, plan_delete_plans, read_pending};
 use crate::kuma::read::{history, read_counts, read_state};
-use crate::kuma::sweep::{PendingDelete, plan_sweeps, read_doomed};
 use crate::model::state::Configuration;
+use crate::operation::{self, Outcome, Work, compact};
 use crate::plan::Plan;
 use crate::plan::history::{DeletePlan, Keep, Pruning, plan_retention};
 use crate::plan::pick::Pick;
-use crate::run::{self, Outcome, Work, compact};
 use crate::text::counted;
 use crate::value::local_time;
 
@@ -59,7 +59,7 @@ struct Found {
     state: Configuration,
     pruning: Pruning,
     /// Rows to delete, by monitor, of each table.
-    doomed: Vec<Vec<PendingDelete>>,
+    pending: Vec<Vec<PendingDelete>>,
     counts: Counts,
     space: Space,
 }
@@ -82,7 +82,7 @@ pub fn run(args: &PruneArgs, instance: &Instance, context: &mut Context<'_>) -> 
     }
     let mut document = found.document();
     if args.write.is_dry_run() {
-        let made = run::rehearse_work(instance, &Work::Prune(&found.pruning), &settings, context.ui)?;
+        let made = operation::dry_run_work(instance, &Work::Prune(&found.pruning), &settings, context.ui)?;
         document.extend([("dry_run".to_owned(), json!(true)), ("deleted".to_owned(), json!(made.deleted))]);
         context.ui.result(&Json::Object(document), || {
             format!("{}\ndry run: rolled back; nothing was changed", found.text())
@@ -93,14 +93,14 @@ pub fn run(args: &PruneArgs, instance: &Instance, context: &mut Context<'_>) -> 
     context.ui.ask(&found.question())?;
     let store = context.store()?;
     let before = instance.size();
-    let outcome = run::run(instance, &store, &Work::Prune(&found.pruning), &settings, context.ui)?;
+    let outcome = operation::run(instance, &store, &Work::Prune(&found.pruning), &settings, context.ui)?;
     document.extend(outcome_json(&outcome));
     document.extend([
         ("deleted".to_owned(), json!(outcome.deleted)),
         ("size_before".to_owned(), json!(before)),
         ("size_bytes".to_owned(), json!(instance.size())),
     ]);
-    context.ui.result(&Json::Object(document), || found.told(&outcome, instance, before))?;
+    context.ui.result(&Json::Object(document), || found.reported(&outcome, instance, before))?;
     finish(&outcome, context.ui)
 }
 
@@ -122,8 +122,9 @@ fn find(reader: &mut dyn Reader, name: &str, args: &PruneArgs, now: DateTime<Utc
     if keep.days < 1 || args.keep.is_none() && args.tables.is_empty() {
         keep.tables.clear();
     }
-    let sweeps = plan_sweeps(reader, schema, &keep, now)?;
-    let doomed = sweeps.iter().map(|sweep| read_doomed(reader, sweep)).collect::<Result<Vec<_>>>()?;
+    let delete_plans = plan_delete_plans(reader, schema, &keep, now)?;
+    let pending =
+        delete_plans.iter().map(|delete_plan| read_pending(reader, delete_plan)).collect::<Result<Vec<_>>>()?;
     let settings = match args.set_retention {
         Some(days) => plan_retention(read_retention_row(reader)?.as_ref(), days),
         None => Plan::default(),
@@ -131,18 +132,18 @@ fn find(reader: &mut dyn Reader, name: &str, args: &PruneArgs, now: DateTime<Utc
     let counts = read_counts(reader, schema)?;
     let space = if args.vacuum { read_space(reader)? } else { Space::default() };
     let mut pruning = Pruning {
-        sweeps,
+        delete_plans,
         settings: Plan { fingerprint: Some(state.fingerprint.clone()), ..settings },
         ..Pruning::default()
     };
-    if args.vacuum && !pruning.sweeps.is_empty() {
-        let gone = rows_by_table(&pruning.sweeps, &doomed);
+    if args.vacuum && !pruning.delete_plans.is_empty() {
+        let gone = rows_by_table(&pruning.delete_plans, &pending);
         // Where few rows are deleted, rewriting a table reclaims nothing.
         let thinner = |table: &&String| gone[*table] * 10 >= counts.get(*table).copied().unwrap_or(0);
         let tables: Vec<&String> = gone.keys().filter(thinner).collect();
         pruning.compacting = compacting(reader.kind(), &tables);
     }
-    Ok(Found { pruning, doomed, counts, space, state })
+    Ok(Found { pruning, pending, counts, space, state })
 }
 
 /// The history tables that are named, by name or with a `*` at the end; all where none is.
@@ -158,17 +159,17 @@ fn chosen(named: &[String], known: &[String]) -> Result<Vec<String>> {
             known: known.to_vec(),
         }));
     }
-    let is_wanted = |table: &&String| named.is_empty() || named.iter().any(|name| is_meant(name, table));
-    Ok(known.iter().filter(is_wanted).cloned().collect())
+    let is_desired = |table: &&String| named.is_empty() || named.iter().any(|name| is_meant(name, table));
+    Ok(known.iter().filter(is_desired).cloned().collect())
 }
 
-/// Ids of the monitors selected by `wanted`; `None` for all.
-fn monitors(wanted: &[String], state: &Configuration) -> Result<Option<Vec<i64>>> {
-    if wanted.is_empty() {
+/// Ids of the monitors selected by `desired`; `None` for all.
+fn monitors(desired: &[String], state: &Configuration) -> Result<Option<Vec<i64>>> {
+    if desired.is_empty() {
         return Ok(None);
     }
     let mut ids = Vec::new();
-    for one in wanted {
+    for one in desired {
         let one = vec![one.clone()];
         let pick = match one[0].contains(['*', '?', '[']) {
             true => Pick { globs: one, ..Pick::default() },
@@ -181,24 +182,25 @@ fn monitors(wanted: &[String], state: &Configuration) -> Result<Option<Vec<i64>>
     Ok(Some(ids))
 }
 
-fn rows_by_table(sweeps: &[DeletePlan], doomed: &[Vec<PendingDelete>]) -> BTreeMap<String, u64> {
+fn rows_by_table(delete_plans: &[DeletePlan], pending: &[Vec<PendingDelete>]) -> BTreeMap<String, u64> {
     let mut rows = BTreeMap::new();
-    for (sweep, doomed) in sweeps.iter().zip(doomed) {
-        *rows.entry(sweep.table.clone()).or_insert(0) += doomed.iter().map(|monitor| monitor.rows).sum::<u64>();
+    for (delete_plan, pending) in delete_plans.iter().zip(pending) {
+        *rows.entry(delete_plan.table.clone()).or_insert(0) += pending.iter().map(|monitor| monitor.rows).sum::<u64>();
     }
     rows
 }
 
 impl Found {
     fn rows(&self) -> BTreeMap<String, u64> {
-        rows_by_table(&self.pruning.sweeps, &self.doomed)
+        rows_by_table(&self.pruning.delete_plans, &self.pending)
     }
 
     /// Rows to delete of each monitor, most first.
     fn monitors(&self) -> Vec<(&str, &PendingDelete)> {
-        let sweeps = self.pruning.sweeps.iter().zip(&self.doomed);
-        let mut all: Vec<_> =
-            sweeps.flat_map(|(sweep, doomed)| doomed.iter().map(|one| (sweep.table.as_str(), one))).collect();
+        let delete_plans = self.pruning.delete_plans.iter().zip(&self.pending);
+        let mut all: Vec<_> = delete_plans
+            .flat_map(|(delete_plan, pending)| pending.iter().map(|one| (delete_plan.table.as_str(), one)))
+            .collect();
         all.sort_by_key(|(table, one)| (*table, std::cmp::Reverse(one.rows), one.monitor));
         all
     }
@@ -273,7 +275,7 @@ impl Found {
         }
     }
 
-    fn told(&self, outcome: &Outcome, instance: &Instance, before: u64) -> String {
+    fn reported(&self, outcome: &Outcome, instance: &Instance, before: u64) -> String {
         let rows: u64 = outcome.deleted.values().sum();
         let mut text = vec![format!("deleted {}", counted(rows as usize, "row"))];
         if rows == 0 {

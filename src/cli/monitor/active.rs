@@ -7,8 +7,8 @@ use super::PickArgs;
 use crate::cli::Context;
 use crate::cli::write::{WriteArgs, WriteRequest, carry_out, input, read_state};
 use crate::error::{Exit, Result};
+use crate::operation::Outcome;
 use crate::plan::monitor::{Edit, plan_edit};
-use crate::run::Outcome;
 
 #[derive(Args, Debug)]
 pub struct ActiveArgs {
@@ -30,6 +30,6 @@ pub fn run(args: &ActiveArgs, active: bool, context: &mut Context<'_>) -> Result
     let question = (ids.len() > 1).then(|| format!("{} {} monitors?", verb.replacen("monitor ", "", 1), ids.len()));
     let names: Vec<String> = ids.iter().map(|id| format!("{id} `{}`", state.path(*id))).collect();
     let done = |_: &Outcome| (json!({"monitors": ids, "active": active}), format!("{did} {}", names.join(", ")));
-    let wish = WriteRequest { verb, plan, names: &state, question, done: &done };
-    carry_out(&wish, &args.write, &instance, context)
+    let request = WriteRequest { verb, plan, names: &state, question, done: &done };
+    carry_out(&request, &args.write, &instance, context)
 }

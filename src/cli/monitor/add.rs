@@ -14,10 +14,10 @@ use crate::kuma::init::random_text;
 use crate::model::fields::{Reference, ValueShape};
 use crate::model::state::{Configuration, Monitor};
 use crate::model::{FieldOption, NewMonitorContext, kind, kinds, new_monitor, options, parse, push_token_length};
+use crate::operation::Outcome;
 use crate::plan::monitor::{New, Notify, TagRequest, plan_add};
 use crate::plan::names::{find_docker_host, find_group, find_proxy, find_remote_browser};
 use crate::plan::{Cell, Change, Plan, Step};
-use crate::run::Outcome;
 use crate::schema::{self, Release};
 use crate::text::did_you_mean;
 use crate::value::Value;
@@ -275,8 +275,8 @@ pub fn add(
         let monitor = json!({"id": id, "name": text("name"), "type": kind, "push_url": push});
         (json!({"monitor": monitor, "created_tags": created}), with_created_tags(lines, &created))
     };
-    let wish = WriteRequest { verb: "monitor add", plan, names: state, question: None, done: &done };
-    carry_out(&wish, write, instance, context)
+    let request = WriteRequest { verb: "monitor add", plan, names: state, question: None, done: &done };
+    carry_out(&request, write, instance, context)
 }
 
 /// The names of the tags that `plan` creates.

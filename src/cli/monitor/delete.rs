@@ -10,8 +10,8 @@ use crate::cli::Context;
 use crate::cli::write::{WriteArgs, WriteRequest, carry_out};
 use crate::error::{Exit, Result};
 use crate::kuma::read::{read_dependents, read_state};
+use crate::operation::Outcome;
 use crate::plan::monitor::plan_delete;
-use crate::run::Outcome;
 use crate::text::counted;
 
 #[derive(Args, Debug)]
@@ -61,6 +61,6 @@ pub fn run(args: &DeleteArgs, context: &mut Context<'_>) -> Result<Exit> {
             format!("deleted {what} and {}", counted(beats as usize, "heartbeat")),
         )
     };
-    let wish = WriteRequest { verb: "monitor delete", plan, names: &state, question, done: &done };
-    carry_out(&wish, &args.write, &instance, context)
+    let request = WriteRequest { verb: "monitor delete", plan, names: &state, question, done: &done };
+    carry_out(&request, &args.write, &instance, context)
 }

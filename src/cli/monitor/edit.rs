@@ -15,10 +15,10 @@ use crate::kuma::read::{Columns, read_monitors, read_state};
 use crate::model::fields::respell;
 use crate::model::state::{Configuration, Monitor};
 use crate::model::{check_edit, check_names, field, nearest};
+use crate::operation::Outcome;
 use crate::plan::Plan;
 use crate::plan::leave_out::{LeftOut, leave_out};
 use crate::plan::monitor::{Edit, TagRequest, plan_edit};
-use crate::run::Outcome;
 use crate::schema::Release;
 use crate::text::meant;
 use crate::value::Value;
@@ -103,8 +103,8 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let plan = plan_edit(&state, &monitors, &edit, !changes.no_create_tags).unwrap_or_else(|more| {
         // A problem of a field is reported once.
-        let told: Vec<String> = problems.iter().map(|problem| problem.subject.clone()).collect();
-        problems.extend(more.into_iter().filter(|problem| !told.contains(&problem.subject)));
+        let reported: Vec<String> = problems.iter().map(|problem| problem.subject.clone()).collect();
+        problems.extend(more.into_iter().filter(|problem| !reported.contains(&problem.subject)));
         Plan::default()
     });
     if !problems.is_empty() {
@@ -132,8 +132,8 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         )
     };
     let question = several.then(|| format!("change {} monitors?", monitors.len()));
-    let wish = WriteRequest { verb: "monitor edit", plan, names: &state, question, done: &done };
-    carry_out(&wish, &args.write, &instance, context)
+    let request = WriteRequest { verb: "monitor edit", plan, names: &state, question, done: &done };
+    carry_out(&request, &args.write, &instance, context)
 }
 
 /// The columns that `edit` sets.

@@ -17,7 +17,7 @@ use clap::{Args, Subcommand};
 pub use outages::read_outages;
 
 use super::Context;
-use super::far::Inputs;
+use super::remote::Inputs;
 use crate::error::{Exit, Hint, Result};
 use crate::plan::pick::Pick;
 
@@ -54,12 +54,12 @@ impl MonitorVerb {
     }
 
     /// Packs the files of its options for a remote job.
-    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
         match self {
-            MonitorVerb::List(args) => args.source.pack(luggage),
-            MonitorVerb::Show(args) => args.source.pack(luggage),
-            MonitorVerb::Uptime(args) => args.source.pack(luggage),
-            MonitorVerb::Outages(args) => args.source.pack(luggage),
+            MonitorVerb::List(args) => args.source.pack(inputs),
+            MonitorVerb::Show(args) => args.source.pack(inputs),
+            MonitorVerb::Uptime(args) => args.source.pack(inputs),
+            MonitorVerb::Outages(args) => args.source.pack(inputs),
             _ => Ok(()),
         }
     }

@@ -86,13 +86,13 @@ pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn read(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, wanted: &str) -> Result<Shown> {
+fn read(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, desired: &str) -> Result<Shown> {
     let state = read_shown_state(reader, name)?;
-    let ids = Pick { named: vec![wanted.to_owned()], ..Pick::default() }.ids(&state)?;
+    let ids = Pick { named: vec![desired.to_owned()], ..Pick::default() }.ids(&state)?;
     let schema = &state.database.schema;
     let monitors = read_monitors(reader, schema, Columns::All, Some(&ids))?;
     let Some((id, monitor)) = monitors.into_iter().next() else {
-        return Err(Error::Input(InputError::NoMonitor { what: format!("`{wanted}`") }));
+        return Err(Error::Input(InputError::NoMonitor { what: format!("`{desired}`") }));
     };
     let one = [id];
     let windows = Window::pages(now);

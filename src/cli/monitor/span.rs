@@ -3,7 +3,7 @@
 use chrono::{DateTime, Local, Utc};
 use clap::Args;
 
-use crate::backup::moment::parse_moment;
+use crate::backup::datetime::parse_datetime;
 use crate::error::{Error, Result};
 use crate::report::uptime::Window;
 
@@ -24,7 +24,7 @@ impl SpanArgs {
     /// The window of these options; `None` if none is set.
     pub fn window(&self, now: DateTime<Utc>) -> Result<Option<Window>> {
         let at = |option: &str, text: &String| {
-            parse_moment(text, now.with_timezone(&Local)).map_err(|why| Error::problem(option, why))
+            parse_datetime(text, now.with_timezone(&Local)).map_err(|why| Error::problem(option, why))
         };
         let to = self.to.as_ref().map(|text| at("--to", text)).transpose()?;
         if let (Some(text), None) = (&self.since, to)

@@ -12,7 +12,7 @@ use crate::cli::{Context, engine};
 use crate::docker::{Docker, Image};
 use crate::engine::EngineKind;
 use crate::error::{DatabaseError, DockerError, Error, Hint, InputError, Result};
-use crate::run::rebuild::{Database, Initializer};
+use crate::operation::rebuild::{Database, Initializer};
 
 /// The database type of `db-config.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -165,10 +165,10 @@ fn kind(args: &NewArgs, manifest: &Manifest, place: &RestoreTarget) -> Result<Re
         (RestoreTarget::Folder(_) | RestoreTarget::Container(_), Some(RestoreKind::Mariadb)) => {
             Err(names_no_database())
         }
-        (RestoreTarget::Folder(_), wanted) => Ok(wanted.unwrap_or(default)),
-        (RestoreTarget::Container(fresh), wanted) => match said_by(fresh)? {
-            None => Ok(wanted.unwrap_or(default)),
-            Some(said) if wanted.is_none_or(|wanted| wanted == said) => Ok(said),
+        (RestoreTarget::Folder(_), desired) => Ok(desired.unwrap_or(default)),
+        (RestoreTarget::Container(fresh), desired) => match given_by(fresh)? {
+            None => Ok(desired.unwrap_or(default)),
+            Some(given) if desired.is_none_or(|desired| desired == given) => Ok(given),
             Some(_) => Err(Error::Input(InputError::NotFor {
                 option: "`--engine`".into(),
                 subject: format!("container `{}`", fresh.container.name),
@@ -179,7 +179,7 @@ fn kind(args: &NewArgs, manifest: &Manifest, place: &RestoreTarget) -> Result<Re
 }
 
 /// The engine in the environment of a container, which takes precedence for the server.
-fn said_by(fresh: &NewContainer) -> Result<Option<RestoreKind>> {
+fn given_by(fresh: &NewContainer) -> Result<Option<RestoreKind>> {
     let container = &fresh.container;
     match container.env(&["UPTIME_KUMA_DB_TYPE"]) {
         None => Ok(None),

@@ -32,7 +32,7 @@ pub struct Now {
 }
 
 impl Now {
-    /// Reads the current state, what `held` would remove from it, and the configuration in `held`. Rows of the tables `merges`
+    /// Reads the current state, what `staged` would remove from it, and the configuration in `staged`. Rows of the tables `merges`
     /// are restored among the existing ones.
     ///
     /// # Errors
@@ -40,14 +40,14 @@ impl Now {
     pub fn read(
         reader: &mut dyn Reader,
         name: &str,
-        held: &StagedCopy,
+        staged: &StagedCopy,
         merges: &[String],
     ) -> Result<(Now, Result<Config>)> {
         let config = read_config(reader, name)?;
         let counts = read_counts(reader, &config.database.schema)?;
         let fingerprint = read_fingerprint(reader, &config.database.schema)?;
         let mut now = Now { config, fingerprint, counts, hanging: BTreeMap::new(), missing: BTreeMap::new() };
-        let then = held.reader().and_then(|mut copy| {
+        let then = staged.reader().and_then(|mut copy| {
             let mut then = read_config(&mut *copy, "the snapshot")?;
             leave_out_added(&mut then, &now.config);
             let ids = |config: &Config| -> BTreeSet<i64> {
@@ -89,13 +89,13 @@ pub struct Difference {
 
 impl Difference {
     /// The differences in all tables but `kept`.
-    pub fn between(now: Now, then: &Config, held: &StagedCopy, kept: &[String]) -> Difference {
+    pub fn between(now: Now, then: &Config, staged: &StagedCopy, kept: &[String]) -> Difference {
         let names = |config: &Config| -> BTreeSet<String> {
             existing_names(&MONITORS, config).into_iter().map(|(id, path)| format!("{path} ({id})")).collect()
         };
         let (here, there) = (names(&now.config), names(then));
         let counts = now.counts.iter().filter(|(table, _)| !kept.contains(table));
-        let rows = counts.map(|(table, now)| (table.clone(), *now, held.manifest.rows(table)));
+        let rows = counts.map(|(table, now)| (table.clone(), *now, staged.manifest.rows(table)));
         let lost = if kept.is_empty() { 0 } else { sum(&now.hanging, "heartbeat") };
         Difference {
             compared: now.config.tables.keys().cloned().collect(),

@@ -16,7 +16,7 @@ use clap::Args;
 use serde_json::json;
 
 use self::choice::NewArgs;
-use crate::backup::moment::parse_moment;
+use crate::backup::datetime::parse_datetime;
 use crate::backup::store::Scratch;
 use crate::backup::{self, Manifest, Snapshot, StagedCopy, Stores, unpack_first};
 use crate::cli::store::KeyArgs;
@@ -30,8 +30,8 @@ use crate::files::Lock;
 use crate::instance::{DbLocation, Instance, Session};
 use crate::kuma::read::history;
 use crate::model::state::Config;
-use crate::run::examine::while_stopped;
-use crate::run::{self, Work, put_files_back};
+use crate::operation::examine::while_stopped;
+use crate::operation::{self, Work, put_files_back};
 use crate::text::{bytes, counted};
 use crate::value::local_time;
 
@@ -77,12 +77,12 @@ impl RestoreArgs {
             return Ok(named.cloned());
         }
         let stores = context.stores()?.with_keys(&self.keys.keys()?);
-        let wanted = match (&self.snapshot, &self.before) {
+        let desired = match (&self.snapshot, &self.before) {
             (Some(snapshot), _) => snapshot.clone(),
             (None, Some(before)) => last_before(&stores, before, origin)?,
             (None, None) => return Ok(None),
         };
-        let copies = stores.find(&wanted, origin, &mut |_| {})?;
+        let copies = stores.find(&desired, origin, &mut |_| {})?;
         Ok(copies.iter().find(|copy| copy.store().folder().is_some()).map(Snapshot::location))
     }
 }
@@ -93,63 +93,63 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let instance = context.instance().map_err(|error| not_yet(error, args, context))?;
     let stores = context.stores()?.with_keys(&args.keys.keys_or_ask(context.ui)?);
-    let wanted = match (&args.snapshot, &args.before) {
+    let desired = match (&args.snapshot, &args.before) {
         (Some(snapshot), _) => snapshot.clone(),
         (None, Some(before)) => last_before(&stores, before, &instance.origin())?,
         (None, None) => return Err(offer(&stores, &instance, context)?),
     };
     let scratch = scratch_for(&stores, instance.size(), &instance)?;
     let folder = scratch.path().join("held");
-    if wanted == "latest" {
-        tell_of_newer(&stores, &instance, context)?;
+    if desired == "latest" {
+        report_of_newer(&stores, &instance, context)?;
     }
-    let held = match backup::is_database(Path::new(&wanted)) {
-        true => backup::hold(&stores, &wanted, &instance.origin(), &folder, &mut |_| {})?,
+    let staged = match backup::is_database(Path::new(&desired)) {
+        true => backup::hold(&stores, &desired, &instance.origin(), &folder, &mut |_| {})?,
         false => {
-            let copies = stores.find(&wanted, &instance.origin(), &mut |error| context.ui.warn(&error.to_string()))?;
+            let copies = stores.find(&desired, &instance.origin(), &mut |error| context.ui.warn(&error.to_string()))?;
             let unpacked = unpack_first(&copies, &folder, &mut |error| context.ui.warn(&error.to_string()));
             unpacked.map_err(|error| with_older(error, &stores, &copies[0].manifest, "", context))?
         }
     };
-    if held.manifest.raw {
-        return Err(Error::Snapshot(SnapshotError::Raw { id: held.manifest.id.clone() }));
+    if staged.manifest.raw {
+        return Err(Error::Snapshot(SnapshotError::Raw { id: staged.manifest.id.clone() }));
     }
     if !args.monitors.is_empty() {
-        return monitors::restore(&held, &args.monitors, &args.write, &instance, context);
+        return monitors::restore(&staged, &args.monitors, &args.write, &instance, context);
     }
     let shipped = match &instance.container {
         Some(server) => server.shipped()?,
         None => None,
     };
     let newer = if args.config_only || args.no_upgrade { None } else { shipped.as_ref() };
-    let held = release::upgrade(held, newer, &instance, context.ui)?;
-    let Prepared { held, rounded, read } = match ends_with_its_database(&instance)? && !args.write.is_dry_run() {
+    let staged = release::upgrade(staged, newer, &instance, context.ui)?;
+    let Prepared { staged, rounded, read } = match ends_with_its_database(&instance)? && !args.write.is_dry_run() {
         true => {
             context
                 .ui
                 .ask(&format!("stop `{}`, which is in a restart loop, to compare its database?", instance.name))?;
-            let settings = run::Settings { opens_lock: true, ..args.write.settings("restore") };
-            let look = |lock: &Lock| prepare(held, &instance, &|| instance.open_locked(lock));
+            let settings = operation::Settings { opens_lock: true, ..args.write.settings("restore") };
+            let look = |lock: &Lock| prepare(staged, &instance, &|| instance.open_locked(lock));
             while_stopped(&instance, &settings, context.ui, look)??
         }
-        false => prepare(held, &instance, &|| instance.open())?,
+        false => prepare(staged, &instance, &|| instance.open())?,
     };
     rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB stores it")));
     // A configuration-only restore keeps the current release anyway.
     if let (Some(shipped), Some(server), false) = (&shipped, &instance.container, args.config_only) {
-        release::check_image(&held.manifest, shipped, &server.container().image, context.ui)?;
+        release::check_image(&staged.manifest, shipped, &server.container().image, context.ui)?;
     }
     let (shown, kept, fingerprint) = match read {
         Ok((now, then)) => {
             if !args.other_release && shipped.is_none() || args.config_only {
-                release::check_same(now.database(), &held.manifest, args.config_only)?;
+                release::check_same(now.database(), &staged.manifest, args.config_only)?;
             }
-            let kept = match args.config_only || !held.manifest.without.is_empty() {
+            let kept = match args.config_only || !staged.manifest.without.is_empty() {
                 true => history(&now.database().schema),
                 false => Vec::new(),
             };
             let fingerprint = now.fingerprint.clone();
-            (Some(Difference::between(now, &then?, &held, &kept)), kept, Some(fingerprint))
+            (Some(Difference::between(now, &then?, &staged, &kept)), kept, Some(fingerprint))
         }
         // An interrupted migration may have left tables that cannot be read as the server's.
         Err(error)
@@ -165,7 +165,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
         Err(error) => return Err(error),
     };
-    let manifest = &held.manifest;
+    let manifest = &staged.manifest;
     let created = local_time(manifest.created);
     let document = shown.as_ref().map_or(json!({}), Difference::json);
     let verbose = context.global.verbose;
@@ -190,11 +190,11 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         instance.name,
         bytes(manifest.size())
     ))?;
-    let work = Work::Load { wanted: &held, kept: &kept, merges: false, shown: fingerprint.as_ref() };
-    let mut outcome = run::run(&instance, &context.store()?, &work, &args.write.settings("restore"), context.ui)?;
+    let work = Work::Load { desired: &staged, kept: &kept, merges: false, shown: fingerprint.as_ref() };
+    let mut outcome = operation::run(&instance, &context.store()?, &work, &args.write.settings("restore"), context.ui)?;
     // They belong to full snapshots: an undo with a configuration-only snapshot would not restore today's files.
     let files = match kept.is_empty() {
-        true => put_files_back(&instance, &held, &mut outcome),
+        true => put_files_back(&instance, &staged, &mut outcome),
         false => Vec::new(),
     };
     let mut document = json!({"restored": manifest.id, "differs": document, "files": files});
@@ -212,23 +212,23 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
 /// A snapshot, and what it is compared with.
 struct Prepared {
     /// The snapshot as the engine of the instance takes it.
-    held: StagedCopy,
+    staged: StagedCopy,
     /// Values that MariaDB stores otherwise.
     rounded: Vec<String>,
     /// The current state, and the configuration in the snapshot.
     read: Result<(Now, Result<Config>)>,
 }
 
-fn prepare<'i>(held: StagedCopy, instance: &Instance, open: &dyn Fn() -> Result<Session<'i>>) -> Result<Prepared> {
-    let (held, rounded) = match (held.manifest.engine, instance.address()) {
+fn prepare<'i>(staged: StagedCopy, instance: &Instance, open: &dyn Fn() -> Result<Session<'i>>) -> Result<Prepared> {
+    let (staged, rounded) = match (staged.manifest.engine, instance.address()) {
         (EngineKind::Sqlite, Some(address)) => {
-            open()?.with(|_| address.read_only().and_then(|mut database| held.for_mariadb(&mut database)))?
+            open()?.with(|_| address.read_only().and_then(|mut database| staged.for_mariadb(&mut database)))?
         }
-        _ => (held.for_engine(instance.engine())?, Vec::new()),
+        _ => (staged.for_engine(instance.engine())?, Vec::new()),
     };
     let name = format!("`{}`", instance.name);
-    let read = open().and_then(|session| session.read(|reader| Now::read(reader, &name, &held, &[])));
-    Ok(Prepared { held, rounded, read })
+    let read = open().and_then(|session| session.read(|reader| Now::read(reader, &name, &staged, &[])));
+    Ok(Prepared { staged, rounded, read })
 }
 
 /// Whether its database cannot be read now because the container, and its MariaDB with it, is in a restart loop.
@@ -301,15 +301,15 @@ pub fn with_older(error: Error, stores: &Stores, damaged: &Manifest, rest: &str,
 /// A folder to unpack a snapshot of `size` bytes: in the store, unless the write would run out of space there.
 pub fn scratch_for(stores: &Stores, size: u64, instance: &Instance) -> Result<Scratch> {
     // Unpacked, converted, and the undo snapshot of the write.
-    let wanted = 3 * size + size / 2 + (2 << 20);
-    match stores.scratch_for(wanted, instance.work()) {
+    let desired = 3 * size + size / 2 + (2 << 20);
+    match stores.scratch_for(desired, instance.work()) {
         Err(Error::File(FileError::NoSpace { .. })) => stores.scratch(),
         made => made,
     }
 }
 
 /// Notes writes that were made after the newest backup: perhaps only the last of them is to be undone.
-fn tell_of_newer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Result<()> {
+fn report_of_newer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Result<()> {
     let mut found = stores.list()?.snapshots;
     found.retain(|snapshot| stores.is_of(&snapshot.manifest, &instance.origin()) && !snapshot.manifest.raw);
     let backup = found.iter().rposition(|snapshot| !snapshot.manifest.undo);
@@ -326,16 +326,16 @@ fn tell_of_newer(stores: &Stores, instance: &Instance, context: &mut Context<'_>
     Ok(())
 }
 
-/// The id of the last snapshot of the instance at `origin` created before `moment`.
-fn last_before(stores: &Stores, moment: &str, origin: &str) -> Result<String> {
-    let end = parse_moment(moment, Local::now()).map_err(|why| Error::Input(InputError::Time { why }))?;
+/// The id of the last snapshot of the instance at `origin` created before `datetime`.
+fn last_before(stores: &Stores, datetime: &str, origin: &str) -> Result<String> {
+    let end = parse_datetime(datetime, Local::now()).map_err(|why| Error::Input(InputError::Time { why }))?;
     let mut found = stores.list()?.snapshots;
     found.retain(|snapshot| {
         let manifest = &snapshot.manifest;
         let whole = !manifest.raw && (!manifest.undo || manifest.is_whole());
         manifest.created < end && stores.is_of(manifest, origin) && whole
     });
-    let last = found.pop().ok_or_else(|| Error::Snapshot(SnapshotError::NotFound(format!("before {moment}"))))?;
+    let last = found.pop().ok_or_else(|| Error::Snapshot(SnapshotError::NotFound(format!("before {datetime}"))))?;
     Ok(last.manifest.id)
 }
 

@@ -6,7 +6,7 @@ use crate::backup::StagedCopy;
 use crate::cli::Context;
 use crate::cli::apply::carry_out_planned;
 use crate::cli::document::{Read, plan_on, read_written, write_down};
-use crate::cli::tally::tell;
+use crate::cli::tally::report;
 use crate::cli::write::{WriteArgs, read_from};
 use crate::error::{Exit, Result};
 use crate::formats::export::Choice;
@@ -18,15 +18,15 @@ use crate::model::view::existing_names;
 use crate::plan::fixture::ApplyOptions;
 use crate::plan::pick::Pick;
 
-/// Restores the configuration of the monitors `names` from `held`, with missing tags, notifications and groups.
+/// Restores the configuration of the monitors `names` from `staged`, with missing tags, notifications and groups.
 pub fn restore(
-    held: &StagedCopy,
+    staged: &StagedCopy,
     names: &[String],
     write: &WriteArgs,
     instance: &Instance,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
-    let mut reader = held.reader()?;
+    let mut reader = staged.reader()?;
     let pick = Pick { globs: names.to_vec(), ..Pick::default() };
     let then = read_shown_state(&mut *reader, "the snapshot")?;
     let mut monitors: BTreeSet<i64> = pick.ids(&then)?.into_iter().collect();
@@ -39,7 +39,7 @@ pub fn restore(
     let choice = Choice {
         kinds: kinds.map(str::to_owned).into(),
         monitors: Some(monitors),
-        source: format!("snapshot {}", held.manifest.id),
+        source: format!("snapshot {}", staged.manifest.id),
         ..Choice::default()
     };
     let mut read: Read = read_written(&[write_down(&config, &choice, context)])?;
@@ -48,9 +48,9 @@ pub fn restore(
         let name = (thing.entity.key, thing.name());
         thing.entity.key == "monitors" || named.contains(&name) && missing.contains(&name)
     });
-    let wishes = ApplyOptions { skip_unsupported: true, ..ApplyOptions::default() };
-    let planned = plan_on(now, read, &wishes)?;
-    tell(&planned, context);
+    let options = ApplyOptions { skip_unsupported: true, ..ApplyOptions::default() };
+    let planned = plan_on(now, read, &options)?;
+    report(&planned, context);
     carry_out_planned("restore", planned, write, instance, context)
 }
 

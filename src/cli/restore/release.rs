@@ -11,8 +11,8 @@ use crate::instance::Instance;
 use crate::kuma::read::read_database;
 use crate::kuma::upgrade::Options;
 use crate::model::state::Database;
-use crate::run::check_shipped;
-use crate::run::upgrade::{UpgradeWork, upgrade_copy};
+use crate::operation::check_shipped;
+use crate::operation::upgrade::{UpgradeWork, upgrade_copy};
 use crate::schema::recognise_applied;
 use crate::text::counted;
 use crate::upgrade::Route;
@@ -36,36 +36,36 @@ pub fn check_image(then: &Manifest, shipped: &ServerFiles, image: &str, ui: &mut
     Ok(())
 }
 
-/// `held` upgraded to the release of the image that has the files `shipped`, where that is newer: the server would migrate it when it
+/// `staged` upgraded to the release of the image that has the files `shipped`, where that is newer: the server would migrate it when it
 /// starts, slowly and not as one transaction.
 ///
 /// A copy is left as it is where that is not possible without more knowledge: of the release of the image, or of the tables
 /// on MariaDB, which have to be of that release already.
 pub fn upgrade(
-    held: StagedCopy,
+    staged: StagedCopy,
     shipped: Option<&ServerFiles>,
     instance: &Instance,
     ui: &mut Ui,
 ) -> Result<StagedCopy> {
-    let Some(shipped) = shipped.filter(|_| held.manifest.is_whole()) else { return Ok(held) };
+    let Some(shipped) = shipped.filter(|_| staged.manifest.is_whole()) else { return Ok(staged) };
     let names = shipped.migrations().into_iter().map(str::to_owned).collect();
     let found = recognise_applied(&names);
-    let applied = held.manifest.migrations.iter().cloned().collect();
-    let Ok(route) = Route::find(EngineKind::Sqlite, &applied, &held.manifest.release, found.release) else {
-        return Ok(held);
+    let applied = staged.manifest.migrations.iter().cloned().collect();
+    let Ok(route) = Route::find(EngineKind::Sqlite, &applied, &staged.manifest.release, found.release) else {
+        return Ok(staged);
     };
     if !found.exact || route.is_current() {
-        return Ok(held);
+        return Ok(staged);
     }
     if instance.engine() == EngineKind::MariaDb {
         let now = instance.open().and_then(|session| session.read(|reader| read_database(reader, "the database")));
         if !now.is_ok_and(|now| now.migrations == names) {
-            return Ok(held);
+            return Ok(staged);
         }
     }
-    let (id, from, to) = (held.manifest.id.clone(), route.from.clone(), found.release.to_string());
+    let (id, from, to) = (staged.manifest.id.clone(), route.from.clone(), found.release.to_string());
     let order = UpgradeWork { route: &route, options: Options { style: Style::Intended, zone: None, now: Utc::now() } };
-    let (held, made) = upgrade_copy(held, &order, ui).map_err(|error| match error {
+    let (staged, made) = upgrade_copy(staged, &order, ui).map_err(|error| match error {
         Error::Operation(OperationError::CannotUpgrade(problems)) => {
             let problems = problems.iter().map(|one| format!("{}: {}", one.subject, one.message)).collect();
             Error::Snapshot(SnapshotError::CannotUpgrade {
@@ -79,7 +79,7 @@ pub fn upgrade(
     })?;
     ui.say(&format!("snapshot `{id}` ({from}) is upgraded to {to}, the release of the image"));
     made.transfer.left_out.iter().for_each(|left| ui.warn(&format!("{} is left out", left.words())));
-    Ok(held)
+    Ok(staged)
 }
 
 /// Fails unless `then` has the release of the current database.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use chrono::Local;
 
 use super::{RestoreArgs, with_older};
-use crate::backup::moment::parse_moment;
+use crate::backup::datetime::parse_datetime;
 use crate::backup::{self, Manifest, Snapshot, StagedCopy, Stores, unpack_first};
 use crate::cli::{Context, Ui};
 use crate::error::{Error, Hint, InputError, Result};
@@ -21,10 +21,10 @@ pub enum Source {
 impl Source {
     /// The snapshot that `args` select; `folder` is private, for what must be unpacked to be identified.
     pub fn find(args: &RestoreArgs, stores: &Stores, folder: &Path, ui: &mut Ui) -> Result<Source> {
-        let wanted = args.snapshot.as_deref().unwrap_or_default();
-        if backup::is_database(Path::new(wanted)) {
-            let held = backup::hold(stores, wanted, "", &folder.join("held"), &mut |_| {})?;
-            return Ok(Source::File(Box::new(held)));
+        let desired = args.snapshot.as_deref().unwrap_or_default();
+        if backup::is_database(Path::new(desired)) {
+            let staged = backup::hold(stores, desired, "", &folder.join("held"), &mut |_| {})?;
+            return Ok(Source::File(Box::new(staged)));
         }
         let copies = copies(args, stores, &mut |error| ui.warn(&error.to_string()))?;
         Ok(Source::Copies(copies))
@@ -34,7 +34,7 @@ impl Source {
     pub fn manifest(&self) -> &Manifest {
         match self {
             Source::Copies(copies) => &copies[0].manifest,
-            Source::File(held) => &held.manifest,
+            Source::File(staged) => &staged.manifest,
         }
     }
 
@@ -47,7 +47,7 @@ impl Source {
                 let rest = format!(" --to {to}");
                 unpacked.map_err(|error| with_older(error, stores, &copies[0].manifest, &rest, context))
             }
-            Source::File(held) => Ok(*held),
+            Source::File(staged) => Ok(*staged),
         }
     }
 }
@@ -56,12 +56,12 @@ impl Source {
 pub fn copies(args: &RestoreArgs, stores: &Stores, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Snapshot>> {
     let of = args.new.of.as_deref();
     match (&args.snapshot, &args.before) {
-        (Some(wanted), _) => match stores.narrowed(wanted)? {
+        (Some(desired), _) => match stores.narrowed(desired)? {
             (stores, "latest") => stores.last_of(of, None, warn),
-            (stores, wanted) => stores.find(wanted, "", warn),
+            (stores, desired) => stores.find(desired, "", warn),
         },
         (None, Some(before)) => {
-            let end = parse_moment(before, Local::now()).map_err(|why| Error::Input(InputError::Time { why }))?;
+            let end = parse_datetime(before, Local::now()).map_err(|why| Error::Input(InputError::Time { why }))?;
             stores.last_of(of, Some(end), warn)
         }
         (None, None) => Err(Error::Input(InputError::Missing {

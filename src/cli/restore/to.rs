@@ -14,7 +14,7 @@ use crate::cli::Context;
 use crate::error::{DatabaseError, Error, Exit, Hint, InputError, Result, SnapshotError};
 use crate::files;
 use crate::instance::config::{Config, read_kind};
-use crate::run::rebuild::{Rebuild, extra_files};
+use crate::operation::rebuild::{Rebuild, extra_files};
 use crate::text::{bytes, counted};
 use crate::value::local_time;
 
@@ -47,8 +47,8 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
         release::check_image(&manifest, &shipped, &fresh.container.image, context.ui)?;
     }
     let unpacked = stores.scratch_for(manifest.size(), &temporary)?;
-    let held = source.unpack(unpacked.path(), &stores, typed, context)?;
-    check_config(&held, args, choice.kind)?;
+    let staged = source.unpack(unpacked.path(), &stores, typed, context)?;
+    check_config(&staged, args, choice.kind)?;
     if !manifest.without.is_empty() {
         context.ui.warn(&format!(
             "snapshot `{}` contains only the configuration: the new instance will have no history",
@@ -58,8 +58,8 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
     let config = rebuild.database.config();
     let mut report = Report {
         manifest,
-        files: extra_files(&held.manifest),
-        start: start(&place, &rebuild, &choice, &held.manifest)?,
+        files: extra_files(&staged.manifest),
+        start: start(&place, &rebuild, &choice, &staged.manifest)?,
         place: place.shown(),
         kind: config.kind(),
         folder: rebuild.folder.clone(),
@@ -74,7 +74,7 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
         context.ui.result(&document, || report.dry_text())?;
         return Ok(Exit::Done);
     }
-    let rebuilt = rebuild.run(held, context.ui)?;
+    let rebuilt = rebuild.run(staged, context.ui)?;
     rebuilt.rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB stores it")));
     (report.manifest, report.files) = (rebuilt.manifest, rebuilt.files);
     let mut document = report.json();
@@ -129,12 +129,12 @@ fn check_files(manifest: &Manifest, rebuild: &Rebuild<'_>, place: &RestoreTarget
 }
 
 /// Fails where the snapshot is of an external MariaDB, and no option decides what to do instead.
-fn check_config(held: &StagedCopy, args: &RestoreArgs, kind: RestoreKind) -> Result<()> {
-    let was = files::read_text(&held.folder.join(crate::instance::config::FILE))?;
+fn check_config(staged: &StagedCopy, args: &RestoreArgs, kind: RestoreKind) -> Result<()> {
+    let was = files::read_text(&staged.folder.join(crate::instance::config::FILE))?;
     let is_external = was.as_deref().and_then(read_kind).as_deref() == Some("mariadb");
     match kind {
         RestoreKind::EmbeddedMariadb if is_external && args.new.engine.is_none() => {
-            Err(Error::Snapshot(SnapshotError::NoDestination { instance: held.manifest.instance.clone() }))
+            Err(Error::Snapshot(SnapshotError::NoDestination { instance: staged.manifest.instance.clone() }))
         }
         _ => Ok(()),
     }

@@ -11,7 +11,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::far::Inputs;
+use super::remote::Inputs;
 use super::store::KeyArgs;
 use super::write::{WriteArgs, duration, finish, outcome_json, read_from, with};
 use crate::error::{Error, Exit, Hint, InputError, OperationError, Problem, Result};
@@ -19,8 +19,8 @@ use crate::instance::Instance;
 use crate::kuma::read::read_database;
 use crate::kuma::upgrade::{Options, Upgraded};
 use crate::model::state::Database;
-use crate::run::upgrade::{self, Start, UpgradeResult, UpgradeWork, change_of, fits_image, image_of, preflight};
-use crate::run::{self, Mode, Settings, Work};
+use crate::operation::upgrade::{self, Start, UpgradeResult, UpgradeWork, change_of, fits_image, image_of, preflight};
+use crate::operation::{self, Mode, Settings, Work};
 use crate::schema::{Release, newest};
 use crate::text::{bytes, counted};
 use crate::upgrade::Route;
@@ -65,9 +65,9 @@ impl UpgradeArgs {
     }
 
     /// Adds the snapshot with the old heartbeats, if it is a file of this machine.
-    pub fn pack(&self, luggage: &mut Inputs) -> Result<()> {
-        self.keys.pack(luggage)?;
-        self.stats_from.iter().try_for_each(|path| luggage.take_with_parts(Path::new(path)))
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
+        self.keys.pack(inputs)?;
+        self.stats_from.iter().try_for_each(|path| inputs.take_with_parts(Path::new(path)))
     }
 }
 
@@ -111,7 +111,7 @@ pub fn run(args: &UpgradeArgs, context: &mut Context<'_>) -> Result<Exit> {
     let zone = args.as_server.then(|| args.server_timezone.unwrap_or(Tz::UTC));
     let order = UpgradeWork { route: &route, options: Options { style, zone, now: Utc::now() } };
     if args.write.is_dry_run() {
-        let made = upgrade::rehearse_upgrade(&instance, &order, context.ui)?;
+        let made = upgrade::dry_run_upgrade(&instance, &order, context.ui)?;
         let document = with(found.json(), json!({"dry_run": true, "changes": changes_json(&made)}));
         context.ui.result(&document, || {
             format!("{}\n{}\ndry run: nothing was changed", found.text(&instance), changes_text(&made))
@@ -120,7 +120,7 @@ pub fn run(args: &UpgradeArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     context.ui.say(&found.text(&instance));
     context.ui.ask(&format!("upgrade the database of `{}` to {to}?", instance.name))?;
-    let outcome = run::run(&instance, &context.store()?, &Work::Upgrade(&order), &settings, context.ui)?;
+    let outcome = operation::run(&instance, &context.store()?, &Work::Upgrade(&order), &settings, context.ui)?;
     let changes = outcome.upgraded.as_ref();
     let document = with(found.json(), json!({"changes": changes.map(changes_json)}));
     context.ui.result(&with(document, Json::Object(outcome_json(&outcome))), || {
@@ -181,7 +181,7 @@ impl Image {
     }
 
     /// What to do after the upgrade where the server was not started.
-    pub(super) fn next(&self, outcome: &run::Outcome) -> String {
+    pub(super) fn next(&self, outcome: &operation::Outcome) -> String {
         match (&self.needed, &self.line) {
             _ if outcome.downtime.is_some() => String::new(),
             (Some(_), Some(line)) if !self.is_set => format!("; before you start the server: {line}"),

@@ -13,8 +13,8 @@ use crate::cli::write::{finish, outcome_json, with};
 use crate::error::{Exit, Result};
 use crate::instance::Instance;
 use crate::kuma::upgrade::correct::{Correction, TableCorrection};
-use crate::run::statistics::{StatisticsWork, compare_with};
-use crate::run::{self, Settings, Work};
+use crate::operation::statistics::{StatisticsWork, compare_with};
+use crate::operation::{self, Settings, Work};
 use crate::text::counted;
 use crate::value::{local_time, rfc3339};
 
@@ -33,12 +33,12 @@ pub fn replace(
     let scratch = scratch_for(&stores, instance.size(), instance)?;
     // A data folder stands for the database in it.
     let within = Path::new(snapshot).join("kuma.db");
-    let wanted = match backup::is_database(&within) {
+    let desired = match backup::is_database(&within) {
         true => within.display().to_string(),
         false => snapshot.to_owned(),
     };
     let warn = &mut |error: &crate::error::Error| context.ui.warn(&error.to_string());
-    let staged = backup::hold(&stores, &wanted, &instance.origin(), &scratch.path().join("staged"), warn)?;
+    let staged = backup::hold(&stores, &desired, &instance.origin(), &scratch.path().join("staged"), warn)?;
     let (order, correction) = compare_with(instance, &staged, Utc::now(), context.ui)?;
     drop(staged);
     let found = describe(instance, &order, &correction);
@@ -56,7 +56,7 @@ pub fn replace(
     }
     context.ui.say(&format!("{}\n{}", origin(&order), text(&correction)));
     context.ui.ask(&format!("replace these statistics of `{}`?", instance.name))?;
-    let outcome = run::run(instance, &context.store()?, &Work::Statistics(&order), settings, context.ui)?;
+    let outcome = operation::run(instance, &context.store()?, &Work::Statistics(&order), settings, context.ui)?;
     let done = outcome.corrected.as_ref().unwrap_or(&correction);
     let document = with(with(found, json!({"statistics": tables_json(done)})), Json::Object(outcome_json(&outcome)));
     context.ui.result(&document, || {

@@ -251,9 +251,9 @@ fn is_passable(folder: &Path) -> bool {
 /// # Errors
 /// One does not end.
 pub fn end_left(folder: &Path) -> Result<usize> {
-    let wanted = format!("{MARK}={}", folder.display());
+    let desired = format!("{MARK}={}", folder.display());
     let is_ours =
-        |variable: &str| variable.strip_prefix(&wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        |variable: &str| variable.strip_prefix(&desired).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let mut ended = 0;
     // Without /proc there is nothing to find them by.
     for path in files::entries(Path::new("/proc")).unwrap_or_default() {

@@ -27,7 +27,7 @@ impl Shadow for MariaDb {
     fn suits(&mut self, from: &Path) -> Result<Fit> {
         let copy = Copy::read(from)?;
         let alike = self.is_made_like(&copy)?;
-        if alike && !self.lacks_many(&copy)? {
+        if alike && !self.are_many_missing(&copy)? {
             return Ok(Fit::Rows);
         }
         // Loading only rows does not require the privileges and disk space that tables do.
@@ -127,7 +127,7 @@ impl MariaDb {
     }
 
     /// Whether so many rows of `copy` are missing that writing all of them is faster.
-    fn lacks_many(&mut self, copy: &Copy) -> Result<bool> {
+    fn are_many_missing(&mut self, copy: &Copy) -> Result<bool> {
         let total: u64 = copy.tables.iter().map(|table| table.rows).sum();
         if total < MANY {
             return Ok(false);
@@ -183,13 +183,13 @@ impl MariaDb {
 
     fn explain_denied(&mut self, error: Error) -> Error {
         match error {
-            Error::Database(DatabaseError::AccessDenied { .. }) => self.lacks_right(),
+            Error::Database(DatabaseError::AccessDenied { .. }) => self.missing_privilege(),
             other => other,
         }
     }
 
     /// The error of a user without the privilege to create databases, with the statement that grants it.
-    fn lacks_right(&mut self) -> Error {
+    fn missing_privilege(&mut self) -> Error {
         let account = self.one("SELECT CURRENT_USER()").map(|row| text(&row, 0)).unwrap_or_default();
         let (user, host) = account.rsplit_once('@').unwrap_or((&account, "%"));
         let pattern = format!("{}\\_kumadb\\_%", self.address.database.replace('_', "\\_").replace('%', "\\%"));

@@ -148,15 +148,15 @@ impl MariaDb {
             let given: Vec<String> =
                 reference.columns.iter().map(|column| format!("c.{} IS NOT NULL", quote(column))).collect();
             let mut sql = format!("SELECT COUNT(*) FROM {} c", quote(&reference.table));
-            let mut wanted = given;
+            let mut desired = given;
             if names.contains(&reference.parent) {
                 let pairs = reference.columns.iter().zip(&reference.parent_columns);
                 let pairs: Vec<String> =
                     pairs.map(|(column, to)| format!("p.{} = c.{}", quote(to), quote(column))).collect();
                 sql.push_str(&format!(" LEFT JOIN {} p ON {}", quote(&reference.parent), pairs.join(" AND ")));
-                wanted.extend(reference.parent_columns.iter().take(1).map(|to| format!("p.{} IS NULL", quote(to))));
+                desired.extend(reference.parent_columns.iter().take(1).map(|to| format!("p.{} IS NULL", quote(to))));
             }
-            let row = self.one(&format!("{sql} WHERE {}", wanted.join(" AND ")))?;
+            let row = self.one(&format!("{sql} WHERE {}", desired.join(" AND ")))?;
             let rows = row.at(0).int().unwrap_or_default().unsigned_abs();
             if rows > 0 {
                 faults.push(IntegrityError { what, rows });

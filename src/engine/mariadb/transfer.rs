@@ -80,7 +80,7 @@ impl MariaDb {
                         }
                         lines.add(&literals, &mut put)
                     })?;
-                    transferred.rounded.extend(rows.told());
+                    transferred.rounded.extend(rows.reported());
                     lines.end(&mut put)?
                 }
             };
@@ -180,7 +180,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The losses of precision.
-    fn told(&self) -> impl Iterator<Item = String> {
+    fn reported(&self) -> impl Iterator<Item = String> {
         self.rounded.iter().map(|((at, loss), cells)| {
             format!("`{}`.`{}`: {} {loss}", self.table, self.columns[*at].name, counted(*cells, "value"))
         })

@@ -133,8 +133,8 @@ impl Sqlite {
 fn difference(ours: &Schema, theirs: &Schema) -> Option<String> {
     let (here, there) = (ours.names(), theirs.names());
     if let Some(table) = here.symmetric_difference(&there).next() {
-        let whose = if here.contains(table) { "not in the copy" } else { "only in the copy" };
-        return Some(format!("table `{table}` is {whose}"));
+        let owner = if here.contains(table) { "not in the copy" } else { "only in the copy" };
+        return Some(format!("table `{table}` is {owner}"));
     }
     let names = |schema: &Schema, table: &str| -> Vec<String> {
         schema.table(table).into_iter().flat_map(|table| &table.columns).map(|column| column.name.clone()).collect()

@@ -133,9 +133,9 @@ pub(super) fn export(config: &Config, choice: &Choice) -> Files {
         (&DOCKER_HOSTS, None, "docker_host"),
     ] {
         let referred = writer.referred(&monitors, part, column);
-        let is_wanted =
+        let is_desired =
             |row: &&Row| is_chosen(choice, entity.key) || row.int("id").is_some_and(|id| referred.contains(&id));
-        let rows: Vec<&Row> = config.rows(entity.table).iter().filter(is_wanted).collect();
+        let rows: Vec<&Row> = config.rows(entity.table).iter().filter(is_desired).collect();
         rows.iter().for_each(|row| writer.thing(entity, row));
         if !rows.is_empty() {
             writer.exporter.counts.push((entity.key, rows.len()));
@@ -296,8 +296,8 @@ impl Writer<'_> {
             map.insert("create_paused".into(), json!(true));
         }
         self.parts(id, &mut map);
-        let held = ["name", "parent", "active"];
-        for column in differing.iter().filter(|column| !columns.contains(column) && !held.contains(column)) {
+        let staged = ["name", "parent", "active"];
+        for column in differing.iter().filter(|column| !columns.contains(column) && !staged.contains(column)) {
             self.losses.field(column, kind, &path, "AutoKuma has no field for it");
         }
         self.write(&own, map);

@@ -162,7 +162,7 @@ impl Entity {
     }
 
     /// The same with `key` as its id, with its name, and without its type if that is only the kind of entity.
-    fn told(&self, key: &str) -> Node {
+    fn reported(&self, key: &str) -> Node {
         let is_own = |one: &&Entry| !matches!(one.key.as_str(), "id" | "name" | "type");
         let id = Node::new(At::nowhere(&self.node.at.file), key);
         let own = self.node.entries().iter().filter(is_own).cloned();
@@ -256,8 +256,8 @@ fn outermost(found: Vec<usize>, depth: impl Fn(&usize) -> usize) -> Vec<usize> {
 /// Adds the items that monitors refer to.
 fn thing(draft: &mut Draft, one: &Entity, at: usize) {
     match one.kind.as_str() {
-        "docker_host" => dump::named(draft, "docker_hosts", &one.told(&key_of(at)), &DOCKER_HOST),
-        "notification" => dump::notification(draft, &one.told(&key_of(at))),
+        "docker_host" => dump::named(draft, "docker_hosts", &one.reported(&key_of(at)), &DOCKER_HOST),
+        "notification" => dump::notification(draft, &one.reported(&key_of(at))),
         "tag" => {
             let name = one.name();
             draft.tag(&name, one.node.find("color"));

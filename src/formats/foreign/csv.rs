@@ -90,15 +90,15 @@ fn canonical(row: &Node) -> Node {
 }
 
 fn monitor(draft: &mut Draft, row: &Node) -> Option<Shown> {
-    let said = |key: &str| row.find(key).filter(|value| value.text().is_some_and(|text| !text.is_empty()));
+    let given = |key: &str| row.find(key).filter(|value| value.text().is_some_and(|text| !text.is_empty()));
     // Spreadsheets often end with lines of commas.
     if row.entries().is_empty() {
         return None;
     }
     let around = ListContext { above: &[], inherited: &[], keep: Keep::newest() };
     let key = listed::monitor(draft, row, &around)?;
-    let page = said("status_page")?.clone();
-    let group = said("public_group").cloned().unwrap_or_else(|| Node::new(page.at.clone(), "Services"));
+    let page = given("status_page")?.clone();
+    let group = given("public_group").cloned().unwrap_or_else(|| Node::new(page.at.clone(), "Services"));
     Some(Shown { key, page, group })
 }
 

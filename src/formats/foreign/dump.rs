@@ -306,7 +306,7 @@ fn notifications(draft: &mut Draft, one: &Node) -> Option<Entry> {
     let keys =
         ["notificationIDList", "notificationIdList", "notification_id_list", "notificationList", "notifications"];
     let list = one.first(&keys)?;
-    let wanted: Vec<(String, At)> = match &list.data {
+    let desired: Vec<(String, At)> = match &list.data {
         Data::Map(entries) => {
             let (on, off): (Vec<&Entry>, Vec<&Entry>) = entries.iter().partition(|entry| entry.value.truthy());
             off.into_iter().filter(|entry| is_off(&entry.value)).for_each(|entry| draft.account(&entry.value));
@@ -316,7 +316,7 @@ fn notifications(draft: &mut Draft, one: &Node) -> Option<Entry> {
         _ => Vec::new(),
     };
     let mut names = Vec::new();
-    for (id, at) in wanted {
+    for (id, at) in desired {
         match draft.referred("notifications", &id).map(str::to_owned) {
             Some(name) => names.push(Node::new(at, name)),
             // A name refers to an existing notification.

@@ -161,15 +161,15 @@ fn dns(one: &Node, url: &Node, target: &str) -> Vec<Entry> {
 
 /// What `client` sets for this type.
 fn client(one: &Node, kind: &str) -> Vec<Entry> {
-    let said = |key: &str| one.find("client").and_then(|client| client.find(key));
+    let given = |key: &str| one.find("client").and_then(|client| client.find(key));
     let is_request = matches!(kind, "http" | "keyword" | "json-query");
     let mut fields = Vec::new();
     if is_request || kind == "websocket-upgrade" {
-        fields.extend(said("timeout").map(|timeout| entry("timeout", number(timeout))));
+        fields.extend(given("timeout").map(|timeout| entry("timeout", number(timeout))));
     }
     if is_request {
-        fields.extend(said("insecure").map(|yes| entry("ignore_tls", flag(yes))));
-        let stays = said("ignore-redirect").filter(|yes| matches!(flag(yes).data, Data::Bool(true)));
+        fields.extend(given("insecure").map(|yes| entry("ignore_tls", flag(yes))));
+        let stays = given("ignore-redirect").filter(|yes| matches!(flag(yes).data, Data::Bool(true)));
         fields.extend(stays.map(|yes| entry("maxredirects", Node::new(yes.at.clone(), 0))));
     }
     fields

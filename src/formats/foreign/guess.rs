@@ -47,13 +47,13 @@ pub(super) fn of_text(file: &str, text: &str) -> Option<Format> {
     if is_labels(text) {
         return Some(Format::Autokuma);
     }
-    let told = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let first = told().find(|line| !line.starts_with("sep="))?;
+    let reported = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let first = reported().find(|line| !line.starts_with("sep="))?;
     let is_read = |line: &str| lines::read(line).is_some();
     // A file of text may be a list of hosts, too; other texts may be anything.
     let is_list = match file.ends_with(".txt") {
-        true => told().any(is_read) || told().all(|line| Address::read(line).is_some()),
-        false => told().all(is_read),
+        true => reported().any(is_read) || reported().all(|line| Address::read(line).is_some()),
+        false => reported().all(is_read),
     };
     if is_list {
         return Some(Format::Lines);

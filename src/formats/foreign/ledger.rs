@@ -17,7 +17,7 @@ pub(super) struct UsedValues {
 /// The values below a node that are not empty, and those of them that are nowhere in the result.
 #[derive(Clone, Copy, Default)]
 struct Coverage {
-    said: usize,
+    given: usize,
     lost: usize,
 }
 
@@ -51,7 +51,7 @@ impl UsedValues {
         let before = losses.len();
         let mut balance = Coverage::default();
         let mut add = |inner: Coverage| {
-            balance.said += inner.said;
+            balance.given += inner.given;
             balance.lost += inner.lost;
         };
         match &node.data {
@@ -67,10 +67,10 @@ impl UsedValues {
             Data::Text(text) if text.trim().is_empty() => {}
             _ => {
                 let lost = usize::from(!arrived.contains(&node.at));
-                add(Coverage { said: 1, lost });
+                add(Coverage { given: 1, lost });
             }
         }
-        if balance.lost > 0 && balance.lost == balance.said {
+        if balance.lost > 0 && balance.lost == balance.given {
             losses.truncate(before);
             losses.push(Loss { at: node.at.clone(), what: what.to_owned() });
         }

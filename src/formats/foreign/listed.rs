@@ -68,8 +68,8 @@ pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &ListContext<'_>) -
     let entries = row.entries().iter().filter(|one| one.key != "url" || addressed.is_empty()).chain(&addressed);
     let mut fields = columns(draft, &what, type_name, around.keep, entries, &OWN);
     let is_said = |one: &&Entry| !row.entries().iter().chain(&addressed).any(|own| same_key(&own.key, &one.key));
-    let unsaid: Vec<Entry> = around.inherited.iter().filter(is_said).cloned().collect();
-    fields.extend(columns(draft, &what, type_name, Keep::Inherited, &unsaid, &OWN));
+    let unset: Vec<Entry> = around.inherited.iter().filter(is_said).cloned().collect();
+    fields.extend(columns(draft, &what, type_name, Keep::Inherited, &unset, &OWN));
     fields.extend(tags_of(draft, row, inherited("tags")));
     let notified = ["notifications", "notification", "notificationIDList", "notification_list"];
     let notified = notified.iter().find_map(|key| row.find(key).or(inherited(key)));
@@ -115,7 +115,7 @@ fn kind(row: &Node, inherited: Option<&Node>, address: Option<&Address>) -> Opti
             .iter()
             .any(|one| !is_empty(&one.value) && field_of(&one.key).is_some_and(|field| field.column == column))
     };
-    let told = match address {
+    let reported = match address {
         Some(Address::Web(_)) if has("json_path") && has("expected_value") => "json-query",
         Some(Address::Web(_)) if has("keyword") => "keyword",
         Some(address) => address.kind(),
@@ -126,7 +126,7 @@ fn kind(row: &Node, inherited: Option<&Node>, address: Option<&Address>) -> Opti
         None if has("hostname") => "ping",
         None => return None,
     };
-    Some(Node::new(at, told))
+    Some(Node::new(at, reported))
 }
 
 /// Host and port from `url`, for types without a URL.

@@ -67,34 +67,34 @@ pub(super) fn maintenance(draft: &mut Draft, one: &Node, places: &Places) -> Opt
     check_keys(draft, &what, one, &KEYS);
     account(draft, one, strategy);
     let mut entries = vec![("title", title)];
-    let said = |keys: &[&str]| one.first(keys).filter(|value| value.text() != Some("")).cloned();
-    entries.extend(said(&["description"]).map(|text| ("description", text)));
-    entries.extend(said(&["strategy"]).map(|text| ("strategy", text)));
-    entries.extend(said(&["active"]).map(|yes| ("active", flag(&yes))));
+    let given = |keys: &[&str]| one.first(keys).filter(|value| value.text() != Some("")).cloned();
+    entries.extend(given(&["description"]).map(|text| ("description", text)));
+    entries.extend(given(&["strategy"]).map(|text| ("strategy", text)));
+    entries.extend(given(&["active"]).map(|yes| ("active", flag(&yes))));
     entries.extend(dates(one));
     let is_cron = strategy == "cron";
     if strategy.starts_with("recurring") {
         entries.extend(times(draft, one));
     }
     if strategy == "recurring-interval" {
-        entries.extend(said(&["intervalDay", "interval_day"]).map(|days| ("interval_day", days)));
+        entries.extend(given(&["intervalDay", "interval_day"]).map(|days| ("interval_day", days)));
     }
     for (strategies, column, keys) in [
         ("recurring-weekday", "weekdays", ["weekdays", "weekdays"]),
         ("recurring-day-of-month", "days_of_month", ["daysOfMonth", "days_of_month"]),
     ] {
         if strategy == strategies {
-            entries.extend(said(&keys).map(|days| (column, parsed(&days).unwrap_or(days))));
+            entries.extend(given(&keys).map(|days| (column, parsed(&days).unwrap_or(days))));
         }
     }
     if is_cron {
-        entries.extend(said(&["cron"]).map(|cron| ("cron", cron)));
-        let minutes = said(&["durationMinutes", "duration_minutes"]);
+        entries.extend(given(&["cron"]).map(|cron| ("cron", cron)));
+        let minutes = given(&["durationMinutes", "duration_minutes"]);
         minutes.iter().for_each(|minutes| draft.account(minutes));
         let seconds = minutes.and_then(|minutes| Some(Node::new(minutes.at.clone(), minutes.int()?.checked_mul(60)?)));
-        entries.extend(said(&["duration"]).or(seconds).map(|duration| ("duration", duration)));
+        entries.extend(given(&["duration"]).or(seconds).map(|duration| ("duration", duration)));
     }
-    entries.extend(said(&["timezoneOption", "timezone"]).map(|zone| ("timezone", zone)));
+    entries.extend(given(&["timezoneOption", "timezone"]).map(|zone| ("timezone", zone)));
     entries.extend(monitors(draft, &what, one, places).map(|list| ("monitors", list)));
     entries.extend(pages(draft, &what, one).map(|list| ("status_pages", list)));
     Some(Node::map(one.at.clone(), entries))

@@ -193,15 +193,15 @@ impl Reader<'_> {
     fn name(&self, draft: &mut Draft, names: &Names, id: &Node) -> Option<Node> {
         let [each, id_path, name] = [&names.each, &names.id, &names.name].map(|path| Path::read(path));
         let (each, id_path, name) = (each?, id_path?, name?);
-        let wanted = id.scalar()?;
-        let is_it = |one: &&Node| id_path.find(one).first().and_then(|id| id.scalar()).as_deref() == Some(&wanted);
+        let desired = id.scalar()?;
+        let is_it = |one: &&Node| id_path.find(one).first().and_then(|id| id.scalar()).as_deref() == Some(&desired);
         if let Some(one) = each.find(self.document).into_iter().find(is_it) {
             id_path.find(one).into_iter().chain(name.find(one)).for_each(|value| draft.account(value));
             return name.find(one).first().map(|name| Node { at: id.at.clone(), data: name.data.clone() });
         }
         match id.int() {
             Some(0) => draft.account(id),
-            _ => draft.skip(&id.at, format!("group `{wanted}`"), "it is not in the file"),
+            _ => draft.skip(&id.at, format!("group `{desired}`"), "it is not in the file"),
         }
         None
     }

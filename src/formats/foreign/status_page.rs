@@ -89,8 +89,8 @@ pub(super) fn status_page(draft: &mut Draft, one: &Node, places: &Places) -> Opt
         let groups: Vec<Node> = listed.list().iter().map(|one| group(draft, &what, one, places)).collect();
         entries.push(entry("groups", Node::new(listed.at.clone(), groups)));
     }
-    let told = if one.find("config").is_some() { vec![one, config] } else { vec![one] };
-    let incidents: Vec<Node> = told.into_iter().flat_map(|page| incidents(draft, page)).collect();
+    let reported = if one.find("config").is_some() { vec![one, config] } else { vec![one] };
+    let incidents: Vec<Node> = reported.into_iter().flat_map(|page| incidents(draft, page)).collect();
     if let Some(first) = incidents.first().map(|first| first.at.clone()) {
         entries.push(entry("incidents", Node::new(first, incidents)));
     }

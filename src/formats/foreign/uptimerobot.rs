@@ -162,21 +162,21 @@ impl<'n> Robot<'n> {
         self.entries.iter().find(|(name, _)| *name == key).map(|(_, value)| *value)
     }
 
-    fn said(&self, key: &str) -> Option<&'n Node> {
+    fn given(&self, key: &str) -> Option<&'n Node> {
         self.any(key).filter(|value| value.scalar().is_some_and(|text| !text.trim().is_empty()))
     }
 
     /// The value of `key`, in lower case.
     fn word(&self, key: &str) -> String {
-        self.said(key).and_then(Node::scalar).unwrap_or_default().trim().to_lowercase()
+        self.given(key).and_then(Node::scalar).unwrap_or_default().trim().to_lowercase()
     }
 }
 
 fn monitor(draft: &mut Draft, one: &Node) {
     let robot = Robot::of(one);
-    let url = robot.said("url");
+    let url = robot.given("url");
     let host = url.and_then(Node::scalar).map(|url| host_of(&url).unwrap_or(url));
-    let named = robot.said("friendly_name").map(on_one_line);
+    let named = robot.given("friendly_name").map(on_one_line);
     let Some(name) = named.or(host.map(|host| Node::new(one.at.clone(), host))) else {
         draft.wrong(&one.at, "a monitor", "friendly name and URL are missing");
         return;
@@ -208,7 +208,7 @@ fn monitor(draft: &mut Draft, one: &Node) {
     }
     fields.extend(interval(draft, &what, &robot));
     if is_request || kind == "port" {
-        let timeout = robot.said("timeout").map(number);
+        let timeout = robot.given("timeout").map(number);
         fields.extend(timeout.filter(|seconds| seconds.int() != Some(0)).map(|seconds| entry("timeout", seconds)));
     }
     if is_request {
@@ -216,14 +216,14 @@ fn monitor(draft: &mut Draft, one: &Node) {
     }
     account_defaults(draft, &robot, is_request);
     lost(draft, &what, one);
-    if let Some(status) = robot.said("status").filter(|status| status.scalar().is_some()) {
+    if let Some(status) = robot.given("status").filter(|status| status.scalar().is_some()) {
         draft.account(status);
         if matches!(robot.word("status").as_str(), "0" | "paused") {
             fields.push(entry("active", Node::new(status.at.clone(), false)));
         }
     }
     fields.extend(robot.any("tags").and_then(|list| tags(draft, list)));
-    let kind = Node::new(robot.said("type").map_or(&one.at, |kind| &kind.at).clone(), kind);
+    let kind = Node::new(robot.given("type").map_or(&one.at, |kind| &kind.at).clone(), kind);
     draft.monitor(Monitor { at: one.at.clone(), name, kind, keys: Vec::new(), parent: Parent::Root, fields });
 }
 
@@ -272,16 +272,16 @@ fn lost(draft: &mut Draft, what: &str, one: &Node) {
 
 /// The interval; a number below the shortest interval of the service is in minutes, as on its website.
 fn interval(draft: &mut Draft, what: &str, robot: &Robot<'_>) -> Option<Entry> {
-    let said = robot.said("interval")?;
-    let seconds = number(said);
+    let given = robot.given("interval")?;
+    let seconds = number(given);
     match seconds.int() {
         Some(0) => {
-            draft.account(said);
+            draft.account(given);
             None
         }
         Some(n @ 1..30) => {
-            draft.doubt(&said.at, format!("`interval` of {what}"), format!("{n} is read as {n} minutes"));
-            Some(entry("interval", Node::new(said.at.clone(), n * 60)))
+            draft.doubt(&given.at, format!("`interval` of {what}"), format!("{n} is read as {n} minutes"));
+            Some(entry("interval", Node::new(given.at.clone(), n * 60)))
         }
         _ => Some(entry("interval", seconds)),
     }
@@ -290,7 +290,7 @@ fn interval(draft: &mut Draft, what: &str, robot: &Robot<'_>) -> Option<Entry> {
 /// Method, headers, login and conditions of a request.
 fn request(draft: &mut Draft, what: &str, robot: &Robot<'_>) -> Vec<Entry> {
     let mut fields = Vec::new();
-    if let Some(method) = robot.said("http_method") {
+    if let Some(method) = robot.given("http_method") {
         let word = robot.word("http_method").to_uppercase();
         let number = method.int().and_then(|n| METHODS.get(usize::try_from(n - 1).ok()?));
         match METHODS.iter().find(|name| **name == word).or(number) {
@@ -306,18 +306,18 @@ fn request(draft: &mut Draft, what: &str, robot: &Robot<'_>) -> Vec<Entry> {
         draft.account(list);
         entry("accepted_statuscodes_json", codes(list))
     }));
-    if let Some(follow) = robot.said("follow_redirections") {
+    if let Some(follow) = robot.given("follow_redirections") {
         draft.account(follow);
         fields.extend(is_off(follow).then(|| entry("maxredirects", Node::new(follow.at.clone(), 0))));
     }
-    fields.extend(robot.said("ssl_expiration_reminder").map(|yes| entry("expiry_notification", flag(yes))));
-    let domain = robot.said("domain_expiration_reminder");
+    fields.extend(robot.given("ssl_expiration_reminder").map(|yes| entry("expiry_notification", flag(yes))));
+    let domain = robot.given("domain_expiration_reminder");
     fields.extend(domain.map(|yes| entry("domain_expiry_notification", flag(yes))));
     fields
 }
 
 fn login(draft: &mut Draft, what: &str, robot: &Robot<'_>) -> Vec<Entry> {
-    let method = robot.said("http_auth_type");
+    let method = robot.given("http_auth_type");
     let known = match robot.word("http_auth_type").as_str() {
         "" | "0" | "none" => {
             method.into_iter().for_each(|method| draft.account(method));
@@ -325,9 +325,9 @@ fn login(draft: &mut Draft, what: &str, robot: &Robot<'_>) -> Vec<Entry> {
         }
         "1" | "http_basic" | "basic" => "basic",
         other => {
-            let said = if matches!(other, "2" | "digest") { "digest" } else { other };
+            let given = if matches!(other, "2" | "digest") { "digest" } else { other };
             let at = method.map_or(&robot.node.at, |method| &method.at);
-            draft.skip(at, format!("the login of {what}"), format!("Uptime Kuma has no {said} authentication"));
+            draft.skip(at, format!("the login of {what}"), format!("Uptime Kuma has no {given} authentication"));
             ["http_username", "http_password"]
                 .iter()
                 .filter_map(|key| robot.any(key))
@@ -335,16 +335,16 @@ fn login(draft: &mut Draft, what: &str, robot: &Robot<'_>) -> Vec<Entry> {
             return Vec::new();
         }
     };
-    let Some(user) = robot.said("http_username") else { return Vec::new() };
+    let Some(user) = robot.given("http_username") else { return Vec::new() };
     let at = method.map_or(&user.at, |method| &method.at).clone();
     let mut fields = vec![entry("auth_method", Node::new(at, known)), entry("basic_auth_user", user.clone())];
-    fields.extend(robot.said("http_password").map(|word| entry("basic_auth_pass", word.clone())));
+    fields.extend(robot.given("http_password").map(|word| entry("basic_auth_pass", word.clone())));
     fields
 }
 
 /// Host and port; the port is a separate field, part of the address, or the port of a service.
 fn host_fields(draft: &mut Draft, what: &str, robot: &Robot<'_>, kind: &str) -> Vec<Entry> {
-    let Some(url) = robot.said("url") else { return Vec::new() };
+    let Some(url) = robot.given("url") else { return Vec::new() };
     let text = url.scalar().unwrap_or_default();
     let bare = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
     let bare = bare.split(['/', '?', '#']).next().unwrap_or_default();
@@ -362,8 +362,8 @@ fn host_fields(draft: &mut Draft, what: &str, robot: &Robot<'_>, kind: &str) -> 
         "6" | "imap" => Some(143),
         _ => None,
     };
-    robot.said("sub_type").into_iter().for_each(|kind| draft.account(kind));
-    let own = robot.said("port").map(|port| (port, number(port).int()));
+    robot.given("sub_type").into_iter().for_each(|kind| draft.account(kind));
+    let own = robot.given("port").map(|port| (port, number(port).int()));
     match own {
         Some((port, None)) => {
             draft.wrong(&port.at, what, format!("its port `{}` is not a number", port.scalar().unwrap_or_default()));
@@ -382,8 +382,8 @@ fn host_fields(draft: &mut Draft, what: &str, robot: &Robot<'_>, kind: &str) -> 
 /// UptimeRobot alerts if the keyword exists or not; Uptime Kuma inverts the condition.
 fn keyword(draft: &mut Draft, what: &str, robot: &Robot<'_>) -> Vec<Entry> {
     let mut fields = Vec::new();
-    fields.extend(robot.said("keyword_value").map(|word| entry("keyword", word.clone())));
-    if let Some(case) = robot.said("keyword_case_type") {
+    fields.extend(robot.given("keyword_value").map(|word| entry("keyword", word.clone())));
+    if let Some(case) = robot.given("keyword_case_type") {
         match robot.word("keyword_case_type").as_str() {
             "0" | "casesensitive" => draft.account(case),
             _ => draft.skip(
@@ -393,13 +393,13 @@ fn keyword(draft: &mut Draft, what: &str, robot: &Robot<'_>) -> Vec<Entry> {
             ),
         }
     }
-    let Some(said) = robot.said("keyword_type") else { return fields };
+    let Some(given) = robot.given("keyword_type") else { return fields };
     match squeezed(&robot.word("keyword_type")).trim_start_matches("alert") {
-        "1" | "exists" => fields.push(entry("invert_keyword", Node::new(said.at.clone(), true))),
-        "2" | "notexists" => fields.push(entry("invert_keyword", Node::new(said.at.clone(), false))),
+        "1" | "exists" => fields.push(entry("invert_keyword", Node::new(given.at.clone(), true))),
+        "2" | "notexists" => fields.push(entry("invert_keyword", Node::new(given.at.clone(), false))),
         "0" => {}
         other => {
-            draft.wrong(&said.at, what, format!("its keyword type `{other}` is neither `Exists` nor `Not Exists`"));
+            draft.wrong(&given.at, what, format!("its keyword type `{other}` is neither `Exists` nor `Not Exists`"));
         }
     }
     fields

@@ -286,14 +286,14 @@ const KEPT: [Option<i64>; 3] = [Some(86_400), Some(30 * 86_400), None];
 
 impl BorderCounts {
     /// The right buckets of a table, but for those that the server has deleted since.
-    fn wanted(&self, old: &UtcStatistics, at: usize) -> BTreeMap<(i64, i64), Bucket> {
+    fn desired(&self, old: &UtcStatistics, at: usize) -> BTreeMap<(i64, i64), Bucket> {
         let counted = old.tables[at]
             .iter()
             .flat_map(|(monitor, buckets)| buckets.iter().map(|(start, bucket)| ((*monitor, *start), *bucket)));
-        let mut wanted: BTreeMap<_, _> = counted.collect();
-        wanted.extend(self.tables[at].iter().map(|(key, bucket)| (*key, *bucket)));
-        wanted.retain(|(monitor, start), _| !self.is_deleted(*monitor, *start, at));
-        wanted
+        let mut desired: BTreeMap<_, _> = counted.collect();
+        desired.extend(self.tables[at].iter().map(|(key, bucket)| (*key, *bucket)));
+        desired.retain(|(monitor, start), _| !self.is_deleted(*monitor, *start, at));
+        desired
     }
 
     fn is_deleted(&self, monitor: i64, start: i64, at: usize) -> bool {
@@ -310,7 +310,7 @@ fn compare_table(
     since: &BorderCounts,
     (at, table): (usize, &str),
 ) -> Result<TableCorrection> {
-    let (mut wanted, border) = (since.wanted(old, at), &since.borders[at]);
+    let (mut desired, border) = (since.desired(old, at), &since.borders[at]);
     let cells = Cells::of(live.kind(), schema, table);
     let mut found = TableCorrection { table: table.into(), ..TableCorrection::default() };
     let names = CELLS.map(quote).join(", ");
@@ -319,7 +319,7 @@ fn compare_table(
         let int = |at: usize| row.at(at).int().unwrap_or_default();
         let (id, monitor, start) = (int(0), int(1), int(2));
         let part = border.part(start);
-        let bucket = wanted.remove(&(monitor, start));
+        let bucket = desired.remove(&(monitor, start));
         if !old.monitors.contains(&monitor) || since.is_deleted(monitor, start, at) {
             found.kept += 1;
             return Ok(());
@@ -346,7 +346,7 @@ fn compare_table(
         }
         Ok(())
     })?;
-    for ((monitor, start), bucket) in wanted {
+    for ((monitor, start), bucket) in desired {
         found.put(None, (monitor, start), cells.make(&bucket)?, border.part(start));
     }
     Ok(found)

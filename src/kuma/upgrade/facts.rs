@@ -9,7 +9,7 @@ use crate::model::state::Database;
 use crate::schema::Schema;
 use crate::upgrade::Route;
 use crate::upgrade::preflight::Facts;
-use crate::upgrade::rules::{is_line_notify, lacks_cron, renamed_from};
+use crate::upgrade::rules::{is_line_notify, is_without_cron, renamed_from};
 use crate::upgrade::settings::{AGGREGATED, AggregationState};
 use crate::value::Value;
 
@@ -39,7 +39,7 @@ pub fn read_facts(reader: &mut dyn Reader, database: &Database, route: &Route) -
         let sql = "SELECT `title`, `strategy`, `cron`, `start_time` FROM `maintenance` ORDER BY `id`";
         for row in reader.query(sql, &[])? {
             let text = |column: &str| row.text(column).map(str::to_owned);
-            if lacks_cron(&text) {
+            if is_without_cron(&text) {
                 facts.windows.push((text("title").unwrap_or_default(), text("start_time")));
             }
         }

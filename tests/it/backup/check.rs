@@ -61,15 +61,15 @@ fn an_archive_that_was_cut_off_is_no_backup() {
     let whole = lab.json("backup create");
     let second = lab.json("backup create");
     std::fs::write(second["path"].as_str().unwrap(), "").unwrap();
-    let said = check(&lab, 1, "");
-    assert!(said.contains(whole["manifest"]["id"].as_str().unwrap()), "{said}");
-    assert!(said.contains("; cannot read 1 archive in the store"), "{said}");
+    let given = check(&lab, 1, "");
+    assert!(given.contains(whole["manifest"]["id"].as_str().unwrap()), "{given}");
+    assert!(given.contains("; cannot read 1 archive in the store"), "{given}");
     std::fs::write(whole["path"].as_str().unwrap(), "").unwrap();
     assert!(check(&lab, 2, "").contains(": no backup; cannot read 2 archives in the store"));
 }
 
 #[test]
-fn what_cannot_be_told_is_unknown() {
+fn what_cannot_be_reported_is_unknown() {
     let lab = Lab::sqlite("2.5.3");
     lab.ok("backup create");
     // What is no folder is no store that could be read.

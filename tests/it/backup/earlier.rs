@@ -7,7 +7,7 @@ use std::process::Command;
 
 use kumadb::schedule::JobState;
 
-use crate::backup::sealed::identity;
+use crate::backup::encrypted::identity;
 use crate::support::lab::{Lab, Ran};
 use crate::support::need;
 

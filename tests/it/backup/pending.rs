@@ -5,10 +5,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use kumadb::run::{Outcome, kept};
+use kumadb::operation::{Outcome, pending};
 use serde_json::{Value as Json, json};
 
-use crate::backup::sealed::recipient;
+use crate::backup::encrypted::recipient;
 use crate::restore::undo::{add_group, work};
 use crate::support::lab::{Lab, Ran, instance_at};
 
@@ -40,8 +40,8 @@ fn only(lab: &Lab) -> PathBuf {
     found[0].clone()
 }
 
-fn listed(lab: &Lab) -> Vec<kept::PendingSnapshot> {
-    kept::list(&instance_at(&lab.target, lab.root.path(), lab.root.path().join("state/kumadb/instances")))
+fn listed(lab: &Lab) -> Vec<pending::PendingSnapshot> {
+    pending::list(&instance_at(&lab.target, lab.root.path(), lab.root.path().join("state/kumadb/instances")))
 }
 
 fn copy_all(from: &Path, to: &Path) {
@@ -160,7 +160,7 @@ fn a_copy_that_can_be_neither_packed_nor_kept_is_not_removed_and_blocks_nothing(
 }
 
 #[test]
-fn a_kept_copy_is_encrypted_to_nobody_that_only_the_data_folder_names() {
+fn a_kept_copy_is_encrypted_to_no_user_that_only_the_data_folder_names() {
     let (lab, real) = with_one();
     let list = real.join("recipients.json");
     assert_eq!(fs::read_to_string(&list).unwrap(), "[]");

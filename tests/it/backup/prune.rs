@@ -137,9 +137,9 @@ fn cleans_up_what_killed_runs_left_and_names_it() {
     let shown = lab.json("backup prune --keep-last 5 --dry-run");
     assert!(orphan.exists() && scratch.exists(), "a dry run removes nothing");
     assert_eq!(shown["leftovers"][0], orphan.display().to_string());
-    let said = lab.ok("backup prune --keep-last 5");
+    let given = lab.ok("backup prune --keep-last 5");
     for gone in [&orphan, &scratch] {
-        assert!(said.contains(&gone.display().to_string()) && !gone.exists(), "{said}");
+        assert!(given.contains(&gone.display().to_string()) && !gone.exists(), "{given}");
     }
     assert!(young.exists() && not_ours.exists());
     assert_eq!(listed(&lab).len(), 2);

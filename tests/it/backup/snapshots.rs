@@ -27,13 +27,13 @@ fn a_snapshot_brings_everything_back() {
         furnish(&lab);
         let before = lab.rows();
         let (path, id) = create(&lab);
-        for wanted in ["latest", &id, &id[..4], path.to_str().unwrap()] {
+        for desired in ["latest", &id, &id[..4], path.to_str().unwrap()] {
             lab.ok("monitor delete --name '*' --yes");
             lab.sql("DELETE FROM notification");
             assert!(lab.rows() != before);
-            let said = lab.ok(&format!("restore {wanted} --yes"));
-            assert!(said.contains("to its state at"), "{said}");
-            assert!(lab.rows() == before, "{}: restore {wanted}", lab.engine());
+            let given = lab.ok(&format!("restore {desired} --yes"));
+            assert!(given.contains("to its state at"), "{given}");
+            assert!(lab.rows() == before, "{}: restore {desired}", lab.engine());
         }
         // Restoring keeps the present: the newest undo snapshot is of the emptied database.
         lab.ok(&format!("restore {} --yes", lab.newest_undo()));
@@ -101,15 +101,15 @@ fn a_snapshot_says_everything_of_itself() {
             assert!(shown.contains(words), "{words}: {shown}");
         }
         assert!(!shown.contains("Network/Router"), "{shown}");
-        let drilled = lab.ok(&format!("backup verify --restore-test {id}"));
-        assert!(drilled.contains("restore test passed"), "{drilled}");
+        let restore_tested = lab.ok(&format!("backup verify --restore-test {id}"));
+        assert!(restore_tested.contains("restore test passed"), "{restore_tested}");
         let json = lab.json(&format!("backup show {} --monitors", &id[..4]));
         assert_eq!(json["manifest"]["counts"]["monitor"], 4, "{json:#}");
         assert_eq!(json["monitors"], json!(["Cron", "Network", "Network/Router", "Network/Switch"]));
-        let drill = &json["restore_tests"][0];
+        let restore_test = &json["restore_tests"][0];
         let rows: u64 =
             json["manifest"]["counts"].as_object().unwrap().values().map(|rows| rows.as_u64().unwrap()).sum();
-        assert_eq!((&drill["rows"], &drill["error"]), (&json!(rows), &Json::Null), "{json:#}");
+        assert_eq!((&restore_test["rows"], &restore_test["error"]), (&json!(rows), &Json::Null), "{json:#}");
         let shown = lab.ok("backup show latest --monitors");
         assert!(shown.contains("passed in") && shown.contains("4 monitors\nCron\n"), "{shown}");
         // One that fails is noted too, and all goes with the snapshot.
@@ -119,8 +119,8 @@ fn a_snapshot_says_everything_of_itself() {
         let scratch = tempfile::tempdir().unwrap();
         assert!(kumadb::backup::RestoreTest::new(scratch.path()).restore(&snapshot).is_err());
         fs::write(&path, &whole).unwrap();
-        let drills = lab.json(&format!("backup show {id}"))["restore_tests"].clone();
-        assert!(drills[1]["error"].as_str().unwrap().contains("verification failed"), "{drills:#}");
+        let restore_tests = lab.json(&format!("backup show {id}"))["restore_tests"].clone();
+        assert!(restore_tests[1]["error"].as_str().unwrap().contains("verification failed"), "{restore_tests:#}");
         lab.ok("monitor add group --name Later");
         lab.ok("backup create");
         lab.ok("backup prune --keep-last 1 --yes");
@@ -281,7 +281,7 @@ fn owned(folder: &Path) -> Vec<(PathBuf, u32, u32)> {
 }
 
 #[test]
-fn nobody_else_reads_our_files_and_the_servers_keep_their_owner() {
+fn no_user_else_reads_our_files_and_the_servers_keep_their_owner() {
     let lab = Lab::sqlite("2.5.3");
     let is_root = rustix::process::geteuid().is_root();
     let user = if is_root { 1000 } else { rustix::process::geteuid().as_raw() };

@@ -71,11 +71,11 @@ fn no_address_and_no_key_ends_in_a_panic() {
         ("webdav://h:99999/p", vec![], "invalid port number"),
         ("webdav://h/p?x=y", vec![], "a URL cannot contain '?'"),
     ];
-    for (address, environment, said) in cases {
+    for (address, environment, given) in cases {
         let environment = environment.into_iter().map(|(name, value)| (name, value.to_owned())).collect();
         let ran = run(&lab, &(address.to_owned(), environment), "backup list");
-        assert_eq!(ran.exit, 2, "{said}: {}", ran.err);
-        assert!(ran.err.contains(said), "{said}: {}", ran.err);
+        assert_eq!(ran.exit, 2, "{given}: {}", ran.err);
+        assert!(ran.err.contains(given), "{given}: {}", ran.err);
         assert!(!ran.err.contains("panicked") && !ran.err.contains("hidden-word"), "{}", ran.err);
     }
     let mut command = lab.bare();
@@ -114,7 +114,7 @@ fn what_the_config_file_says_of_stores_is_checked_when_it_is_read() {
     let ran = check("s4://bucket", "");
     assert!(ran.exit == 2 && ran.err.contains("kumadb.toml:2:"), "{}", ran.err);
     assert!(ran.err.contains("`s4` is not a supported scheme (s3, az, gs, webdav, webdavs)"), "{}", ran.err);
-    for (credentials, said) in [
+    for (credentials, given) in [
         ("AWS_ENDPOINT_URL=minio:9000", "[stores.one] invalid value of `AWS_ENDPOINT_URL`: `minio:9000`"),
         (
             "# key\n\nAWS_ACCES_KEY_ID=x",
@@ -123,7 +123,7 @@ fn what_the_config_file_says_of_stores_is_checked_when_it_is_read() {
         ("AWS_REGION", "one.env`, line 1: use NAME=VALUE"),
     ] {
         let ran = check("s3://bucket/p", credentials);
-        assert!(ran.exit == 2 && ran.out.contains(said), "{said}: {}{}", ran.out, ran.err);
+        assert!(ran.exit == 2 && ran.out.contains(given), "{given}: {}{}", ran.out, ran.err);
     }
     // As a shell and systemd read such a file too.
     let cloud = Cloud::start();
@@ -137,7 +137,7 @@ fn what_the_config_file_says_of_stores_is_checked_when_it_is_read() {
 #[test]
 fn a_store_that_lists_nothing_is_refused_before_anything_is_put() {
     let lab = Lab::sqlite("2.5.3");
-    for (scheme, said) in [("webdav", "MethodNotAllowed"), ("s3", "AccessDenied")] {
+    for (scheme, given) in [("webdav", "MethodNotAllowed"), ("s3", "AccessDenied")] {
         let cloud = Cloud::start();
         cloud.trouble(move |request| match (request.method.as_str(), scheme) {
             ("PROPFIND", _) => Some(Trouble::Status(405, "MethodNotAllowed")),
@@ -146,7 +146,7 @@ fn a_store_that_lists_nothing_is_refused_before_anything_is_put() {
         });
         let ran = run(&lab, &cloud.access(scheme), "backup create");
         assert_eq!(ran.exit, 1, "{}", ran.err);
-        assert!(ran.err.contains("cannot list the store") && ran.err.contains(said), "{}", ran.err);
+        assert!(ran.err.contains("cannot list the store") && ran.err.contains(given), "{}", ran.err);
         assert_eq!(ran.err.contains("dav_ext_methods"), scheme == "webdav", "{}", ran.err);
         assert_eq!(cloud.names(), Vec::<String>::new());
         assert!(!cloud.shelf().log.iter().any(|line| line.starts_with("PUT")), "{:#?}", cloud.shelf().log);
@@ -204,7 +204,7 @@ fn a_store_that_restarts_is_waited_for() {
 }
 
 #[test]
-fn waiting_for_stores_is_said_once_each_and_done_at_the_same_time() {
+fn waiting_for_stores_is_given_once_each_and_done_at_the_same_time() {
     let lab = Lab::sqlite("2.5.3");
     lab.ok("backup create");
     // Nothing listens there.
@@ -377,7 +377,7 @@ fn what_a_store_says_comes_with_what_to_do() {
         let error = open(access, patience).list().unwrap_err();
         (error.to_string(), error.hint().unwrap())
     };
-    for (status, code, wanted) in [
+    for (status, code, desired) in [
         (403, "RequestTimeTooSkewed", "timedatectl set-ntp true"),
         (403, "SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY does not match"),
         (400, "AuthorizationHeaderMalformed", "set AWS_REGION"),
@@ -390,7 +390,7 @@ fn what_a_store_says_comes_with_what_to_do() {
     ] {
         cloud.trouble(move |_| Some(Trouble::Status(status, code)));
         let (error, hint) = hint(&access);
-        assert!(error.contains(code) && hint.contains(wanted), "{status}: {error}: {hint}");
+        assert!(error.contains(code) && hint.contains(desired), "{status}: {error}: {hint}");
     }
     cloud.no_trouble();
     let at = |endpoint: String| {
@@ -398,24 +398,24 @@ fn what_a_store_says_comes_with_what_to_do() {
         access.1[2].1 = endpoint;
         hint(&access)
     };
-    let (error, wanted) = at("http://127.0.0.1:1".into());
+    let (error, desired) = at("http://127.0.0.1:1".into());
     assert!(
-        error.contains("127.0.0.1:1: connection refused") && wanted.contains("no service listens"),
-        "{error}: {wanted}"
+        error.contains("127.0.0.1:1: connection refused") && desired.contains("no service listens"),
+        "{error}: {desired}"
     );
-    let (error, wanted) = at(format!("https://127.0.0.1:{}", cloud.port));
-    assert!(wanted.contains("this port does not use TLS: use `http://`"), "{error}: {wanted}");
+    let (error, desired) = at(format!("https://127.0.0.1:{}", cloud.port));
+    assert!(desired.contains("this port does not use TLS: use `http://`"), "{error}: {desired}");
     let ssh = listen(|mut stream| stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap());
-    let (error, wanted) = at(format!("http://{ssh}"));
-    assert!(wanted.contains("does not speak HTTP"), "{error}: {wanted}");
+    let (error, desired) = at(format!("http://{ssh}"));
+    assert!(desired.contains("does not speak HTTP"), "{error}: {desired}");
     let page = listen(|mut stream| {
         BufReader::new(stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty()).for_each(drop);
         stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 12\r\n\r\n<html>\n<br>\n").unwrap();
     });
-    let (error, wanted) = at(format!("http://{page}"));
-    assert!(wanted.contains("the endpoint is not an S3 API"), "{error}: {wanted}");
-    let (error, wanted) = at("http://no-such-host.invalid".into());
-    assert!(wanted.contains("spelling of the host name"), "{error}: {wanted}");
+    let (error, desired) = at(format!("http://{page}"));
+    assert!(desired.contains("the endpoint is not an S3 API"), "{error}: {desired}");
+    let (error, desired) = at("http://no-such-host.invalid".into());
+    assert!(desired.contains("spelling of the host name"), "{error}: {desired}");
 }
 
 #[test]
@@ -435,7 +435,7 @@ fn a_mistyped_prefix_is_named_with_those_that_have_snapshots() {
 }
 
 #[test]
-fn config_check_tries_every_store_and_everybody_who_is_told() {
+fn config_check_tries_every_store_and_everybody_who_is_reported() {
     let lab = Lab::sqlite("2.5.3");
     let cloud = Cloud::start();
     let (address, environment) = cloud.access("s3");
@@ -455,12 +455,12 @@ fn config_check_tries_every_store_and_everybody_who_is_told() {
             .unwrap();
         send.send(line.trim().to_owned()).unwrap();
     });
-    let told = format!(
+    let reported = format!(
         "push_url = \"http://{server}/api/push/Sesame?status=up\"\nwebhook = \"http://{server}/hook/Sesame\"\n\
          healthchecks_url = \"http://{server}/ping/Sesame\"\nntfy_url = \"http://us%65r:Sesame@{server}/kuma\"\n"
     );
     let check = |stores: &[(&str, &str, &str)], exit: i32| {
-        let config = configure(&lab, stores, &told);
+        let config = configure(&lab, stores, &reported);
         let ran = Ran::of(lab.bare().args(["config", "check", "--connect", "--json", "--config"]).arg(&config));
         assert_eq!(ran.exit, exit, "{}{}", ran.out, ran.err);
         let document: Json = serde_json::from_str(&ran.out).unwrap();

@@ -10,7 +10,7 @@ use kumadb::backup::{Credentials, Store};
 use kumadb::value::Secret;
 use serde_json::Value as Json;
 
-use crate::backup::sealed::recipient;
+use crate::backup::encrypted::recipient;
 use crate::cli::monitor::furnish;
 use crate::support::cloud::{Cloud, Trouble};
 use crate::support::lab::{Lab, Ran, words};
@@ -206,7 +206,7 @@ fn a_store_that_fails_is_named_and_the_others_are_whole() {
 }
 
 #[test]
-fn what_is_wrong_with_a_store_is_said() {
+fn what_is_wrong_with_a_store_is_given() {
     let mut away = Away::new(Lab::sqlite("2.5.3"), "s3");
     let address = away.address.clone();
     let good = away.environment.clone();
@@ -351,26 +351,26 @@ fn a_folder_that_is_full_or_closed_keeps_what_it_has() {
 }
 
 /// Kills `backup create` at moments spread over its whole run, again and again.
-fn kill(away: &Away, times: u32, seal: &str) {
+fn kill(away: &Away, times: u32, encryption: &str) {
     let began = Instant::now();
-    let whole = away.both(&format!("backup create {seal}"));
+    let whole = away.both(&format!("backup create {encryption}"));
     assert_eq!(whole.exit, 0, "{}", whole.err);
     let length = began.elapsed();
     let (mut killed, mut ended) = (0, 0);
     let mut snapshots = json(&away.both("backup list --json"))["snapshots"].as_array().unwrap().len();
     for at in 0..times {
-        let moment = length * (at * 37 % times) / times;
+        let datetime = length * (at * 37 % times) / times;
         let mut child = Command::new(env!("CARGO_BIN_EXE_kumadb"))
             .envs(away.environment.clone())
             .env("DOCKER_HOST", "unix:///no-docker-here.sock")
             .env("KUMADB_STORE", format!("{},{}", away.lab.store().display(), away.address))
             .args(["-t", &away.lab.target, "backup", "create"])
-            .args(words(seal))
+            .args(words(encryption))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(moment);
+        std::thread::sleep(datetime);
         child.kill().unwrap();
         match child.wait().unwrap().success() {
             true => ended += 1,
@@ -385,7 +385,7 @@ fn kill(away: &Away, times: u32, seal: &str) {
     let verified = away.both("backup verify");
     assert_eq!(verified.exit, 0, "{}{}", verified.out, verified.err);
     let left = (away.leftovers().len(), remains(&away.lab.store()).len());
-    assert_eq!(away.both(&format!("backup create {seal}")).exit, 0);
+    assert_eq!(away.both(&format!("backup create {encryption}")).exit, 0);
     assert_eq!(away.leftovers(), Vec::<String>::new(), "the next run has cleared away what the last left");
     assert_eq!(remains(&away.lab.store()), Vec::<String>::new());
     println!(

@@ -40,7 +40,7 @@ impl Drop for Volume {
 }
 
 #[test]
-fn finds_volumes_that_nobody_uses_and_containers_by_what_is_in_them() {
+fn finds_volumes_that_no_user_uses_and_containers_by_what_is_in_them() {
     let labels = ["--label", "com.docker.compose.project=home", "--label", "com.docker.compose.service=kuma"];
     let Some(lab) = Docked::with(Kind::Sqlite, &labels) else { return };
     lab.wait_beat();
@@ -55,13 +55,13 @@ fn finds_volumes_that_nobody_uses_and_containers_by_what_is_in_them() {
     std::fs::write(lab.folder.path().join("kuma.db.bak20240101"), "").unwrap();
     assert!(find(&lab, &lab.server.name, &[])["old_backups"][0].as_str().unwrap().ends_with("kuma.db.bak20240101"));
 
-    let stray = Volume::filled(Kind::Sqlite).unwrap();
-    let found = find(&lab, &stray.path, &[]);
+    let orphan = Volume::filled(Kind::Sqlite).unwrap();
+    let found = find(&lab, &orphan.path, &[]);
     assert_eq!((&found["found"], &found["state"], &found["monitors"]), (&"volume".into(), &"unused".into(), &2.into()));
-    assert!(!std::path::Path::new(&stray.path).join("kuma.db-wal").exists(), "looking left something behind");
+    assert!(!std::path::Path::new(&orphan.path).join("kuma.db-wal").exists(), "looking left something behind");
 
     // An image that nothing is known of, on the same volume.
-    let mount = format!("{}:/app/data", stray.name);
+    let mount = format!("{}:/app/data", orphan.name);
     let plain = ["-e", "UPTIME_KUMA_IS_CONTAINER=0", "--label", "org.opencontainers.image.source=elsewhere"];
     cli(&["tag", Image::Slim.name(), "kumadb-other:1"]);
     let args = [&["-v", mount.as_str(), "--entrypoint", "sleep"][..], &plain].concat();
@@ -72,7 +72,7 @@ fn finds_volumes_that_nobody_uses_and_containers_by_what_is_in_them() {
 }
 
 #[test]
-fn tells_of_a_mariadb_that_is_down_without_starting_it() {
+fn reports_of_a_mariadb_that_is_down_without_starting_it() {
     let Some(lab) = Docked::up(Kind::MariaDb) else { return };
     cli(&["stop", &lab.server.name]);
     let found = find(&lab, &lab.server.name, &[]);
@@ -81,12 +81,12 @@ fn tells_of_a_mariadb_that_is_down_without_starting_it() {
     assert!(unread.contains("is not running") && unread.contains("find --open"), "{unread}");
     let opened = find(&lab, &lab.server.name, &["--open"]);
     assert_eq!((&opened["state"], &opened["monitors"]), (&"stopped".into(), &2.into()), "{opened:#}");
-    let stray = Volume::filled(Kind::MariaDb).unwrap();
-    let found = find(&lab, &stray.path, &[]);
+    let orphan = Volume::filled(Kind::MariaDb).unwrap();
+    let found = find(&lab, &orphan.path, &[]);
     assert_eq!(found["found"], "volume");
     assert!(found["unread"].as_str().unwrap().contains("no container uses it"), "{found:#}");
     // As it is told there.
-    let mount = format!("{}:/app/data", stray.name);
+    let mount = format!("{}:/app/data", orphan.name);
     let made = cli(&["create", "-v", &mount, Image::Full.name()]);
     let name = cli(&["inspect", "-f", "{{.Name}}", &made]);
     let opened = find(&lab, name.trim_start_matches('/'), &["--open"]);
@@ -110,7 +110,7 @@ fn reads_what_an_orchestrator_runs_and_refuses_to_stop_it() {
         assert_eq!(lab.kumadb(&["--json", "status"]).ended(0).json()["monitors"], 2);
         lab.kumadb(&["backup", "create"]).ended(0);
         let since = lab.starts_and_stops();
-        lab.add("New", &[]).ended(9).said(hint);
+        lab.add("New", &[]).ended(9).given(hint);
         lab.was_restarted(0, since);
         // Scaled down, its container is gone or stopped, and the folder can be written.
         cli(&["stop", &lab.server.name]);

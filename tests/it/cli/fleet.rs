@@ -79,7 +79,7 @@ fn names(document: &Json) -> Vec<&str> {
 }
 
 #[test]
-fn tells_the_status_of_all_of_a_group_and_of_chosen_ones() {
+fn reports_the_status_of_all_of_a_group_and_of_chosen_ones() {
     let fleet = Fleet::of(&[("a", "groups = [\"prod\"]"), ("b", "groups = [\"prod\", \"cellar\"]"), ("c", "")]);
     assert_eq!(names(&fleet.json(0, "status --all")), ["a", "b", "c"]);
     assert_eq!(names(&fleet.json(0, "status --instance-group prod --parallel 1")), ["a", "b"]);
@@ -204,7 +204,7 @@ fn the_status_of_all_is_shown_again_until_a_signal_comes() {
 }
 
 #[test]
-fn a_signal_reaches_all_and_nobody_begins_any_more() {
+fn a_signal_reaches_all_and_no_user_begins_any_more() {
     let names: Vec<String> = (0..12).map(|n| format!("i{n:02}")).collect();
     let fleet = Fleet::of(&names.iter().map(|name| (name.as_str(), "")).collect::<Vec<_>>());
     let mut child = fleet
@@ -254,7 +254,7 @@ fn the_config_file_is_checked_for_names_and_reached() {
 #[test]
 fn the_gravest_exit_code_is_the_one_that_needs_somebody_soonest() {
     let order = [5, 4, 143, 130, 7, 1, 6, 9, 8, 2, 3, 20, 0].map(|code| Exit::of(code).unwrap());
-    assert!(order.windows(2).all(|pair| pair[0].gravity() > pair[1].gravity()));
+    assert!(order.windows(2).all(|pair| pair[0].severity() > pair[1].severity()));
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/many.md")).unwrap();
     assert!(page.contains("5, 4, 143, 130, 7, 1, 6, 9, 8, 2, 3, 20, 0"), "docs/many.md says another order");
 }

@@ -39,7 +39,7 @@ fn count(lab: &Lab, what: &str) -> i64 {
 }
 
 #[test]
-fn tells_rows_room_and_what_comes() {
+fn reports_rows_room_and_what_comes() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         add_beats(&lab, 1, 0, 1440);
@@ -47,33 +47,37 @@ fn tells_rows_room_and_what_comes() {
         add_beats(&lab, 2, 400, 150);
         add_statistics(&lab, 50);
         let before = lab.rows();
-        let told = lab.json("history stats");
-        assert_eq!(told["heartbeats"], 1650);
-        let monitors = told["monitors"].as_array().unwrap();
+        let reported = lab.json("history stats");
+        assert_eq!(reported["heartbeats"], 1650);
+        let monitors = reported["monitors"].as_array().unwrap();
         assert_eq!((monitors[0]["path"].as_str(), monitors[0]["heartbeats"].as_u64()), (Some("Shop"), Some(1500)));
         assert_eq!((&monitors[1]["id"], &monitors[1]["important"]), (&2.into(), &15.into()));
         assert!((monitors[0]["share"].as_f64().unwrap() - 90.9).abs() < 0.1);
         assert!(monitors[1]["oldest"].as_str() < monitors[1]["newest"].as_str());
         // Of Shop the unimportant ones of 40 days ago; of Router, silent for longer than a year, all.
         assert_eq!((&monitors[0]["server_deletes"], &monitors[1]["server_deletes"]), (&54.into(), &150.into()));
-        let deletes = &told["server_deletes"];
+        let deletes = &reported["server_deletes"];
         assert_eq!(
             (&deletes["heartbeat"], &deletes["stat_minutely"], &deletes["stat_daily"]),
             (&204.into(), &1.into(), &0.into())
         );
-        assert!((1430..=1441).contains(&told["per_day"]["heartbeats"].as_u64().unwrap()), "{}", told["per_day"]);
-        let retention = &told["retention"];
+        assert!(
+            (1430..=1441).contains(&reported["per_day"]["heartbeats"].as_u64().unwrap()),
+            "{}",
+            reported["per_day"]
+        );
+        let retention = &reported["retention"];
         assert_eq!(
             (&retention["days"], retention["set"].is_null(), &retention["deletes_unimportant"]),
             (&365.into(), true, &true.into())
         );
-        let beats = told["tables"].as_array().unwrap().iter().find(|table| table["table"] == "heartbeat").unwrap();
+        let beats = reported["tables"].as_array().unwrap().iter().find(|table| table["table"] == "heartbeat").unwrap();
         assert!(
             beats["bytes"].as_u64().unwrap() > 10_000 && beats["index_bytes"].as_u64().unwrap() > 10_000,
             "{beats}"
         );
-        assert!(told["size_bytes"].as_u64() > beats["bytes"].as_u64());
-        assert_eq!(told["sqlite"].is_null(), lab.engine() != "SQLite");
+        assert!(reported["size_bytes"].as_u64() > beats["bytes"].as_u64());
+        assert_eq!(reported["sqlite"].is_null(), lab.engine() != "SQLite");
         assert_eq!(lab.rows(), before);
         let text = lab.ok("history stats --top 1");
         for words in ["heartbeat", "Shop", "… and 1 more", "heartbeats a day", "(default)", "deletes 204 heartbeats"]
@@ -89,8 +93,8 @@ fn an_instance_of_1x_forgets_by_age_alone() {
     furnish(&lab);
     add_beats(&lab, 1, 200, 30);
     add_beats(&lab, 1, 10, 300);
-    let told = lab.json("history stats");
-    assert_eq!((&told["retention"]["days"], &told["server_deletes"]["heartbeat"]), (&180.into(), &30.into()));
+    let reported = lab.json("history stats");
+    assert_eq!((&reported["retention"]["days"], &reported["server_deletes"]["heartbeat"]), (&180.into(), &30.into()));
     let done = lab.json("history prune --keep 100 --keep-newest 1 --yes");
     assert_eq!(done["deleted"]["heartbeat"], 30);
     assert_eq!(count(&lab, "heartbeat"), 300);
@@ -121,7 +125,7 @@ fn deletes_what_is_old_and_keeps_the_newest_of_each() {
 }
 
 #[test]
-fn keeps_what_it_is_told_to_keep() {
+fn keeps_what_it_is_reported_to_keep() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         for id in [1, 2] {

@@ -18,13 +18,13 @@ use crate::support::wait::wait_until;
 /// run), and the database must be as before.
 #[track_caller]
 fn check(lab: &Lab, line: &str, exit: i32, message: &str, hint: &str) {
-    told(lab, &lab.run(line), line, exit, message, hint);
+    reported(lab, &lab.run(line), line, exit, message, hint);
 }
 
 #[track_caller]
-fn told(lab: &Lab, ran: &Ran, line: &str, exit: i32, message: &str, hint: &str) {
-    let said = lab.rooted(&ran.err);
-    let after = said.split_once("error: ").map_or("", |(_, after)| after);
+fn reported(lab: &Lab, ran: &Ran, line: &str, exit: i32, message: &str, hint: &str) {
+    let given = lab.rooted(&ran.err);
+    let after = given.split_once("error: ").map_or("", |(_, after)| after);
     let is_hint = |line: &&str| line.starts_with("  try: ") || line.starts_with("  hint: ");
     let (hints, found): (Vec<&str>, Vec<&str>) = after.trim_end().lines().partition(is_hint);
     let text = |line: &&str| line.split_once(": ").map_or("", |(_, text)| text).to_owned();
@@ -210,7 +210,7 @@ fn spoilt(spoil: impl FnOnce(&Path)) -> Lab {
 
 #[test]
 fn files_that_are_no_database() {
-    let cure = "kumadb backup list, then `kumadb restore ID`";
+    let fix = "kumadb backup list, then `kumadb restore ID`";
     let random = |n: u32| -> Vec<u8> {
         (0..n)
             .scan(7u32, |seed, _| {
@@ -222,7 +222,7 @@ fn files_that_are_no_database() {
     let lines = ["monitor list", "status", "monitor add group --name A", "backup create"];
     for line in lines {
         let at = |lab: Lab, exit, message: &str, hint: &str| check(&lab, line, exit, message, hint);
-        at(spoilt(|f| fs::write(f.join("kuma.db"), "").unwrap()), 7, "`<root>/data/kuma.db` is empty (0 bytes)", cure);
+        at(spoilt(|f| fs::write(f.join("kuma.db"), "").unwrap()), 7, "`<root>/data/kuma.db` is empty (0 bytes)", fix);
         at(
             spoilt(|f| fs::write(f.join("kuma.db"), "<html>not found</html>").unwrap()),
             7,
@@ -239,13 +239,13 @@ fn files_that_are_no_database() {
             spoilt(|f| fs::File::options().write(true).open(f.join("kuma.db")).unwrap().set_len(50_000).unwrap()),
             7,
             "`<root>/data/kuma.db` is damaged: database disk image is malformed",
-            cure,
+            fix,
         );
         at(
             spoilt(|f| fs::rename(f.join("kuma.db"), f.join("kuma.db-wal")).unwrap()),
             7,
             "`<root>/data/kuma.db-wal` exists, but its database `kuma.db` is missing",
-            cure,
+            fix,
         );
         at(
             spoilt(|f| fs::remove_file(f.join("kuma.db")).unwrap()),
@@ -400,8 +400,8 @@ fn journals_that_were_left_behind() {
     lab.ok("monitor add group --name B");
 }
 
-/// The binary as `nobody`; `None` where that cannot be.
-fn as_nobody(lab: &Lab, line: &str) -> Option<Ran> {
+/// The binary as `no_user`; `None` where that cannot be.
+fn as_no_user(lab: &Lab, line: &str) -> Option<Ran> {
     if !rustix::process::geteuid().is_root() || crate::support::need::program(&["setpriv"]).is_none() {
         return crate::support::need::left_out("root and setpriv");
     }
@@ -423,18 +423,18 @@ fn files_of_somebody_else() {
     let lab = Lab::sqlite("2.5.3");
     let hint = "run the same command as root, or as the user that the server runs as";
     let line = "monitor list";
-    let Some(ran) = as_nobody(&lab, line) else { return };
-    told(&lab, &ran, line, 1, "cannot access `<root>/data/kuma.db`: permission denied", hint);
+    let Some(ran) = as_no_user(&lab, line) else { return };
+    reported(&lab, &ran, line, 1, "cannot access `<root>/data/kuma.db`: permission denied", hint);
     fs::set_permissions(lab.folder(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(lab.folder().join("db-config.json"), fs::Permissions::from_mode(0o644)).unwrap();
-    let Some(ran) = as_nobody(&lab, line) else { return };
-    told(&lab, &ran, line, 1, "cannot open `<root>/data/kuma.db`: permission denied", hint);
+    let Some(ran) = as_no_user(&lab, line) else { return };
+    reported(&lab, &ran, line, 1, "cannot open `<root>/data/kuma.db`: permission denied", hint);
     fs::set_permissions(lab.folder().join("kuma.db"), fs::Permissions::from_mode(0o644)).unwrap();
-    let Some(ran) = as_nobody(&lab, line) else { return };
+    let Some(ran) = as_no_user(&lab, line) else { return };
     assert_eq!((ran.exit, ran.out.as_str()), (0, "no monitors yet\n"), "{}", ran.err);
     let line = "monitor add group --name A";
-    let Some(ran) = as_nobody(&lab, line) else { return };
-    told(
+    let Some(ran) = as_no_user(&lab, line) else { return };
+    reported(
         &lab,
         &ran,
         line,
@@ -450,10 +450,10 @@ fn a_docker_that_is_not_for_everybody() {
     let socket = lab.root.path().join("docker.sock");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).unwrap();
-    let Some(ran) = as_nobody(&lab, &format!("-t uptime-kuma -H unix://{} status", socket.display())) else { return };
+    let Some(ran) = as_no_user(&lab, &format!("-t uptime-kuma -H unix://{} status", socket.display())) else { return };
     let message = "cannot connect to Docker at `unix://<root>/docker.sock`: permission denied; there is also no folder \
                    `uptime-kuma`";
-    told(&lab, &ran, "status", 1, message, "add your user to the group `docker`, or run kumadb as root");
+    reported(&lab, &ran, "status", 1, message, "add your user to the group `docker`, or run kumadb as root");
 }
 
 #[test]
@@ -469,7 +469,7 @@ fn folders_that_cannot_be_written_to() {
     assert!(Command::new("umount").arg(&folder).status().unwrap().success());
     assert_eq!((listed.exit, saved.exit), (0, 0), "{}{}", listed.err, saved.err);
     let message = "cannot make the folder `<root>/data/.kumadb`: read-only file system";
-    told(&lab, &added, "monitor add", 1, message, "mount it read-write");
+    reported(&lab, &added, "monitor add", 1, message, "mount it read-write");
 }
 
 #[test]
@@ -479,7 +479,7 @@ fn instances_that_cannot_be_made() {
         Ran::of(lab.bare().arg("init").args(words(arguments)).write_stdin(format!("{password}\n")))
     };
     let fails = |arguments: &str, password: &str, exit: i32, message: &str, hint: &str| {
-        told(&lab, &init(arguments, password), arguments, exit, message, hint);
+        reported(&lab, &init(arguments, password), arguments, exit, message, hint);
     };
     fails(
         "data --admin admin",
@@ -539,7 +539,8 @@ fn targets_that_are_not_there() {
     let lab = Lab::sqlite("2.5.3");
     let docker = "`unix:///no-docker-here.sock`: no such socket";
     let run = |line: &str| Ran::of(lab.bare().args(words(line)));
-    let fails = |line: &str, exit: i32, message: &str, hint: &str| told(&lab, &run(line), line, exit, message, hint);
+    let fails =
+        |line: &str, exit: i32, message: &str, hint: &str| reported(&lab, &run(line), line, exit, message, hint);
     fails(
         "-t nowhere status",
         1,
@@ -559,7 +560,7 @@ fn targets_that_are_not_there() {
     // The only one in sight needs no name.
     assert_eq!(run("monitor list").out, "no monitors yet\n");
     let empty = Ran::of(lab.bare().current_dir(lab.root.path().parent().unwrap()).arg("status"));
-    told(
+    reported(
         &lab,
         &empty,
         "status",
@@ -570,7 +571,7 @@ fn targets_that_are_not_there() {
 }
 
 #[test]
-fn databases_that_let_nobody_in() {
+fn databases_that_let_no_user_in() {
     let Some(server) = Mariadbd::with(&["--bind-address=127.0.0.1", "--port={port}"]) else { return };
     let lab = Lab::sqlite("2.5.3");
     server.create_database("kuma", "utf8mb4");
@@ -582,7 +583,7 @@ fn databases_that_let_nobody_in() {
     let fails = |target: &str, line: &str, exit: i32, message: &str, hint: &str| {
         let ran = run(target, line);
         assert!(!ran.err.contains("wrong-word") && !ran.err.contains("right"), "{}", ran.err);
-        told(&lab, &ran, line, exit, &message.replace("PORT", &port.to_string()), hint);
+        reported(&lab, &ran, line, exit, &message.replace("PORT", &port.to_string()), hint);
     };
     let init = |target: &str| {
         Ran::of(lab.bare().args(["init", target, "--admin", "admin"]).env("KUMADB_ADMIN_PASSWORD", PASSWORD))
@@ -616,7 +617,7 @@ fn databases_that_let_nobody_in() {
         "kumadb find",
     );
     let latin = init(&at("kuma:right", "old"));
-    told(
+    reported(
         &lab,
         &latin,
         "init",
@@ -653,10 +654,10 @@ fn databases_that_let_nobody_in() {
     let ran = run(&shadowed, "status");
     assert_eq!(ran.exit, 1, "{}", ran.err);
     assert!(ran.err.contains("the anonymous user `''@'localhost'` takes precedence over `kuma`@`%`"), "{}", ran.err);
-    let nobody = run("mysql://kuma:right@127.0.0.1:1/kuma", "status");
-    told(
+    let no_user = run("mysql://kuma:right@127.0.0.1:1/kuma", "status");
+    reported(
         &lab,
-        &nobody,
+        &no_user,
         "status",
         1,
         "cannot connect to MariaDB at 127.0.0.1:1: connection refused",
@@ -678,9 +679,9 @@ fn a_signal_ends_what_waits_for_an_answer() {
         assert!(question.contains("delete monitor `Cron`"), "{question}");
         Command::new("kill").args([signal, &asking.id().to_string()]).status().unwrap();
         // Its stdin stays open: nobody has answered.
-        let held = asking.stdin.take();
+        let staged = asking.stdin.take();
         assert_eq!(asking.wait().unwrap().code(), Some(exit), "{signal}");
-        drop(held);
+        drop(staged);
         assert_eq!(lab.content(), before, "{signal}");
     }
 }

@@ -329,8 +329,8 @@ fn a_dry_run_changes_nothing() {
             "monitor pause --name '*'",
             "restore latest",
         ] {
-            let said = lab.ok(&format!("{line} --dry-run"));
-            assert!(said.contains("nothing was changed"), "{line}: {said}");
+            let given = lab.ok(&format!("{line} --dry-run"));
+            assert!(given.contains("nothing was changed"), "{line}: {given}");
             assert_eq!(lab.json(&format!("{line} -n"))["dry_run"], true);
             assert!(lab.content() == before, "{}: {line} --dry-run changed the database", lab.engine());
         }
@@ -435,8 +435,8 @@ fn tags_that_do_not_exist_are_created_unless_that_is_refused() {
 #[test]
 fn a_push_monitor_says_where_to_push() {
     let lab = Lab::sqlite("2.5.3");
-    let said = lab.ok("monitor add push --name Cron");
-    assert!(said.contains("/api/push/") && said.contains("?status=up&msg=OK&ping="), "{said}");
+    let given = lab.ok("monitor add push --name Cron");
+    assert!(given.contains("/api/push/") && given.contains("?status=up&msg=OK&ping="), "{given}");
     let document = lab.json("monitor add push --name Other");
     let token = lab.json("monitor show Other --secrets")["monitor"]["push_token"].as_str().unwrap().to_owned();
     assert!(document["monitor"]["push_url"].as_str().unwrap().contains(&token));
@@ -489,16 +489,16 @@ fn secrets_are_printed_nowhere() {
 #[test]
 fn quiet_is_only_the_result_and_verbose_is_every_step() {
     let lab = Lab::sqlite("2.5.3");
-    let said = |line: &str| lab.run(line).err.lines().count();
+    let given = |line: &str| lab.run(line).err.lines().count();
     let quiet = lab.run("-q monitor add group --name A");
     assert_eq!((quiet.out.as_str(), quiet.err.as_str()), ("added monitor 1 `A` (group)\n", ""));
-    let plain = said("monitor add group --name B");
-    let verbose = said("-v monitor add group --name C");
+    let plain = given("monitor add group --name B");
+    let verbose = given("-v monitor add group --name C");
     assert!(0 < plain && plain < verbose, "{plain} {verbose}");
 }
 
 #[test]
-fn a_restart_that_kumadb_cannot_make_is_said_to_be_due() {
+fn a_restart_that_kumadb_cannot_make_is_given_to_be_due() {
     let due = "Uptime Kuma uses the change only after a restart";
     for lab in Lab::both("2.5.3") {
         let ran = lab.fails(9, "monitor add group --name A --wait-beats");

@@ -7,11 +7,11 @@ use crate::doctor::findings::codes;
 use crate::support::lab::Lab;
 
 /// What `status` reports of `bytes` as kuma.db.
-fn told(lab: &Lab, bytes: &[u8]) -> String {
+fn reported(lab: &Lab, bytes: &[u8]) -> String {
     fs::write(lab.folder().join("kuma.db"), bytes).unwrap();
-    let said = lab.fails(7, "monitor list").err;
-    assert_eq!(codes(lab), ["K003"], "{said}");
-    said
+    let given = lab.fails(7, "monitor list").err;
+    assert_eq!(codes(lab), ["K003"], "{given}");
+    given
 }
 
 #[test]
@@ -30,9 +30,9 @@ fn a_file_of_another_format_is_named_with_the_command_that_helps() {
         (b"{\"version\": \"1.23.17\"}", "a JSON file", "kumadb apply"),
         (b"age-encryption.org/v1\n-> X25519", "encrypted with age", "age -d"),
     ] {
-        let said = told(&lab, bytes);
-        assert!(said.contains(&format!("is not a SQLite database but {what}")), "{said}");
-        assert!(said.contains(&format!("try: {command}")), "{said}");
+        let given = reported(&lab, bytes);
+        assert!(given.contains(&format!("is not a SQLite database but {what}")), "{given}");
+        assert!(given.contains(&format!("try: {command}")), "{given}");
         // Nothing can be salvaged from it.
         lab.ok("doctor --fix --yes");
         assert_eq!(fs::read(&file).unwrap(), bytes);
@@ -40,14 +40,14 @@ fn a_file_of_another_format_is_named_with_the_command_that_helps() {
 
     // Pages are left behind a first page of zeros or noise: damaged, and not something else.
     for first in [vec![0; 4096], (0..4096u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect()] {
-        let said = told(&lab, &[first, whole[4096..].to_vec()].concat());
-        assert!(said.contains("kuma.db` is damaged: its first page"), "{said}");
+        let given = reported(&lab, &[first, whole[4096..].to_vec()].concat());
+        assert!(given.contains("kuma.db` is damaged: its first page"), "{given}");
     }
 
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    let said = lab.fails(7, "monitor list").err;
-    assert!(said.contains("a folder: Docker creates one") && said.contains("try: rmdir "), "{said}");
+    let given = lab.fails(7, "monitor list").err;
+    assert!(given.contains("a folder: Docker creates one") && given.contains("try: rmdir "), "{given}");
 }
 
 #[test]
@@ -56,10 +56,10 @@ fn a_tar_archive_given_to_restore_is_named() {
     let archive = lab.root.path().join("data.tar");
     let made = Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(lab.root.path()).arg("data").status();
     assert!(made.unwrap().success());
-    let said = lab.fails(7, &format!("restore {} --yes", archive.display())).err;
+    let given = lab.fails(7, &format!("restore {} --yes", archive.display())).err;
     assert!(
-        said.contains("a tar archive with `data/kuma.db`") && said.contains("try: mkdir kuma.unpacked && tar -xf "),
-        "{said}"
+        given.contains("a tar archive with `data/kuma.db`") && given.contains("try: mkdir kuma.unpacked && tar -xf "),
+        "{given}"
     );
 }
 
@@ -92,9 +92,9 @@ fn archives_and_dumps_given_to_apply_are_named() {
         let file = lab.root.path().join(name);
         fs::write(&file, bytes).unwrap();
         for verb in ["plan", "apply --yes"] {
-            let said = lab.fails(2, &format!("{verb} {}", file.display())).err;
-            assert!(said.contains(&format!("is not a fixture but {what}")), "{said}");
-            assert!(said.contains(&format!("try: {command}")), "{said}");
+            let given = lab.fails(2, &format!("{verb} {}", file.display())).err;
+            assert!(given.contains(&format!("is not a fixture but {what}")), "{given}");
+            assert!(given.contains(&format!("try: {command}")), "{given}");
         }
     }
     assert_eq!(lab.content(), before);

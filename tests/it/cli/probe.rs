@@ -38,17 +38,17 @@ fn serve_with(pages: Pages, login: Option<&str>, tls: Option<Arc<rustls::ServerC
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = format!("{scheme}://localhost:{}", listener.local_addr().unwrap().port());
-    let wanted = login.map(|login| format!("basic {}", BASE64_STANDARD.encode(login)));
+    let desired = login.map(|login| format!("basic {}", BASE64_STANDARD.encode(login)));
     let (send, asked) = channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let stream = stream.unwrap();
             match &tls {
-                None => drop(answer(stream, &pages, wanted.as_deref()).map(|line| send.send(line))),
+                None => drop(answer(stream, &pages, desired.as_deref()).map(|line| send.send(line))),
                 Some(tls) => {
                     let session = rustls::ServerConnection::new(tls.clone()).unwrap();
                     let stream = rustls::StreamOwned::new(session, stream);
-                    drop(answer(stream, &pages, wanted.as_deref()).map(|line| send.send(line)));
+                    drop(answer(stream, &pages, desired.as_deref()).map(|line| send.send(line)));
                 }
             }
         }
@@ -57,7 +57,7 @@ fn serve_with(pages: Pages, login: Option<&str>, tls: Option<Arc<rustls::ServerC
 }
 
 /// Answers one question; a client that does not like the certificate asks none.
-fn answer(stream: impl Read + Write, pages: &Pages, wanted: Option<&str>) -> Option<String> {
+fn answer(stream: impl Read + Write, pages: &Pages, desired: Option<&str>) -> Option<String> {
     let mut reader = BufReader::new(stream);
     let mut lines = Vec::new();
     loop {
@@ -70,8 +70,8 @@ fn answer(stream: impl Read + Write, pages: &Pages, wanted: Option<&str>) -> Opt
     }
     let path = lines.first()?.split([' ', '?']).nth(1)?.to_owned();
     let login = lines.iter().find(|line| line.to_lowercase().starts_with("authorization:"));
-    let is_let_in = wanted.is_none_or(|wanted| {
-        login.is_some_and(|line| line["authorization:".len()..].trim().to_lowercase() == wanted.to_lowercase())
+    let is_let_in = desired.is_none_or(|desired| {
+        login.is_some_and(|line| line["authorization:".len()..].trim().to_lowercase() == desired.to_lowercase())
     });
     let nothing = ("404 Not Found", String::new());
     let (status, body) = match path.as_str() {
@@ -352,5 +352,5 @@ fn finds_where_a_container_answers() {
     // The stand-in has no metrics.
     assert_eq!((ran.code, found["checks"][1]["answer"].as_str()), (3, Some("404")));
     crate::support::dockerd::cli(&["stop", &lab.server.name]);
-    lab.kumadb(&["probe"]).ended(1).said("it is stopped");
+    lab.kumadb(&["probe"]).ended(1).given("it is stopped");
 }

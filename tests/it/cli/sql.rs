@@ -26,10 +26,10 @@ fn answers_questions_in_every_form() {
             ask(&["--format", "csv"]),
             "id,name,missing,blank,quoted\n1,Shop,,\"\",\"a,\"\"b\"\n2,Router,,\"\",\"a,\"\"b\"\n\nn\n0\n"
         );
-        let told: serde_json::Value = serde_json::from_str(&ask(&["--json"])).unwrap();
-        assert_eq!(told["results"][0]["columns"][1], "name");
-        assert_eq!(told["results"][0]["rows"][1], serde_json::json!([2, "Router", null, "", "a,\"b"]));
-        assert_eq!(told["results"][1]["rows"], serde_json::json!([[0]]));
+        let reported: serde_json::Value = serde_json::from_str(&ask(&["--json"])).unwrap();
+        assert_eq!(reported["results"][0]["columns"][1], "name");
+        assert_eq!(reported["results"][0]["rows"][1], serde_json::json!([2, "Router", null, "", "a,\"b"]));
+        assert_eq!(reported["results"][1]["rows"], serde_json::json!([[0]]));
         let typed =
             Ran::of(lab.bare().args(["-t", &lab.target, "sql", "--format", "csv"]).write_stdin("SELECT 1 AS one;"));
         assert_eq!(typed.out, "one\n1\n");

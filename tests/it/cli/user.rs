@@ -52,7 +52,7 @@ fn users_are_added_and_their_passwords_judged_as_the_server_does() {
         fs::write(&file, format!("{NEW}\n")).unwrap();
         lab.ok(&format!("user add second --password-file {}", file.display()));
         assert!(fits(&lab, "second", NEW));
-        for (line, password, said) in [
+        for (line, password, given) in [
             ("user add second", NEW, "`second` already exists"),
             ("user add ' blank'", NEW, "starts or ends with a space"),
             ("user add third", "weak", "the server requires 6 or more"),
@@ -61,14 +61,14 @@ fn users_are_added_and_their_passwords_judged_as_the_server_does() {
             ("user rename second admin", "", "`admin` already exists"),
         ] {
             let ran = with_password(&lab, line, password);
-            assert!(ran.exit == 2 && ran.err.contains(said), "{line}: {}", ran.err);
+            assert!(ran.exit == 2 && ran.err.contains(given), "{line}: {}", ran.err);
         }
         assert_eq!(lab.sql("SELECT count(*) FROM user"), "2\n");
     }
 }
 
 #[test]
-fn what_belongs_to_nobody_is_adopted() {
+fn what_belongs_to_no_user_is_adopted() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         lab.sql("UPDATE monitor SET user_id = NULL WHERE name = 'Cron'");

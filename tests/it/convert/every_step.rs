@@ -10,11 +10,11 @@ use kumadb::engine::mariadb::Address;
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::{DbLocation, Instance};
 use kumadb::kuma::transfer::convert::OnConflict;
-use kumadb::run::convert::{Conversion, Destination};
-use kumadb::run::{self, NoObserver, Observer, Settings};
+use kumadb::operation::convert::{Conversion, Destination};
+use kumadb::operation::{self, NoObserver, Observer, Settings};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use crate::support::child::{is_killed, told};
+use crate::support::child::{is_killed, reported};
 use crate::support::docked::{Docked, Kind, find, make_folder, store_in};
 use crate::support::dockerd::{self, Image, cli};
 use crate::support::mariadbd::Mariadbd;
@@ -43,10 +43,10 @@ fn convert(instance: &Instance, root: &std::path::Path, to: &str, steps: &mut dy
 #[test]
 #[ignore = "a part of other tests, see child.rs"]
 fn killed_child() {
-    let root: PathBuf = told("ROOT");
-    let instance = find(&told::<String>("TARGET"), &root);
-    let mut steps = Steps::ending(told("AT"), How::Kill);
-    convert(&instance, &root, &told::<String>("TO"), &mut steps).unwrap();
+    let root: PathBuf = reported("ROOT");
+    let instance = find(&reported::<String>("TARGET"), &root);
+    let mut steps = Steps::ending(reported("AT"), How::Kill);
+    convert(&instance, &root, &reported::<String>("TO"), &mut steps).unwrap();
 }
 
 /// The kind of database that the server opens, after a check that nothing else is where a server would open it.
@@ -81,10 +81,10 @@ fn fail_everywhere(lab: &Docked, to: &str, back: &str, how: How, empty: &dyn Fn(
         };
         let is_over = how == How::Error && steps.seen < at || how == How::Kill && ended.is_ok();
         if lab.is_unfinished() {
-            run::resume(&lab.instance(), &lab.store(), &settings(), &mut NoObserver).unwrap();
+            operation::resume(&lab.instance(), &lab.store(), &settings(), &mut NoObserver).unwrap();
         }
-        if !run::kept::list(&lab.instance()).is_empty() {
-            run::resume(&lab.instance(), &lab.store(), &settings(), &mut NoObserver).unwrap();
+        if !operation::pending::list(&lab.instance()).is_empty() {
+            operation::resume(&lab.instance(), &lab.store(), &settings(), &mut NoObserver).unwrap();
         }
         let now = opened(lab);
         assert_eq!(lab.monitors(), monitors, "{how:?} at step {at} to {to}: {ended:?}");
@@ -212,12 +212,12 @@ fn an_environment_that_sets_the_database_is_named_before_the_stop() {
     let started = lab.started();
     lab.kumadb(&["--yes", "convert", "--to", "mysql://kuma:Kuma-2026@192.0.2.1/kuma"])
         .ended(9)
-        .said("UPTIME_KUMA_DB_TYPE");
+        .given("UPTIME_KUMA_DB_TYPE");
     let lab = Docked::up(Kind::Sqlite).unwrap();
     lab.kumadb(&["--yes", "convert", "--to", "mysql://kuma:Kuma-2026@localhost/kuma"])
         .ended(9)
-        .said("that is the container itself");
+        .given("that is the container itself");
     // The slim image has no MariaDB.
-    lab.kumadb(&["--yes", "convert", "--to", "embedded"]).ended(9).said("MariaDB");
+    lab.kumadb(&["--yes", "convert", "--to", "embedded"]).ended(9).given("MariaDB");
     assert_eq!(lab.started().is_empty(), started.is_empty());
 }

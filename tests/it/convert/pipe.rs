@@ -82,7 +82,7 @@ fn lost(report: &Report) -> Vec<(String, Loss, u64)> {
 }
 
 #[test]
-fn every_release_goes_over_and_back_with_the_losses_that_are_told() {
+fn every_release_goes_over_and_back_with_the_losses_that_are_reported() {
     let Some(server) = Mariadbd::start() else { return };
     for recorded in schema::recorded(EngineKind::MariaDb) {
         let release = recorded.release.to_string();
@@ -160,7 +160,7 @@ fn what_does_not_fit_is_refused_or_resolved_as_chosen() {
     let address = server.create_database("kuma", "utf8mb4");
     let mut source = sqlite(&lab.folder().join("kuma.db"));
     let recording = recording(EngineKind::MariaDb, "2.5.3");
-    let told = |on_conflict| {
+    let reported = |on_conflict| {
         let mut source = sqlite(&lab.folder().join("kuma.db"));
         let mut convert = Convert::of(&mut *source, recording, on_conflict).unwrap();
         let report = check(&mut *source, recording, &mut convert, &mut |_, _| {}).unwrap();
@@ -171,7 +171,7 @@ fn what_does_not_fit_is_refused_or_resolved_as_chosen() {
             .collect::<Vec<_>>()
     };
     assert_eq!(
-        told(OnConflict::default()),
+        reported(OnConflict::default()),
         [
             "domain_expiry.domain Some(2)",
             "heartbeat.msg Some(7)",
@@ -185,9 +185,9 @@ fn what_does_not_fit_is_refused_or_resolved_as_chosen() {
         ]
     );
     // A part of a request is another request.
-    assert_eq!(told(OnConflict { cut: true, rename: true }), ["monitor.body Some(1)"]);
-    let mut wish = Convert::of(&mut *source, recording, OnConflict::default()).unwrap();
-    let refused = load(&mut *source, Target::MariaDb(&address), recording, &mut wish, &mut |_, _| {});
+    assert_eq!(reported(OnConflict { cut: true, rename: true }), ["monitor.body Some(1)"]);
+    let mut request = Convert::of(&mut *source, recording, OnConflict::default()).unwrap();
+    let refused = load(&mut *source, Target::MariaDb(&address), recording, &mut request, &mut |_, _| {});
     assert!(
         matches!(refused, Err(Error::Database(DatabaseError::CannotConvert { total: 9, cells })) if cells.len() == 9)
     );

@@ -66,8 +66,8 @@ fn finds_the_server_by_name_id_image_label_and_environment() {
     );
     assert_eq!(bench.docker.container(&by_name.id).unwrap().unwrap().name, server.name);
     assert_eq!(bench.docker.container(&by_name.id[..12]).unwrap().unwrap().name, server.name);
-    for nobody in ["kumadb-test-nobody", "mysql://kuma@db/kuma", "../../images/json", ""] {
-        assert!(bench.docker.container(nobody).unwrap().is_none(), "{nobody}");
+    for no_user in ["kumadb-test-nobody", "mysql://kuma@db/kuma", "../../images/json", ""] {
+        assert!(bench.docker.container(no_user).unwrap().is_none(), "{no_user}");
     }
 
     // Under another name the image is told by its label, and without that by its environment, stopped ones too.
@@ -241,7 +241,7 @@ fn pauses_what_starts_processes_without_end() {
 }
 
 #[test]
-fn tells_a_crash_at_once_with_the_last_errors_of_the_log() {
+fn reports_a_crash_at_once_with_the_last_errors_of_the_log() {
     let Some(bench) = dockerd::bench() else { return };
     let folder = sqlite();
     folder.misbehave("crash");
@@ -280,7 +280,7 @@ fn shows_only_the_errors_of_this_run() {
 }
 
 #[test]
-fn tells_the_set_up_page_silence_and_a_late_crash_from_a_server_that_is_up() {
+fn reports_the_set_up_page_silence_and_a_late_crash_from_a_server_that_is_up() {
     let Some(bench) = dockerd::bench() else { return };
     let server = bench.serve(Image::Slim, &Folder::empty());
     let (why, _) = not_up(&bench, &server, 60);

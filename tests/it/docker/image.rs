@@ -34,16 +34,16 @@ fn the_image_works_with_the_socket_alone() {
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     };
     // Its user has no access to the socket.
-    let (code, _, said) = kumadb(&["-v", &mount], &["status"]);
-    assert!(code == Some(1) && said.contains("permission denied"), "{code:?} {said}");
-    let (code, shown, said) = kumadb(&["-v", &mount, "--user", "0"], &["--json", "status"]);
-    assert!(code == Some(0) && shown.contains("\"monitors\": 2"), "{code:?} {shown}{said}");
+    let (code, _, given) = kumadb(&["-v", &mount], &["status"]);
+    assert!(code == Some(1) && given.contains("permission denied"), "{code:?} {given}");
+    let (code, shown, given) = kumadb(&["-v", &mount, "--user", "0"], &["--json", "status"]);
+    assert!(code == Some(0) && shown.contains("\"monitors\": 2"), "{code:?} {shown}{given}");
     // With the data at its own path, it reads it directly, and stores where it is told to.
     let data = format!("{0}:{0}", lab.folder.path().display());
     let store = format!("{}:/store", lab.root().display());
     let direct = ["-v", &mount, "-v", &data, "-v", &store, "--user", "0"];
-    let (code, shown, said) = kumadb(&direct, &["--store", "/store/from-image", "--json", "backup", "create"]);
-    assert!(code == Some(0) && shown.contains("\"reason\": \"backup create\""), "{code:?} {shown}{said}");
+    let (code, shown, given) = kumadb(&direct, &["--store", "/store/from-image", "--json", "backup", "create"]);
+    assert!(code == Some(0) && shown.contains("\"reason\": \"backup create\""), "{code:?} {shown}{given}");
     assert!(lab.root().join("from-image").join(&lab.server.name).is_dir());
     // There is no shell to break into.
     let shell = Command::new("docker").args(["run", "--rm", "--entrypoint", "/bin/sh", &tag]).output().unwrap();

@@ -23,9 +23,9 @@ fn labels_of_containers_are_planned_applied_and_compared() {
     let init = init.output().unwrap();
     assert!(init.status.success(), "{init:?}");
     let read = ["--from", "docker-labels", "--label-prefix", &prefix];
-    let (exit, _, told) = kumadb(&[&["plan"], &read[..]].concat());
-    assert_eq!(exit, 2, "{told}");
-    assert!(told.contains(&format!("has a label that begins with `{prefix}.`")), "{told}");
+    let (exit, _, reported) = kumadb(&[&["plan"], &read[..]].concat());
+    assert_eq!(exit, 2, "{reported}");
+    assert!(reported.contains(&format!("has a label that begins with `{prefix}.`")), "{reported}");
 
     let group = format!("--label={prefix}.lab.group.name=Lab");
     let web = [
@@ -36,9 +36,9 @@ fn labels_of_containers_are_planned_applied_and_compared() {
     let web: Vec<&str> = web.iter().map(String::as_str).chain(["--entrypoint", "true"]).collect();
     let lab = bench.run_as(&[], Image::Slim.name(), &[&group, "--entrypoint", "true"], &[]);
     let server = bench.run_as(&[], Image::Slim.name(), &web, &[]);
-    let (exit, out, told) = kumadb(&[&["apply", "--yes", "--json"], &read[..]].concat());
-    assert_eq!(exit, 0, "{told}");
-    assert!(told.contains("reading the labels of 2 containers"), "{told}");
+    let (exit, out, reported) = kumadb(&[&["apply", "--yes", "--json"], &read[..]].concat());
+    assert_eq!(exit, 0, "{reported}");
+    assert!(reported.contains("reading the labels of 2 containers"), "{reported}");
     let (_, list, _) = kumadb(&["monitor", "list", "--json"]);
     assert!(list.contains(&format!("https://web.example.com/{}", server.name)), "{list}\n{out}");
     let (exit, ..) = kumadb(&[&["drift"], &read[..]].concat());

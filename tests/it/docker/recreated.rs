@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kumadb::docker::RunState;
 use kumadb::error::{DockerError, Error, OperationError, Result};
-use kumadb::run::{self, NoObserver, Observer, Outcome, Resumed, Settings, Step, Work};
+use kumadb::operation::{self, NoObserver, Observer, Outcome, Resumed, Settings, Step, Work};
 use tempfile::TempDir;
 
 use crate::support::docked::{Docked, Kind, both};
@@ -51,25 +51,25 @@ fn recreate(lab: &Docked, how: How, folder: &Folder) {
     }
 }
 
-/// Does `act` at the first step that `is_moment` says so of, and notes what was told.
+/// Does `act` at the first step that `is_datetime` says so of, and notes what was told.
 pub struct At<A> {
-    is_moment: Moment,
+    is_datetime: Moment,
     act: Option<A>,
-    pub told: Vec<Step>,
+    pub reported: Vec<Step>,
 }
 
 impl<A: FnOnce()> At<A> {
-    pub fn new(is_moment: Moment, act: A) -> At<A> {
-        At { is_moment, act: Some(act), told: Vec::new() }
+    pub fn new(is_datetime: Moment, act: A) -> At<A> {
+        At { is_datetime, act: Some(act), reported: Vec::new() }
     }
 }
 
 impl<A: FnOnce()> Observer for At<A> {
     fn step(&mut self, step: &Step) -> Result<()> {
-        if let Some(act) = self.act.take_if(|_| (self.is_moment)(step)) {
+        if let Some(act) = self.act.take_if(|_| (self.is_datetime)(step)) {
             act();
         }
-        self.told.push(step.clone());
+        self.reported.push(step.clone());
         Ok(())
     }
 }
@@ -95,7 +95,7 @@ impl Observer for Refusing<'_> {
 /// Adds a character to the first monitor's name.
 fn write(lab: &Docked, observer: &mut dyn Observer) -> Result<Outcome> {
     let plan = renaming(lab, &format!("{}+", lab.monitors()[0]));
-    run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &Settings::new("monitor edit"), observer)
+    operation::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &Settings::new("monitor edit"), observer)
 }
 
 fn id(lab: &Docked) -> String {
@@ -148,16 +148,16 @@ fn a_container_created_again_is_gone_on_with() {
             last,
         ];
         let mut name = "Shop".to_owned();
-        for (n, (moment, how)) in moments.into_iter().enumerate() {
+        for (n, (datetime, how)) in moments.into_iter().enumerate() {
             let before = id(&lab);
-            let mut observer = At::new(moment, || recreate(&lab, how, &lab.folder));
+            let mut observer = At::new(datetime, || recreate(&lab, how, &lab.folder));
             write(&lab, &mut observer).unwrap_or_else(|error| panic!("{kind:?}, moment {n}: {error}"));
             assert_ne!(id(&lab), before);
-            assert!(observer.told.contains(&Step::Follow { container: lab.server.name.clone() }), "moment {n}");
+            assert!(observer.reported.contains(&Step::Follow { container: lab.server.name.clone() }), "moment {n}");
             // One that ran before the commit was restarted, so that it sees the change.
-            let since = observer.told.iter().skip_while(|step| **step != Step::Committed);
+            let since = observer.reported.iter().skip_while(|step| **step != Step::Committed);
             let stops = since.filter(|step| matches!(step, Step::Stop { .. })).count();
-            assert!(n != 1 || stops == 1, "{kind:?}: {:?}", observer.told);
+            assert!(n != 1 || stops == 1, "{kind:?}: {:?}", observer.reported);
             name.push('+');
             assert_eq!(lab.monitors()[0], name, "{kind:?}, moment {n}");
             lab.is_well();
@@ -193,7 +193,7 @@ fn a_rollback_goes_on_with_a_container_created_again() {
 }
 
 #[test]
-fn a_container_that_is_removed_for_good_is_said_to_be() {
+fn a_container_that_is_removed_for_good_is_given_to_be() {
     both(|kind| {
         let Some(lab) = Docked::up(kind) else { return };
         let remove = || drop(cli(&["rm", "-f", &lab.server.name]));
@@ -214,7 +214,7 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
         );
         assert!(lab.is_unfinished());
         if kind == Kind::Sqlite {
-            lab.run_on(&folder, &["recover"]).ended(6).said("no container on this Docker engine uses");
+            lab.run_on(&folder, &["recover"]).ended(6).given("no container on this Docker engine uses");
         }
 
         // With another data folder it is another server.
@@ -229,7 +229,7 @@ fn a_container_that_is_removed_for_good_is_said_to_be() {
         ]);
         lab.run_on(&folder, &["recover"]).ended(6);
         recreate(&lab, How::Create, &lab.folder);
-        lab.run_on(&folder, &["recover"]).ended(0).said("recreated");
+        lab.run_on(&folder, &["recover"]).ended(0).given("recreated");
         assert_eq!(lab.monitors()[0], "Shop+");
         lab.is_well();
 
@@ -272,17 +272,17 @@ fn resume_goes_on_with_a_container_created_again() {
         }
         let instance = lab.instance();
         let cut = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            run::run(&instance, &lab.store(), &Work::Plan(&plan), &hasty, &mut Cut)
+            operation::run(&instance, &lab.store(), &Work::Plan(&plan), &hasty, &mut Cut)
         }));
         assert!(cut.is_err() && lab.is_unfinished());
         lab.folder.behave();
         recreate(&lab, How::Create, &lab.folder);
         let mut observer = At::new(|_| false, || {});
-        match run::resume(&lab.instance(), &lab.store(), &Settings::new("recover"), &mut observer).unwrap() {
+        match operation::resume(&lab.instance(), &lab.store(), &Settings::new("recover"), &mut observer).unwrap() {
             Resumed::Finished(..) => {}
             other => panic!("{other:?}"),
         }
-        assert!(observer.told.contains(&Step::Follow { container: lab.server.name.clone() }));
+        assert!(observer.reported.contains(&Step::Follow { container: lab.server.name.clone() }));
         assert_ne!(id(&lab), first);
         assert_eq!(lab.monitors()[0], "Shop+");
         lab.is_well();
@@ -304,12 +304,12 @@ fn a_newer_image_that_migrates_is_never_stopped() {
     let plan = renaming(&lab, "Shop+");
     let hasty = Settings { deadline: std::time::Duration::from_secs(5), ..Settings::new("monitor edit") };
     let mut observer = At::new(|step| *step == Step::Close, update);
-    let ended = run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut observer);
+    let ended = operation::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut observer);
     assert!(matches!(ended, Err(Error::Docker(DockerError::Migrating { .. }))), "{ended:?}");
     assert!(lab.is_unfinished());
     assert_eq!(lab.starts_and_stops().1, 0, "it was told to stop while it migrated");
     lab.folder.behave();
-    run::resume(&lab.instance(), &lab.store(), &Settings::new("recover"), &mut NoObserver).unwrap();
+    operation::resume(&lab.instance(), &lab.store(), &Settings::new("recover"), &mut NoObserver).unwrap();
     assert_eq!(lab.monitors()[0], "Shop+");
     lab.is_well();
     cli(&["rm", "-f", &lab.server.name]);

@@ -72,19 +72,19 @@ pub const ONCE_THERE: &str = "INSERT INTO monitor (id, name) VALUES (99, 'gone')
 
 /// Damages furnished instances with `sql`; then exactly `code` is found, is cured by its name, and there is nothing
 /// left to find or to do. Returns the instances, and how the cure ended.
-pub fn cures(labs: Vec<Lab>, code: &str, sql: &str) -> Vec<(Lab, Ran)> {
+pub fn fixes(labs: Vec<Lab>, code: &str, sql: &str) -> Vec<(Lab, Ran)> {
     labs.into_iter()
         .map(|lab| {
             furnish(&lab);
             assert_eq!(codes(&lab), [""; 0], "{}", lab.engine());
             damage(&lab, sql);
-            let ran = cured(&lab, code);
+            let ran = fixed(&lab, code);
             (lab, ran)
         })
         .collect()
 }
 
-pub fn cured(lab: &Lab, code: &str) -> Ran {
+pub fn fixed(lab: &Lab, code: &str) -> Ran {
     assert_eq!(codes(lab), [code], "{}", lab.engine());
     let before = lab.rows();
     lab.fails(9, &format!("doctor --fix {code}"));
@@ -126,11 +126,11 @@ fn finds_nothing_on_a_healthy_instance_of_any_release() {
 }
 
 #[test]
-fn cures_columns_that_are_no_json() {
+fn fixes_columns_that_are_no_json() {
     let sql = "UPDATE monitor SET conditions = '' WHERE id = 3; \
                UPDATE monitor SET accepted_statuscodes_json = '[200]', kafka_producer_sasl_options = '[]' WHERE id = 4; \
                UPDATE monitor SET rabbitmq_nodes = 'null', kafka_producer_brokers = '{' WHERE id = 1";
-    for (lab, _) in cures(Lab::both("2.5.3"), "K001", sql) {
+    for (lab, _) in fixes(Lab::both("2.5.3"), "K001", sql) {
         let columns = "accepted_statuscodes_json, conditions, rabbitmq_nodes, kafka_producer_brokers, \
                        kafka_producer_sasl_options";
         let rows = lab.sql(&format!("SELECT {columns} FROM monitor WHERE id IN (1, 3, 4) ORDER BY id"));
@@ -154,7 +154,7 @@ fn only_reports_headers_that_are_no_json() {
 }
 
 #[test]
-fn cures_maintenance_windows() {
+fn fixes_maintenance_windows() {
     let wrong = [
         ("timezone = 'Europe/Nowhere'", "SAME_AS_SERVER\t1"),
         ("weekdays = 'monday', timezone = 'SAME_AS_SERVER'", "SAME_AS_SERVER\t1"),
@@ -173,7 +173,7 @@ fn cures_maintenance_windows() {
                      strategy = 'recurring-weekday'; UPDATE maintenance SET {set}"
                 ),
             );
-            cured(&lab, "K002");
+            fixed(&lab, "K002");
             assert_eq!(lab.sql("SELECT timezone, active FROM maintenance").trim(), expected, "{set}");
         }
     }
@@ -190,17 +190,17 @@ fn switches_off_maintenance_with_dates_and_times_that_are_none() {
         let Some(lab) = lab else { continue };
         furnish(&lab);
         damage(&lab, &format!("UPDATE maintenance SET {set}"));
-        cured(&lab, "K002");
+        fixed(&lab, "K002");
         assert_eq!(lab.sql("SELECT active FROM maintenance").trim(), "0");
     }
 }
 
 #[test]
-fn cures_an_upgrade_of_the_statistics_that_was_cut_off() {
+fn fixes_an_upgrade_of_the_statistics_that_was_cut_off() {
     let sql = "UPDATE setting SET value = '\"migrating\"' WHERE `key` = 'migrateAggregateTableState'; \
                INSERT INTO stat_minutely (monitor_id, timestamp, ping, up, down) VALUES (3, 60, 1, 1, 0), (3, 120, 1, 1, 0); \
                INSERT INTO stat_daily (monitor_id, timestamp, ping, up, down) VALUES (3, 86400, 1, 1, 0)";
-    for (lab, ran) in cures(Lab::both("2.5.3"), "K005", sql) {
+    for (lab, ran) in fixes(Lab::both("2.5.3"), "K005", sql) {
         assert_eq!(lab.sql("SELECT value FROM setting WHERE `key` = 'migrateAggregateTableState'").trim(), "\"\"");
         assert_eq!(
             lab.sql("SELECT (SELECT count(*) FROM stat_minutely) + (SELECT count(*) FROM stat_daily)").trim(),
@@ -217,7 +217,7 @@ fn cures_an_upgrade_of_the_statistics_that_was_cut_off() {
 fn deletes_beats_with_an_unknown_status_and_keeps_them_in_a_file() {
     let sql = "INSERT INTO heartbeat (id, monitor_id, status, time, msg) VALUES (7, 3, 5, '2026-01-01 00:00:00', 'odd'), \
                (8, 3, -1, '2026-01-01 00:01:00', 'odder')";
-    for (lab, ran) in cures(Lab::both("2.5.3"), "K006", sql) {
+    for (lab, ran) in fixes(Lab::both("2.5.3"), "K006", sql) {
         assert_eq!(lab.sql("SELECT count(*) FROM heartbeat").trim(), "1");
         let kept = removed(&ran);
         assert_eq!(kept[0]["table"], "heartbeat");
@@ -227,16 +227,16 @@ fn deletes_beats_with_an_unknown_status_and_keeps_them_in_a_file() {
         assert_eq!(messages, ["odd", "odder"]);
     }
     let text = "INSERT INTO heartbeat (id, monitor_id, status, time) VALUES (7, 3, 'up', '2026-01-01 00:00:00')";
-    let done = cures(vec![Lab::sqlite("2.5.3")], "K006", text);
+    let done = fixes(vec![Lab::sqlite("2.5.3")], "K006", text);
     assert_eq!(removed(&done[0].1)[0]["row"]["status"], "up");
 }
 
 #[test]
-fn cures_rows_that_point_nowhere() {
+fn fixes_rows_that_point_nowhere() {
     let sql = "INSERT INTO heartbeat (id, monitor_id, status, time) VALUES (7, 99, 1, '2026-01-01 00:00:00'); \
                INSERT INTO monitor_notification (id, monitor_id, notification_id) VALUES (7, 3, 77); \
                UPDATE monitor SET docker_host = 55 WHERE id = 3";
-    for (lab, ran) in cures(Lab::both("2.5.3"), "K007", &format!("{ONCE_THERE}{sql}")) {
+    for (lab, ran) in fixes(Lab::both("2.5.3"), "K007", &format!("{ONCE_THERE}{sql}")) {
         assert_eq!(lab.sql("SELECT count(*) FROM heartbeat").trim(), "1");
         assert_eq!(lab.sql("SELECT count(*) FROM monitor_notification").trim(), "0");
         assert_eq!(lab.sql("SELECT count(*) FROM monitor WHERE docker_host IS NOT NULL").trim(), "0");
@@ -298,7 +298,7 @@ fn opens_the_lock_of_a_migration_that_was_cut_off() {
         "INSERT INTO knex_migrations_lock (is_locked) VALUES (0)",
         "INSERT INTO knex_migrations_lock (is_locked) VALUES (1)",
     ] {
-        for (lab, _) in cures(Lab::both("2.5.3"), "K008", sql) {
+        for (lab, _) in fixes(Lab::both("2.5.3"), "K008", sql) {
             assert_eq!(lab.sql("SELECT is_locked FROM knex_migrations_lock").trim(), "0", "{sql}");
         }
     }
@@ -332,7 +332,7 @@ fn opens_circles_of_groups() {
         ("UPDATE monitor SET parent = 2 WHERE id = 1; UPDATE monitor SET parent = 1 WHERE id = 2", "NULL\t1\tNULL\t1"),
         ("UPDATE monitor SET parent = 3 WHERE id = 4", "NULL\tNULL\tNULL\tNULL"),
     ] {
-        for (lab, _) in cures(Lab::both("2.5.3"), "K014", sql) {
+        for (lab, _) in fixes(Lab::both("2.5.3"), "K014", sql) {
             let found = lab.sql("SELECT coalesce(parent, 'NULL') FROM monitor ORDER BY id");
             assert_eq!(found.lines().collect::<Vec<_>>().join("\t"), parents, "{sql}");
         }
@@ -345,7 +345,7 @@ fn brings_ghosts_back_to_the_page() {
         "{ONCE_THERE} UPDATE monitor SET user_id = NULL WHERE id = 3; UPDATE monitor SET user_id = 9, parent = 88 \
          WHERE id = 4"
     );
-    for (lab, _) in cures(Lab::both("2.5.3"), "K015", sql) {
+    for (lab, _) in fixes(Lab::both("2.5.3"), "K015", sql) {
         let found = lab.sql("SELECT user_id, coalesce(parent, 'none') FROM monitor WHERE id > 2 ORDER BY id");
         assert_eq!(found.trim(), "1\tnone\n1\tnone");
     }
@@ -354,7 +354,7 @@ fn brings_ghosts_back_to_the_page() {
 #[test]
 fn lets_people_in_again() {
     for sql in ["UPDATE `user` SET active = 0", "UPDATE `user` SET twofa_status = 1, twofa_secret = NULL"] {
-        for (lab, _) in cures(Lab::both("2.5.3"), "K016", sql) {
+        for (lab, _) in fixes(Lab::both("2.5.3"), "K016", sql) {
             assert_eq!(lab.sql("SELECT id, active, twofa_status FROM `user`").trim(), "1\t1\t0");
         }
     }
@@ -379,7 +379,7 @@ fn removes_an_empty_key_of_sessions() {
         "UPDATE setting SET value = '' WHERE `key` = 'jwtSecret'",
         "UPDATE setting SET value = NULL WHERE `key` = 'jwtSecret'",
     ] {
-        for (lab, _) in cures(Lab::both("2.5.3"), "K017", sql) {
+        for (lab, _) in fixes(Lab::both("2.5.3"), "K017", sql) {
             assert_eq!(lab.sql("SELECT count(*) FROM setting WHERE `key` = 'jwtSecret'").trim(), "0");
         }
     }
@@ -389,7 +389,7 @@ fn removes_an_empty_key_of_sessions() {
 fn leads_to_the_dashboard_where_the_entry_page_is_lost() {
     for value in ["\"statusPage-gone\"", "statusPage-gone", "7"] {
         let sql = format!("INSERT INTO setting (`key`, value, type) VALUES ('entryPage', '{value}', 'general')");
-        for (lab, _) in cures(Lab::both("2.5.3"), "K018", &sql) {
+        for (lab, _) in fixes(Lab::both("2.5.3"), "K018", &sql) {
             assert_eq!(
                 lab.sql("SELECT value FROM setting WHERE `key` = 'entryPage'").trim(),
                 "\"dashboard\"",
@@ -403,7 +403,7 @@ fn leads_to_the_dashboard_where_the_entry_page_is_lost() {
 fn mends_numbers_that_no_timer_takes() {
     let sql = "UPDATE monitor SET `interval` = 0 WHERE id = 3; UPDATE monitor SET retry_interval = -5 WHERE id = 4; \
                UPDATE monitor SET timeout = -1 WHERE id = 4; UPDATE monitor SET active = 2 WHERE id = 4";
-    for (lab, _) in cures(Lab::both("2.5.3"), "K019", sql) {
+    for (lab, _) in fixes(Lab::both("2.5.3"), "K019", sql) {
         let found = lab.sql("SELECT `interval`, retry_interval, timeout, active FROM monitor WHERE id > 2 ORDER BY id");
         let found: Vec<Vec<f64>> =
             found.lines().map(|line| line.split('\t').map(|cell| cell.parse().unwrap()).collect()).collect();
@@ -411,7 +411,7 @@ fn mends_numbers_that_no_timer_takes() {
         assert_eq!(found[1][1..], [60.0, 48.0, 1.0]);
     }
     let sql = "UPDATE monitor SET `interval` = 'often', active = 'true' WHERE id = 3";
-    for (lab, _) in cures(vec![Lab::sqlite("2.5.3"), Lab::sqlite("1.23.17")], "K019", sql) {
+    for (lab, _) in fixes(vec![Lab::sqlite("2.5.3"), Lab::sqlite("1.23.17")], "K019", sql) {
         assert_eq!(lab.sql("SELECT `interval`, active FROM monitor WHERE id = 3").trim(), "60\t1");
     }
 }
@@ -420,7 +420,7 @@ fn mends_numbers_that_no_timer_takes() {
 fn deletes_statistics_of_the_future() {
     let sql = "INSERT INTO stat_hourly (monitor_id, timestamp, ping, up, down) VALUES (3, 2147480000, 1, 1, 0), \
                (3, 1700000000, 1, 1, 0)";
-    for (lab, ran) in cures(Lab::both("2.5.3"), "K025", sql) {
+    for (lab, ran) in fixes(Lab::both("2.5.3"), "K025", sql) {
         assert_eq!(lab.sql("SELECT timestamp FROM stat_hourly").trim(), "1700000000");
         assert_eq!(removed(&ran)[0]["row"]["timestamp"], 2_147_480_000i64);
     }
@@ -429,7 +429,7 @@ fn deletes_statistics_of_the_future() {
 #[test]
 fn deletes_the_second_of_two_like_links() {
     let sql = "INSERT INTO monitor_notification (id, monitor_id, notification_id) VALUES (5, 3, 1), (6, 3, 1)";
-    for (lab, _) in cures(Lab::both("2.5.3"), "K024", sql) {
+    for (lab, _) in fixes(Lab::both("2.5.3"), "K024", sql) {
         assert_eq!(lab.sql("SELECT id FROM monitor_notification").trim(), "5");
     }
 }
@@ -440,8 +440,8 @@ pub fn only_reports(code: &str, sql: &str, words: &str) {
         furnish(&lab);
         damage(&lab, sql);
         assert_eq!(codes(&lab), [code], "{}: {sql}", lab.engine());
-        let said = what(&lab, code).join("\n");
-        assert!(said.contains(words), "{}: {said}", lab.engine());
+        let given = what(&lab, code).join("\n");
+        assert!(given.contains(words), "{}: {given}", lab.engine());
         let before = lab.rows();
         lab.ok("doctor --fix --yes");
         assert_eq!(lab.rows(), before);
@@ -449,7 +449,7 @@ pub fn only_reports(code: &str, sql: &str, words: &str) {
 }
 
 #[test]
-fn only_reports_what_nobody_but_a_person_can_decide() {
+fn only_reports_what_no_user_but_a_person_can_decide() {
     for (code, sql) in [
         ("K024", "UPDATE notification SET config = 'webhook'"),
         ("K024", "UPDATE notification SET config = '{}'"),
@@ -471,7 +471,7 @@ fn makes_indexes_that_a_conversion_lost() {
         furnish(&lab);
         damage(&lab, &format!("DROP INDEX monitor_time_index{}", on(&lab)));
         let before = lab.rows();
-        cured(&lab, "K013");
+        fixed(&lab, "K013");
         assert_eq!(lab.rows().lines().count(), before.lines().count() + usize::from(lab.engine() == "SQLite"));
     }
 }
@@ -505,7 +505,7 @@ fn converts_tables_to_utf8mb4() {
     furnish(&lab);
     lab.sql("INSERT INTO tag (id, name, color) VALUES (1, 'Zürich', '#fff')");
     damage(&lab, "ALTER TABLE tag CONVERT TO CHARACTER SET latin1; ALTER DATABASE kuma CHARACTER SET latin1");
-    cured(&lab, "K010");
+    fixed(&lab, "K010");
     assert_eq!(lab.sql("SELECT name FROM tag").trim(), "Zürich");
     assert_eq!(
         lab.sql("SELECT DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = 'kuma'").trim(),
@@ -524,7 +524,7 @@ fn zero_the_middle(lab: &Lab) -> (std::path::PathBuf, Vec<u8>) {
 }
 
 #[test]
-fn finds_a_wal_of_another_moment() {
+fn finds_a_wal_of_another_datetime() {
     let lab = Lab::sqlite("2.5.3");
     furnish(&lab);
     zero_the_middle(&lab);
@@ -610,7 +610,7 @@ fn sets_a_half_made_embedded_mariadb_aside() {
 }
 
 #[test]
-fn cures_everything_at_once_in_one_transaction() {
+fn fixes_everything_at_once_in_one_transaction() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         damage(&lab, ONCE_THERE);
@@ -643,7 +643,7 @@ fn cures_everything_at_once_in_one_transaction() {
 }
 
 #[test]
-fn cures_only_what_is_named() {
+fn fixes_only_what_is_named() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         damage(&lab, "UPDATE monitor SET conditions = '', user_id = NULL WHERE id = 3");
@@ -680,22 +680,22 @@ fn the_page_lists_every_code() {
                 check.severity.word(),
                 check.title,
                 check.explanation,
-                check.cure
+                check.fix
             )
         })
         .collect();
     let (begin, end) = ("<!-- codes -->\n", "<!-- /codes -->");
     let head = page.split_once(begin).unwrap().0;
     let tail = page.split_once(end).unwrap().1;
-    let wanted = format!(
+    let desired = format!(
         "{head}{begin}| code | severity | what | how it shows | what `--fix` does \
          |\n|---|---|---|---|---|\n{rows}{end}{tail}"
     );
     if std::env::var_os("KUMADB_BLESS").is_some() {
-        fs::write(path, &wanted).unwrap();
+        fs::write(path, &desired).unwrap();
         return;
     }
-    assert!(page == wanted, "docs/doctor.md is not what the table says: run with KUMADB_BLESS=1");
+    assert!(page == desired, "docs/doctor.md is not what the table says: run with KUMADB_BLESS=1");
 }
 
 /// A data folder of the embedded MariaDB, in a container that runs, with nothing wrong.
@@ -749,8 +749,8 @@ fn judges_what_no_test_can_make_of_a_disk_and_an_image() {
     let mut full = contained();
     full.folder.as_mut().unwrap().free = 999;
     let found = only(&full);
-    assert_eq!((found.code, found.is_curable()), ("K011", false));
-    let Fix::Advice(advice) = found.fault.cure else { panic!("nothing is deleted by itself") };
+    assert_eq!((found.code, found.is_fixable()), ("K011", false));
+    let Fix::Advice(advice) = found.fault.fix else { panic!("nothing is deleted by itself") };
     assert!(advice.contains("`error.log` (500 B)"), "{advice}");
     assert!(advice.contains("kumadb backup prune"), "{advice}");
 
@@ -769,7 +769,7 @@ fn judges_what_no_test_can_make_of_a_disk_and_an_image() {
     let found = only(&dumped);
     assert_eq!(found.code, "K022");
     let path = "/data/mariadb/kuma/monitor.ibd".into();
-    assert_eq!(found.fault.cure, Fix::Files(vec![FileChange::Own { path, uid: 1000, gid: 1000, mode: 0o660 }]));
+    assert_eq!(found.fault.fix, Fix::Files(vec![FileChange::Own { path, uid: 1000, gid: 1000, mode: 0o660 }]));
 
     let mut slim = contained();
     slim.container.as_mut().unwrap().has_mariadb = Some(false);
@@ -778,7 +778,7 @@ fn judges_what_no_test_can_make_of_a_disk_and_an_image() {
     let mut copied = contained();
     copied.folder.as_mut().unwrap().files[1].uid = 0;
     copied.folder.as_mut().unwrap().files[1].gid = 0;
-    let Fix::Files(changes) = only(&copied).fault.cure else { panic!() };
+    let Fix::Files(changes) = only(&copied).fault.fix else { panic!() };
     let path = "/data/db-config.json".into();
     assert_eq!(changes, [FileChange::Own { path, uid: 1000, gid: 1000, mode: 0o755 }]);
 }
@@ -819,8 +819,8 @@ fn the_log_of_a_server_that_does_not_start_names_the_reason() {
         ),
         ("Error: ENOSPC: no space left on device, write", "the disk is full"),
     ] {
-        let said = crashed(&["2026-11-30T01:02:03Z [SERVER] INFO: Welcome", line, "    at main (server.js:1:1)"]);
-        assert!(said.contains(words) && said.contains(line), "{line}: {said}");
+        let given = crashed(&["2026-11-30T01:02:03Z [SERVER] INFO: Welcome", line, "    at main (server.js:1:1)"]);
+        assert!(given.contains(words) && given.contains(line), "{line}: {given}");
     }
     // What a monitor could not reach is no reason.
     let monitor = "2026-11-30T01:02:03Z [MONITOR] WARN: Monitor #1 'db': Failing: connect ECONNREFUSED 10.0.0.1:5432";

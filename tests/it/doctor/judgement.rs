@@ -8,9 +8,9 @@ use chrono::Utc;
 use kumadb::backup::Store;
 use kumadb::doctor::{Fix, examine};
 use kumadb::engine::Depth;
+use kumadb::operation::examine::gather;
+use kumadb::operation::{self, Observer, Settings, Step, Work};
 use kumadb::plan::Plan;
-use kumadb::run::examine::gather;
-use kumadb::run::{self, Observer, Settings, Step, Work};
 use serde_json::Value as Json;
 
 use crate::doctor::findings::{codes, damage, furnish};
@@ -94,7 +94,7 @@ fn everything_of_a_deleted_user_is_kept_for_the_next() {
 }
 
 #[test]
-fn nobody_gets_what_may_belong_to_another() {
+fn no_user_gets_what_may_belong_to_another() {
     for lab in Lab::both("2.5.3") {
         furnish_more(&lab);
         lab.sql(
@@ -129,13 +129,14 @@ fn deleted_rows_are_in_a_file_although_the_run_is_killed_right_after_its_snapsho
     let evidence = gather(&instance, Utc::now(), Depth::Structure);
     let mut plan = Plan::of(&evidence.database.as_ref().unwrap().config.fingerprint);
     for finding in examine(&evidence).into_iter().filter(|finding| finding.code == "K007") {
-        let Fix::Rows(steps) = finding.fault.cure else { panic!("{finding:?}") };
+        let Fix::Rows(steps) = finding.fault.fix else { panic!("{finding:?}") };
         plan.steps.extend(steps);
     }
     let (work, left) = (instance.work().to_owned(), lab.root.path().join("left"));
     let settings = Settings { keeps_removed: true, ..Settings::new("doctor --fix") };
     let mut killed = Killed { work: work.clone(), left: left.clone() };
-    let outcome = run::run(&instance, &Store::new(lab.store()), &Work::Plan(&plan), &settings, &mut killed).unwrap();
+    let outcome =
+        operation::run(&instance, &Store::new(lab.store()), &Work::Plan(&plan), &settings, &mut killed).unwrap();
     let file = outcome.removed.unwrap();
     let rows = fs::read(&file).unwrap();
     fs::remove_file(&file).unwrap();
@@ -295,7 +296,7 @@ fn statistics_of_deleted_heartbeats_are_kept() {
     // The upgrade was killed while it deleted the heartbeats that it had aggregated.
     let sql = "UPDATE setting SET value = '\"migrating\"' WHERE `key` = 'migrateAggregateTableState'; \
                INSERT INTO stat_daily (monitor_id, timestamp, ping, up, down) VALUES (3, 86400, 1, 1440, 0)";
-    for (lab, ran) in crate::doctor::findings::cures(Lab::both("2.5.3"), "K005", sql) {
+    for (lab, ran) in crate::doctor::findings::fixes(Lab::both("2.5.3"), "K005", sql) {
         assert!(!ran.err.contains("DELETED"), "{}", ran.err);
         let state = lab.sql("SELECT value FROM setting WHERE `key` = 'migrateAggregateTableState'");
         assert_eq!((state.trim(), lab.sql("SELECT up FROM stat_daily").trim()), ("\"migrated\"", "1440"));

@@ -10,10 +10,10 @@ use kumadb::engine::Depth;
 use kumadb::error::Result;
 use kumadb::instance::Instance;
 use kumadb::kuma::evidence::read_content;
-use kumadb::run::{self, Journal, Settings, Work};
+use kumadb::operation::{self, Journal, Settings, Work};
 
-use crate::doctor::findings::{codes, cured, cures, damage, furnish, only_reports};
-use crate::support::child::{is_killed, told};
+use crate::doctor::findings::{codes, damage, fixed, fixes, furnish, only_reports};
+use crate::support::child::{is_killed, reported};
 use crate::support::lab::{Lab, Ran, instance_at};
 use crate::support::rounds;
 use crate::write::every_point::{How, Points};
@@ -30,7 +30,7 @@ fn finishes_a_migration_that_was_cut_off_half_way() {
         let marked = "SELECT id FROM monitor WHERE domain_expiry_notification = 0";
         let before = lab.sql(marked);
         damage(&lab, &format!("DELETE FROM knex_migrations WHERE name = '{EXPIRY}'; DROP TABLE domain_expiry"));
-        let ran = cured(&lab, "K009");
+        let ran = fixed(&lab, "K009");
         assert!(ran.err.contains(EXPIRY), "{}", ran.err);
         assert_eq!(lab.sql("SELECT name FROM knex_migrations ORDER BY name"), whole);
         assert_eq!(lab.sql("SELECT count(*) FROM domain_expiry").trim(), "0");
@@ -43,7 +43,7 @@ fn goes_on_between_two_releases() {
     for lab in Lab::both("2.4.0") {
         furnish(&lab);
         damage(&lab, "ALTER TABLE monitor ADD COLUMN ntp_stratum_threshold INTEGER DEFAULT 5");
-        cured(&lab, "K009");
+        fixed(&lab, "K009");
         let noted = format!("SELECT count(*), max(batch) FROM knex_migrations WHERE name = '{NTP}'");
         assert_eq!(lab.sql(&noted).trim(), "1\t2");
         let made = "SELECT ntp_time_offset_threshold, ntp_root_dispersion_threshold FROM monitor WHERE id = 3";
@@ -77,7 +77,7 @@ fn makes_columns_and_tables_of_its_release_that_are_missing() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         damage(&lab, "ALTER TABLE monitor DROP COLUMN location; DROP TABLE domain_expiry");
-        cured(&lab, "K009");
+        fixed(&lab, "K009");
         assert_eq!(lab.sql("SELECT count(*) FROM monitor WHERE location IS NULL").trim(), "4");
     }
 }
@@ -100,7 +100,7 @@ fn gives_a_monitor_what_its_type_needs() {
     let sql = "UPDATE monitor SET type = 'dns', dns_resolve_server = NULL WHERE id = 3; \
                UPDATE monitor SET type = 'kafka-producer', kafka_producer_sasl_options = NULL, kafka_producer_brokers = \
                NULL WHERE id = 4";
-    for (lab, _) in cures(Lab::both("2.5.3"), "K026", sql) {
+    for (lab, _) in fixes(Lab::both("2.5.3"), "K026", sql) {
         assert_eq!(lab.sql("SELECT dns_resolve_server FROM monitor WHERE id = 3").trim(), "1.1.1.1");
         let found = lab.sql("SELECT kafka_producer_brokers, kafka_producer_sasl_options FROM monitor WHERE id = 4");
         assert_eq!(found.trim(), "[]\t{\"mechanism\":\"None\"}");
@@ -128,7 +128,7 @@ fn only_reports_what_a_person_has_to_decide() {
 fn deletes_the_setting_that_the_server_does_not_read() {
     // MariaDB keeps no two keys that differ in their letters' case.
     let sql = "INSERT INTO setting (`key`, value) VALUES ('checkUpdate', 'true'), ('CHECKUPDATE', 'false')";
-    for (lab, _) in cures(vec![Lab::sqlite("2.5.3")], "K029", sql) {
+    for (lab, _) in fixes(vec![Lab::sqlite("2.5.3")], "K029", sql) {
         let found = lab.sql("SELECT `key`, value FROM setting WHERE lower(`key`) = 'checkupdate'");
         assert_eq!(found.trim(), "checkUpdate\ttrue");
     }
@@ -145,7 +145,7 @@ fn deletes_beats_of_the_future() {
     let sql = format!(
         "INSERT INTO heartbeat (id, monitor_id, status, time) VALUES (7, 3, 1, '2037-01-01 00:00:00'), (8, 3, 1, '{soon}')"
     );
-    for (lab, _) in cures(Lab::both("2.5.3"), "K031", &sql) {
+    for (lab, _) in fixes(Lab::both("2.5.3"), "K031", &sql) {
         assert_eq!(lab.sql("SELECT id FROM heartbeat ORDER BY id").trim(), "1\n8", "a day ahead may be a time zone");
     }
 }
@@ -200,7 +200,7 @@ fn knows_a_first_start_that_was_cut_off() {
     embedded.folder = Some(folder);
     let found = examine(&embedded);
     assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["K023"], "{found:?}");
-    assert!(matches!(&found[0].fault.cure, kumadb::doctor::Fix::Files(changes) if changes.len() == 1));
+    assert!(matches!(&found[0].fault.fix, kumadb::doctor::Fix::Files(changes) if changes.len() == 1));
 }
 
 /// The evidence of a healthy `lab`, in a container with `image`.
@@ -241,10 +241,7 @@ fn judges_images_and_engines() {
             assert_eq!(found(&evidence(&lab, image)), expected, "{image} {}", lab.engine());
         }
         let old = examine(&evidence(&lab, "louislam/uptime-kuma:1")).remove(0);
-        assert!(
-            format!("{:?}", old.fault.cure).contains("louislam/uptime-kuma:2.5.1 or newer"),
-            "the oldest that fits"
-        );
+        assert!(format!("{:?}", old.fault.fix).contains("louislam/uptime-kuma:2.5.1 or newer"), "the oldest that fits");
 
         let mut crowded = evidence(&lab, "louislam/uptime-kuma:2");
         crowded.container.as_mut().unwrap().others.push("kuma-two".into());
@@ -264,13 +261,13 @@ fn a_dry_run_says_what_it_did_not_try() {
         damage(&lab, &format!("DROP INDEX monitor_time_index{on}; UPDATE monitor SET conditions = '' WHERE id = 3"));
         let before = lab.rows();
         let out = lab.ok("doctor --fix --dry-run");
-        let said = match lab.engine() {
+        let given = match lab.engine() {
             "SQLite" => "dry run: 1 row change rolled back, 1 statement tested on a copy; nothing was changed",
             _ => {
                 "dry run: 1 row change rolled back, 1 statement not tested (MariaDB cannot roll them back); nothing was changed"
             }
         };
-        assert!(out.contains(said), "{out}");
+        assert!(out.contains(given), "{out}");
         assert_eq!(lab.rows(), before);
     }
 }
@@ -284,21 +281,21 @@ fn store(root: &Path) -> kumadb::backup::Store {
 }
 
 /// Cures by statements and by files what there is, with every step a point.
-fn cure(target: &str, root: &Path, points: &Points) -> Result<()> {
+fn fix(target: &str, root: &Path, points: &Points) -> Result<()> {
     let mut instance = instance(target, root);
-    let evidence = run::examine::gather(&instance, Utc::now(), Depth::Structure);
+    let evidence = operation::examine::gather(&instance, Utc::now(), Depth::Structure);
     let allow_unknown_release = kumadb::doctor::is_between_releases(&evidence);
     let settings = Settings { allow_unknown_release, ..Settings::new("doctor --fix") };
     let store = store(root);
     let found = examine(&evidence);
     points.wrap(&mut instance);
     for finding in found {
-        match finding.fault.cure {
+        match finding.fault.fix {
             kumadb::doctor::Fix::Statements(statements) => {
-                run::run(&instance, &store, &Work::Statements(&statements), &settings, &mut points.clone())?;
+                operation::run(&instance, &store, &Work::Statements(&statements), &settings, &mut points.clone())?;
             }
             kumadb::doctor::Fix::Files(changes) => {
-                run::mend(&instance, &changes, &settings, &mut points.clone())?;
+                operation::repair(&instance, &changes, &settings, &mut points.clone())?;
             }
             _ => {}
         }
@@ -309,8 +306,8 @@ fn cure(target: &str, root: &Path, points: &Points) -> Result<()> {
 #[test]
 #[ignore = "a part of other tests, see child.rs"]
 fn killed_child() {
-    let (target, root): (String, PathBuf) = (told("TARGET"), told("ROOT"));
-    cure(&target, &root, &Points::new(told("AT"), How::Kill)).unwrap();
+    let (target, root): (String, PathBuf) = (reported("TARGET"), reported("ROOT"));
+    fix(&target, &root, &Points::new(reported("AT"), How::Kill)).unwrap();
 }
 
 /// Kills a cure at every point in turn. Each time `resume` ends what was cut off, `state` is as before, as after, or as
@@ -327,10 +324,10 @@ fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, bet
         if Journal::read(&work).unwrap().is_some() {
             assert!(killed);
             let (instance, store) = (instance(&lab.target, lab.root.path()), store(lab.root.path()));
-            run::resume(&instance, &store, &Settings::new("recover"), &mut run::NoObserver).unwrap();
+            operation::resume(&instance, &store, &Settings::new("recover"), &mut operation::NoObserver).unwrap();
         }
         let left = state();
-        cure(&lab.target, lab.root.path(), &Points::new(0, How::Error)).unwrap();
+        fix(&lab.target, lab.root.path(), &Points::new(0, How::Error)).unwrap();
         let new = state();
         assert!(between || left == old || left == new, "point {at}: {old} -> {left} -> {new}");
         assert_ne!(old, new);
@@ -344,7 +341,7 @@ fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, bet
 }
 
 #[test]
-fn a_cure_by_statements_can_be_killed_and_made_again() {
+fn a_fix_by_statements_can_be_killed_and_made_again() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         // Each on the engine where it is harder: SQLite takes a whole migration back, MariaDB no part of one.
@@ -375,7 +372,7 @@ fn a_cure_by_statements_can_be_killed_and_made_again() {
 }
 
 #[test]
-fn a_cure_of_files_can_be_killed_and_made_again() {
+fn a_fix_of_files_can_be_killed_and_made_again() {
     let lab = Lab::sqlite("2.5.3");
     fs::remove_file(lab.folder().join("kuma.db")).unwrap();
     fs::write(lab.folder().join("db-config.json"), r#"{"type": "embedded-mariadb"}"#).unwrap();
@@ -392,7 +389,7 @@ fn a_cure_of_files_can_be_killed_and_made_again() {
     assert!(points >= 2, "{points}");
     let changes = [FileChange::SetAside { path: lab.folder().join("nothing"), to: lab.folder().join("mariadb") }];
     fs::create_dir_all(lab.folder().join("mariadb")).unwrap();
-    assert!(run::rehearse_files(&changes).is_err(), "what is in the way is found before anything is done");
+    assert!(operation::dry_run_files(&changes).is_err(), "what is in the way is found before anything is done");
     damage();
     let ran: Ran = lab.run("doctor --fix --dry-run");
     assert!(ran.out.contains("1 file change checked"), "{}{}", ran.out, ran.err);

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use crate::doctor::findings::{codes, cured, cures, damage, furnish, only_reports, what};
+use crate::doctor::findings::{codes, damage, fixed, fixes, furnish, only_reports, what};
 use crate::support::lab::Lab;
 
 #[test]
-fn cures_the_bookkeeping_of_1x() {
+fn fixes_the_bookkeeping_of_1x() {
     const LISTED: &str = "SELECT key || '=' || value FROM setting WHERE key IN ('database_version', \
                           'databasePatchedFiles') ORDER BY key";
     for release in ["1.23.17", "2.5.3"] {
@@ -27,8 +27,8 @@ fn cures_the_bookkeeping_of_1x() {
             ),
         ] {
             damage(&lab, sql);
-            let said = what(&lab, "K051").join("\n");
-            assert!(said.contains(words), "{release}: {sql}\n{said}");
+            let given = what(&lab, "K051").join("\n");
+            assert!(given.contains(words), "{release}: {sql}\n{given}");
             assert_eq!(codes(&lab), ["K051"], "{release}: {sql}");
             lab.ok("doctor --fix K051 --yes");
             assert_eq!(lab.sql(LISTED), right, "{release}: {sql}");
@@ -37,7 +37,7 @@ fn cures_the_bookkeeping_of_1x() {
 }
 
 #[test]
-fn cures_push_tokens() {
+fn fixes_push_tokens() {
     let push = |id: u32, token: &str| {
         format!(
             "INSERT INTO monitor (id, name, type, user_id, push_token, timeout, active, conditions) VALUES ({id}, \
@@ -52,7 +52,7 @@ fn cures_push_tokens() {
         push(15, "NULL"),
         push(17, "'aB3dE6gH9k'"),
     ];
-    for (lab, _) in cures(Lab::both("2.5.3"), "K052", &sql.concat()) {
+    for (lab, _) in fixes(Lab::both("2.5.3"), "K052", &sql.concat()) {
         let rows = lab.sql("SELECT push_token FROM monitor WHERE type = 'push' ORDER BY id");
         let tokens: Vec<&str> = rows.lines().collect();
         assert_eq!(
@@ -74,7 +74,7 @@ fn cures_push_tokens() {
 }
 
 #[test]
-fn reports_api_keys_that_nobody_can_use() {
+fn reports_api_keys_that_no_user_can_use() {
     let key = |expires: &str, active: u8| {
         format!(
             "INSERT INTO setting (`key`, value, type) VALUES ('apiKeysEnabled', 'true', 'general'); INSERT INTO api_key \
@@ -92,11 +92,11 @@ fn reports_api_keys_that_nobody_can_use() {
 }
 
 #[test]
-fn cures_domains_of_status_pages() {
+fn fixes_domains_of_status_pages() {
     let sql = "INSERT INTO status_page (id, slug, title, icon, theme) VALUES (1, 'home', 'Home', '', 'auto'); \
                INSERT INTO status_page_cname (status_page_id, domain) VALUES (1, 'https://Status.Example.com:8443/x'), \
                (1, ' two.example.com '), (1, 'three.example.com')";
-    for (lab, _) in cures(Lab::both("2.5.3"), "K054", sql) {
+    for (lab, _) in fixes(Lab::both("2.5.3"), "K054", sql) {
         let domains = lab.sql("SELECT domain FROM status_page_cname ORDER BY id");
         assert_eq!(domains.lines().collect::<Vec<_>>(), ["status.example.com", "two.example.com", "three.example.com"]);
         // A proxy may send the port along.
@@ -108,7 +108,7 @@ fn cures_domains_of_status_pages() {
 }
 
 #[test]
-fn cures_timeouts_and_status_codes() {
+fn fixes_timeouts_and_status_codes() {
     let like = |id: u32, set: &str| {
         format!(
             "INSERT INTO monitor (id, name, type, url, user_id, `interval`, retry_interval, timeout, conditions, \
@@ -118,7 +118,7 @@ fn cures_timeouts_and_status_codes() {
         )
     };
     let timeouts = [like(11, "timeout = 0"), like(12, "timeout = 2880"), like(13, "timeout = 59")].concat();
-    for (lab, _) in cures(Lab::both("2.5.3"), "K055", &timeouts) {
+    for (lab, _) in fixes(Lab::both("2.5.3"), "K055", &timeouts) {
         let rows = lab.sql("SELECT timeout * 10 FROM monitor WHERE id > 10 ORDER BY id");
         let rows: Vec<f64> = rows.lines().map(|row| row.parse().unwrap()).collect();
         assert_eq!(rows, [480.0, 480.0, 590.0]);
@@ -126,7 +126,7 @@ fn cures_timeouts_and_status_codes() {
         let sql = wrong
             .map(|(id, codes)| format!("UPDATE monitor SET accepted_statuscodes_json = '{codes}' WHERE id = {id};"));
         damage(&lab, &sql.concat());
-        cured(&lab, "K056");
+        fixed(&lab, "K056");
         let right = lab.sql("SELECT accepted_statuscodes_json FROM monitor WHERE id > 10 ORDER BY id");
         assert_eq!(right, "[\"200-299\"]\n[\"200-299\",\"301\"]\n[\"200-299\"]\n");
         damage(&lab, "UPDATE monitor SET accepted_statuscodes_json = '[\"ok\"]' WHERE id = 11");
@@ -137,7 +137,7 @@ fn cures_timeouts_and_status_codes() {
 }
 
 #[test]
-fn reports_what_nobody_can_see_or_send() {
+fn reports_what_no_user_can_see_or_send() {
     let line = "INSERT INTO notification (name, active, user_id, is_default, config) VALUES ('LINE family', 1, 1, 1, \
                 '{\"name\": \"LINE family\", \"type\": \"LineNotify\"}')";
     only_reports("K057", line, "Uptime Kuma has removed in 2.1");
@@ -163,7 +163,7 @@ fn says_why_a_password_cannot_be_checked() {
     ] {
         damage(&lab, &format!("UPDATE user SET password = {sql}"));
         assert!(what(&lab, "K016").concat().contains(words), "{sql}");
-        cured(&lab, "K016");
+        fixed(&lab, "K016");
         assert_eq!(lab.sql("SELECT password FROM user").trim(), hash);
     }
     for (wrong, words) in [
@@ -173,8 +173,8 @@ fn says_why_a_password_cannot_be_checked() {
         (&stored.replace("$10$", "$99$"), "is an invalid bcrypt hash"),
     ] {
         damage(&lab, &format!("UPDATE user SET password = '{wrong}'"));
-        let said = what(&lab, "K016").concat();
-        assert!(said.contains(words), "{wrong}: {said}");
+        let given = what(&lab, "K016").concat();
+        assert!(given.contains(words), "{wrong}: {given}");
     }
 }
 
@@ -184,8 +184,8 @@ fn a_missing_table_is_not_called_a_new_instance() {
     furnish(&lab);
     lab.ok("backup create");
     damage(&lab, "DROP TABLE monitor");
-    let said = what(&lab, "K021").concat();
-    assert!(said.contains("everything that needs these tables fails") && !said.contains("setup page"), "{said}");
+    let given = what(&lab, "K021").concat();
+    assert!(given.contains("everything that needs these tables fails") && !given.contains("setup page"), "{given}");
     lab.ok("restore latest --yes");
     assert_eq!(codes(&lab), [""; 0]);
     fs::write(lab.folder().join("kuma.db"), "").unwrap();
@@ -203,7 +203,7 @@ fn broken_references_are_not_called_verified() {
 }
 
 #[test]
-fn cures_games_and_reports_providers_of_other_releases() {
+fn fixes_games_and_reports_providers_of_other_releases() {
     let game = |id: u32, game: &str| {
         format!(
             "INSERT INTO monitor (id, name, type, user_id, hostname, port, game, timeout, active, conditions) VALUES \
@@ -211,11 +211,11 @@ fn cures_games_and_reports_providers_of_other_releases() {
         )
     };
     let games = [game(21, "tf2"), game(22, "minecraft"), game(23, "mbe")].concat();
-    for (lab, _) in cures(Lab::both("2.5.3"), "K061", &games) {
+    for (lab, _) in fixes(Lab::both("2.5.3"), "K061", &games) {
         let rows = lab.sql("SELECT game FROM monitor WHERE type = 'gamedig' ORDER BY id");
         assert_eq!(rows.split_whitespace().collect::<Vec<_>>(), ["teamfortress2", "minecraft", "mbe"]);
     }
-    for (lab, _) in cures(vec![Lab::sqlite("2.0.2")], "K061", &games) {
+    for (lab, _) in fixes(vec![Lab::sqlite("2.0.2")], "K061", &games) {
         assert_eq!(lab.sql("SELECT game FROM monitor WHERE id IN (21, 23) ORDER BY id"), "tf2\nminecraftbe\n");
     }
     let provider = |kind: &str| {
@@ -236,15 +236,15 @@ fn cures_games_and_reports_providers_of_other_releases() {
     ] {
         let lab = Lab::sqlite(release);
         damage(&lab, &provider(kind));
-        let said = what(&lab, "K057").concat();
-        assert_eq!(!said.is_empty(), words.is_some(), "{release} {kind}: {said}");
-        assert!(said.contains(words.unwrap_or_default()), "{release} {kind}: {said}");
+        let given = what(&lab, "K057").concat();
+        assert_eq!(!given.is_empty(), words.is_some(), "{release} {kind}: {given}");
+        assert!(given.contains(words.unwrap_or_default()), "{release} {kind}: {given}");
     }
 }
 
 #[test]
-fn cures_counters_that_are_gone() {
-    for (lab, _) in cures(vec![Lab::sqlite("2.5.3"), Lab::sqlite("1.23.17")], "K064", "DELETE FROM sqlite_sequence") {
+fn fixes_counters_that_are_gone() {
+    for (lab, _) in fixes(vec![Lab::sqlite("2.5.3"), Lab::sqlite("1.23.17")], "K064", "DELETE FROM sqlite_sequence") {
         assert_eq!(lab.sql("SELECT seq FROM sqlite_sequence WHERE name = 'monitor'"), "4\n");
     }
 }

@@ -125,7 +125,7 @@ fn strange_entry(at: &At) -> Entry {
 }
 
 #[test]
-fn an_unknown_key_anywhere_is_told() {
+fn an_unknown_key_anywhere_is_reported() {
     let narrow = sources().into_iter().filter(|(_, source)| !WIDER.contains(&source.file.as_str()));
     every_change_shows(narrow, |node, places| {
         let is_read = has_arrived(node, places);
@@ -139,7 +139,7 @@ fn an_unknown_key_anywhere_is_told() {
 }
 
 #[test]
-fn a_wrong_type_of_anything_that_is_imported_is_told() {
+fn a_wrong_type_of_anything_that_is_imported_is_reported() {
     every_change_shows(sources().into_iter(), |node, places| {
         let is_imported = node.scalar().is_some() && places.contains(&node.at);
         if is_imported {

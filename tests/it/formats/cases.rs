@@ -19,8 +19,8 @@ use kumadb::formats::render::render;
 use kumadb::formats::text::{Syntax, no_files, read};
 use kumadb::kuma::read::read_config;
 use kumadb::model::state::Config;
+use kumadb::operation::examine::gather;
 use kumadb::plan::fixture::{ApplyOptions, plan_fixture};
-use kumadb::run::examine::gather;
 use tempfile::TempDir;
 
 use crate::formats::round_trip::Counted;
@@ -77,9 +77,7 @@ fn round_trip(config: &Config) -> (Vec<String>, Vec<String>) {
             Err(problems) => {
                 problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.message)).collect()
             }
-            Ok(outline) => {
-                outline.plan.steps.iter().map(|step| format!("{}: {:?}", step.subject, step.change)).collect()
-            }
+            Ok(report) => report.plan.steps.iter().map(|step| format!("{}: {:?}", step.subject, step.change)).collect(),
         },
     };
     (exported.warnings, changes)
@@ -90,7 +88,7 @@ fn config_of(reader: &mut dyn Reader) -> Config {
 }
 
 /// The lines about one database.
-fn told(name: &str, codes: &[&str], left_out: &[String], changes: &[String]) -> String {
+fn reported(name: &str, codes: &[&str], left_out: &[String], changes: &[String]) -> String {
     let list = |title: &str, all: &[String]| all.iter().map(|one| format!("  {title}: {one}\n")).collect::<String>();
     format!("{name}: {}\n{}{}", codes.join(" "), list("left out", left_out), list("CHANGES", changes))
 }
@@ -116,15 +114,15 @@ fn every_database_is_judged_and_exported_as_expected() {
         let instance = instance_at(folder.to_str().unwrap(), root.path(), root.path().join("state"));
         let config = config_of(&mut *instance.connect().unwrap().reader().unwrap());
         let (left_out, changes) = round_trip(&config);
-        text.push_str(&told(&format!("{name}, {release}"), &codes, &left_out, &changes));
+        text.push_str(&reported(&format!("{name}, {release}"), &codes, &left_out, &changes));
     }
     let path = fixtures("cases/expected.txt");
     if std::env::var_os("KUMADB_BLESS").is_some() {
         fs::write(&path, &text).unwrap();
     }
     let expected = fs::read_to_string(&path).unwrap();
-    for (line, wanted) in text.lines().zip(expected.lines()) {
-        assert_eq!(line, wanted);
+    for (line, desired) in text.lines().zip(expected.lines()) {
+        assert_eq!(line, desired);
     }
     assert_eq!(text.lines().count(), expected.lines().count());
 }

@@ -168,36 +168,36 @@ fn a_table_from_standard_input_is_guessed_and_read() {
 }
 
 #[test]
-fn everything_that_is_wrong_with_a_table_is_told_at_once() {
+fn everything_that_is_wrong_with_a_table_is_reported_at_once() {
     let text = "nam,hostnme,type,url\n,,,\nShop,,http,https://shop.example.com\n,,ping,\n,,,not an address\n";
-    let told = problems(Format::Csv, "a.csv", text);
-    assert_data_eq!(told, file!["foreign/problems-csv.txt"].raw());
+    let reported = problems(Format::Csv, "a.csv", text);
+    assert_data_eq!(reported, file!["foreign/problems-csv.txt"].raw());
 }
 
 #[test]
-fn lines_that_mean_nothing_are_told_with_their_places() {
-    let told = problems(Format::Lines, "hosts.txt", "ping:a\n  tcp:host\nexample.com\nudp:host:53\n");
-    assert_data_eq!(told, file!["foreign/problems-lines.txt"].raw());
+fn lines_that_mean_nothing_are_reported_with_their_places() {
+    let reported = problems(Format::Lines, "hosts.txt", "ping:a\n  tcp:host\nexample.com\nudp:host:53\n");
+    assert_data_eq!(reported, file!["foreign/problems-lines.txt"].raw());
 }
 
 #[test]
-fn slips_in_what_people_write_by_hand_are_told() {
+fn slips_in_what_people_write_by_hand_are_reported() {
     let yaml = "intervall: 30\nmonitors:\n  Network:\n    - {name: Router, type: ping, hostnme: a}\n    - {url: ''}\n    - 7\n    - {type: ping}\n  Text: true\n";
     let toml = "title = \"x\"\n[[monitors]]\nname = \"Shop\"\nmetod = \"GET\"\nurl = \"https://shop.example.com\"\n[[monitr]]\n[[docker]]\nname = \"local\"\ndockerDeamon = \"/x\"\n[[maintenance]]\ntitle = \"night\"\nstrategy = \"manual\"\nweekday = [1]\n[[status]]\nslug = \"lab\"\ntitel = \"Lab\"\n";
     let label = "kuma.shop.http.nmae=Shop\nkuma.shop.http.url={{url}}\nkuma.shop.http.interval=1\nkuma.shop.http.interval=2\nkuma.shop.http\n";
     let entity = r#"{"shop": {"url": "https://shop.example.com"}}"#;
-    let told = [
+    let reported = [
         problems(Format::YamlList, "a.yaml", yaml),
         problems(Format::LoaderToml, "a.toml", toml),
         problems(Format::Autokuma, "a.env", label),
         problems(Format::Autokuma, "a.json", entity),
     ];
-    assert_data_eq!(told.concat(), file!["foreign/problems-by-hand.txt"].raw());
+    assert_data_eq!(reported.concat(), file!["foreign/problems-by-hand.txt"].raw());
 }
 
 #[test]
-fn broken_exports_are_told() {
-    let told = [
+fn broken_exports_are_reported() {
+    let reported = [
         problems(Format::KumaV1, "a.json", r#"{"version": "1.23.16"}"#),
         problems(
             Format::KumaV1,
@@ -218,7 +218,7 @@ fn broken_exports_are_told() {
             r#"{"kumaconf": {}, "tables": {"monitor": {"columns": ["id", "name"], "rows": [[1]]}, "monitr": {"columns": [], "rows": []}}}"#,
         ),
     ];
-    assert_data_eq!(told.concat(), file!["foreign/problems-exports.txt"].raw());
+    assert_data_eq!(reported.concat(), file!["foreign/problems-exports.txt"].raw());
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn values_keep_the_places_they_have_in_the_source() {
 }
 
 #[test]
-fn thousands_of_the_same_name_are_told_apart_at_once() {
+fn thousands_of_the_same_name_are_reported_apart_at_once() {
     let lines = "ping:host\n".repeat(5_000);
     let document = converted(Format::Lines, &[source("hosts.txt", &lines)]).document;
     let last = document.find("monitors").unwrap().list().last().unwrap().clone();

@@ -51,7 +51,7 @@ fn copies_of_a_service_define_one_monitor() {
 }
 
 #[test]
-fn what_only_autokuma_knows_is_told() {
+fn what_only_autokuma_knows_is_reported() {
     let labels =
         [("kuma.a.http.url", "https://{{ service.name }}"), ("kuma.__web", "\"x\""), ("kuma.b.ping.hostname", "b")];
     let read = read("kuma", &[container("a", &labels)]);

@@ -51,7 +51,7 @@ fn line(remark: &ReportLine) -> String {
 }
 
 /// What becomes of a file: its format, the fixture, the report and the problems.
-fn told(name: &str) -> String {
+fn reported(name: &str) -> String {
     let mut sources: Vec<Source> = Vec::new();
     let mut format = None;
     for (file, text) in texts(name) {
@@ -85,7 +85,7 @@ fn every_published_file_is_read_or_named() {
     assert!(names.len() > 30, "{names:?}");
     for name in names {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/formats/published/{name}.txt"));
-        assert_data_eq!(told(&name), Data::read_from(&file, None).raw());
+        assert_data_eq!(reported(&name), Data::read_from(&file, None).raw());
     }
 }
 
@@ -267,12 +267,12 @@ fn every_published_file_gives_its_rows() {
     let mut names: Vec<String> =
         fs::read_dir(cases()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    let mut told = String::new();
+    let mut reported = String::new();
     let wishes = ApplyOptions { skip_invalid: true, skip_unsupported: true, ..ApplyOptions::default() };
     for (number, name) in names.iter().enumerate() {
         let read = import(texts(name), &Options { skip_invalid: true, ..Options::default() }, &NoSources);
         if let Some(problem) = read.problems.first() {
-            told.push_str(&format!("{name}: refused: {}\n", problem.message));
+            reported.push_str(&format!("{name}: refused: {}\n", problem.message));
             continue;
         }
         let database = copy_of(&made, folder.path(), number);
@@ -285,10 +285,10 @@ fn every_published_file_gives_its_rows() {
         writer.commit().unwrap();
         drop(writer);
         let report = read.remarks.len() + outline.left_out.len();
-        told.push_str(&format!("{name}: {report} in the report\n{}", rows(&config(&database), &plain)));
+        reported.push_str(&format!("{name}: {report} in the report\n{}", rows(&config(&database), &plain)));
     }
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/formats/published/rows.txt");
-    assert_data_eq!(told, Data::read_from(&file, None).raw());
+    assert_data_eq!(reported, Data::read_from(&file, None).raw());
 }
 
 #[test]
@@ -303,8 +303,8 @@ fn a_file_of_which_nothing_is_left_is_an_error() {
         let good = ("a.yaml".to_owned(), "monitors: [{name: A, type: push}]\n".to_owned());
         let read = import(vec![good, (file.to_owned(), text.to_owned())], &skip, &NoSources);
         assert_eq!((read.problems.len(), read.remarks.len()), (1, 0), "{text}: {:?}", read.problems);
-        let said = format!("{}: {}", read.problems[0].subject, read.problems[0].message);
-        assert!(said.starts_with(file) && said.contains(expected), "{said}");
+        let given = format!("{}: {}", read.problems[0].subject, read.problems[0].message);
+        assert!(given.starts_with(file) && given.contains(expected), "{given}");
     }
     // Of a folder, something is left.
     let options = Options { in_folders: ["b.yaml".to_owned()].into(), ..skip.clone() };

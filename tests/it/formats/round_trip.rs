@@ -190,23 +190,23 @@ impl Made {
         read_config(&mut *self.connect.reader().unwrap(), "test").unwrap()
     }
 
-    pub fn plan(&self, document: &Node, wishes: &ApplyOptions) -> PlanReport {
+    pub fn plan(&self, document: &Node, options: &ApplyOptions) -> PlanReport {
         let fixture = read_fixture(std::slice::from_ref(document), &NoSources)
             .unwrap_or_else(|problems| panic!("{problems:#?}\n{:#}", document.json()));
-        plan_fixture(&self.config(), &fixture, wishes, &mut Counted(0))
+        plan_fixture(&self.config(), &fixture, options, &mut Counted(0))
             .unwrap()
             .unwrap_or_else(|problems| panic!("{problems:#?}\n{:#}", document.json()))
     }
 
     /// Makes it so, and returns what was left out.
-    pub fn apply(&self, document: &Node, wishes: &ApplyOptions) -> usize {
-        let outline = self.plan(document, wishes);
+    pub fn apply(&self, document: &Node, options: &ApplyOptions) -> usize {
+        let report = self.plan(document, options);
         let schema = self.config().database.schema;
         let mut writer = self.connect.writer(&WriteKey::for_tests()).unwrap();
         writer.begin().unwrap();
-        write_plan(&mut *writer, &schema, &outline.plan).unwrap();
+        write_plan(&mut *writer, &schema, &report.plan).unwrap();
         writer.commit().unwrap();
-        outline.left_out.len()
+        report.left_out.len()
     }
 
     fn export(&self) -> Node {

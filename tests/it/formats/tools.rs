@@ -81,12 +81,12 @@ fn state(text: &str, variables: &[(String, String)], config: &Config) -> String 
 /// What the provider reads of an existing item.
 fn existing(kind: &str, body: &Body, config: &Config) -> Json {
     let attribute = body.attributes().next().unwrap();
-    let wanted = match attribute.expr() {
+    let desired = match attribute.expr() {
         expr::Expression::String(text) => text.clone(),
         other => other.to_string(),
     };
     let table = kind.trim_start_matches("uptimekuma_");
-    let row = config.rows(table).iter().find(|row| row.cell(attribute.key()).to_string() == wanted).unwrap();
+    let row = config.rows(table).iter().find(|row| row.cell(attribute.key()).to_string() == desired).unwrap();
     let columns: &[&str] = if table == "proxy" { &["id", "protocol", "host", "port"] } else { &["id", "name"] };
     columns
         .iter()
@@ -120,10 +120,10 @@ fn read_again(tool: Tool, files: &Files, config: &Config) -> Import {
 fn changes(tool: Tool, secrets: Secrets, config: &Config) -> (Files, Vec<String>) {
     let files = exported(tool, config, secrets);
     let read = read_again(tool, &files, config);
-    let outline = plan_fixture(config, &read.fixture, &ApplyOptions::default(), &mut Counted(0)).unwrap();
-    let outline = outline.unwrap_or_else(|problems| panic!("{problems:#?}\n{:#?}", files.files));
+    let report = plan_fixture(config, &read.fixture, &ApplyOptions::default(), &mut Counted(0)).unwrap();
+    let report = report.unwrap_or_else(|problems| panic!("{problems:#?}\n{:#?}", files.files));
     let mut lines = Vec::new();
-    for step in &outline.plan.steps {
+    for step in &report.plan.steps {
         match &step.change {
             Change::Update { set, .. } => {
                 lines.extend(set.iter().map(|cell| format!("{}: {}", step.subject, cell.column)));
@@ -147,15 +147,15 @@ fn everything_that_a_tool_holds_is_read_again_as_it_was() {
     ] {
         let (files, changes) = changes(tool, secrets, &config);
         assert_eq!(changes, expected, "{tool:?}");
-        let told = files.warnings.join("\n");
+        let reported = files.warnings.join("\n");
         for words in ["`Lift`: ", "2 status pages: not exported to ", "6 maintenances: ", "11 settings: "] {
-            assert!(told.contains(words), "{words}: {told}");
+            assert!(reported.contains(words), "{words}: {reported}");
         }
     }
 }
 
 #[test]
-fn secrets_are_not_in_the_files_unless_they_are_wanted() {
+fn secrets_are_not_in_the_files_unless_they_are_desired() {
     let config = everything().config();
     for tool in [Tool::Terraform, Tool::Autokuma] {
         let text = |files: &Files| files.files.iter().map(|(_, text)| text.as_str()).collect::<String>();

@@ -17,8 +17,8 @@ fn read(path: &str) -> String {
 /// The keys that `docs/json.md` lists under the heading that names `command`, and those of all commands that write.
 fn documented(command: &str) -> BTreeSet<String> {
     let text = read("docs/json.md");
-    let keys = |wanted: &dyn Fn(&str) -> bool| -> Vec<String> {
-        let sections = text.split("\n## ").filter(|section| wanted(section.lines().next().unwrap_or_default()));
+    let keys = |desired: &dyn Fn(&str) -> bool| -> Vec<String> {
+        let sections = text.split("\n## ").filter(|section| desired(section.lines().next().unwrap_or_default()));
         let lines = sections.flat_map(|section| section.lines().filter_map(|line| line.strip_prefix("| `")));
         lines.filter_map(|line| line.split_once('`')).map(|(key, _)| key.to_owned()).collect()
     };

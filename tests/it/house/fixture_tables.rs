@@ -122,12 +122,12 @@ fn the_tables_of_fixtures_are_up_to_date() {
     let page = std::fs::read_to_string(PAGE).unwrap();
     let (before, rest) = page.split_once(START).unwrap();
     let (written, after) = rest.split_once(END).unwrap();
-    let wanted = tables();
+    let desired = tables();
     if std::env::var_os("KUMADB_BLESS").is_some() {
-        std::fs::write(PAGE, format!("{before}{START}{wanted}{END}{after}")).unwrap();
+        std::fs::write(PAGE, format!("{before}{START}{desired}{END}{after}")).unwrap();
         return;
     }
-    assert!(written == wanted, "docs/fixtures.md is not what the tables say: run with KUMADB_BLESS=1");
+    assert!(written == desired, "docs/fixtures.md is not what the tables say: run with KUMADB_BLESS=1");
 }
 
 /// Whatever is asked for is there.

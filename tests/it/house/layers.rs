@@ -158,7 +158,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "src/docker/",
         "sockets and certificates of the Docker client, answers of ssh, a folder that is compared with a container's",
     ),
-    ("src/far/", "kumadb itself and its libraries; what the user sends to a remote host"),
+    ("src/remote/", "kumadb itself and its libraries; what the user sends to a remote host"),
     ("src/engine/mariadb/scratch.rs", "/proc"),
 ];
 

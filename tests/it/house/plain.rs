@@ -80,10 +80,10 @@ fn is_at(words: &[(usize, String)], at: usize, phrase: &[String]) -> bool {
     if words[at].1.as_bytes()[0] != phrase[0].as_bytes()[0] {
         return false;
     }
-    phrase.iter().enumerate().all(|(n, wanted)| {
-        words.get(at + n).is_some_and(|(_, word)| match wanted.strip_suffix('*') {
+    phrase.iter().enumerate().all(|(n, desired)| {
+        words.get(at + n).is_some_and(|(_, word)| match desired.strip_suffix('*') {
             Some(start) => word.starts_with(start),
-            None => word == wanted,
+            None => word == desired,
         })
     })
 }
@@ -261,7 +261,7 @@ fn texts() -> Vec<Text> {
             if is_doc {
                 text.text = without_code(&text.text);
             }
-            let excuse = allowed.iter().position(|(whose, what)| *whose == file && *what == text.text.trim());
+            let excuse = allowed.iter().position(|(owner, what)| *owner == file && *what == text.text.trim());
             match excuse {
                 Some(excuse) => used[excuse] = true,
                 None => texts.push(text),

@@ -193,7 +193,7 @@ fn reads_each_type_as_it_is_stored() {
 }
 
 #[test]
-fn tells_the_schema() {
+fn reports_the_schema() {
     let Some(server) = Mariadbd::start() else { return };
     let address = server.create_database("kuma", "utf8mb4");
     server.sql(

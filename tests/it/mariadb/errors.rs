@@ -108,12 +108,12 @@ fn says_why_a_login_fails() {
 #[test]
 fn says_why_there_is_no_connection() {
     let Some(server) = Mariadbd::start() else { return };
-    let nobody = tcp(&server, "kuma", "hunter2");
-    let error = refused(&nobody).to_string();
+    let no_user = tcp(&server, "kuma", "hunter2");
+    let error = refused(&no_user).to_string();
     assert!(error.ends_with("connection refused"), "{error}");
     let error = refused(&Address::on_socket("/no/such.sock", "root", "kuma")).to_string();
     assert!(error.contains("no such socket"), "{error}");
-    let error = refused(&Address { host: "no-such-host.invalid".into(), ..nobody.clone() }).to_string();
+    let error = refused(&Address { host: "no-such-host.invalid".into(), ..no_user.clone() }).to_string();
     assert!(error.ends_with("host name not found"), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let dead = folder.path().join("dead.sock");
@@ -123,7 +123,7 @@ fn says_why_there_is_no_connection() {
 
     // Something that accepts and says nothing, and something that speaks another language.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let error = refused(&Address { port: silent.local_addr().unwrap().port(), ..nobody.clone() }).to_string();
+    let error = refused(&Address { port: silent.local_addr().unwrap().port(), ..no_user.clone() }).to_string();
     assert!(error.contains("timed out after 8 s"), "{error}");
     let web = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = web.local_addr().unwrap().port();
@@ -133,7 +133,7 @@ fn says_why_there_is_no_connection() {
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
         std::thread::sleep(Duration::from_millis(200));
     });
-    let error = refused(&Address { port, ..nobody.clone() });
+    let error = refused(&Address { port, ..no_user.clone() });
     assert!(matches!(error, Error::Database(DatabaseError::Unreachable { .. })), "{error}");
     answer.join().unwrap();
 }
@@ -238,7 +238,7 @@ fn says_what_ended_a_transaction() {
     let Some(server) = Mariadbd::start() else { return };
     let address = server.create_database("kuma", "utf8mb4");
     server.sql("kuma", "CREATE TABLE t (a INT PRIMARY KEY, b INT); INSERT INTO t VALUES (1, 0), (2, 0)");
-    let (tell, told) = mpsc::channel();
+    let (report, reported) = mpsc::channel();
     let (cross, crossing) = mpsc::channel();
     // Another writer that is no kumadb: it holds row 2 and comes for row 1.
     let rival = {
@@ -247,14 +247,14 @@ fn says_what_ended_a_transaction() {
             let mut rival = writer(&address);
             rival.execute("SET autocommit = 0, innodb_lock_wait_timeout = 50", &[]).unwrap();
             rival.execute("UPDATE t SET b = 1 WHERE a = 2", &[]).unwrap();
-            tell.send(()).unwrap();
+            report.send(()).unwrap();
             crossing.recv().unwrap();
             let crossed = rival.execute("UPDATE t SET b = 1 WHERE a = 1", &[]);
             rival.execute("ROLLBACK", &[]).unwrap();
             crossed.map(drop)
         })
     };
-    told.recv().unwrap();
+    reported.recv().unwrap();
     let mut ours = writer(&address);
     ours.begin().unwrap();
     let begun = Instant::now();

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kumadb::backup::hold::{Label, Source};
+use kumadb::backup::stage::{Label, Source};
 use kumadb::backup::{CopyScope, StagedCopy, Store};
 use kumadb::engine::Fit;
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::init;
-use kumadb::run::{self, Journal, Settings, Work};
+use kumadb::operation::{self, Journal, Settings, Work};
 use kumadb::value::Secret;
 
 use crate::cli::monitor::furnish;
 use crate::mariadb::engine::{dump, writer};
-use crate::support::child::{is_killed, told};
+use crate::support::child::{is_killed, reported};
 use crate::support::lab::{Lab, instance_at};
 use crate::support::mariadbd::Mariadbd;
 use crate::support::rounds;
@@ -91,8 +91,8 @@ fn a_half_upgraded_schema_is_replaced_by_the_whole_one() {
     assert_eq!(text(&lab), half);
     // A half that a list of monitors cannot be read from is compared column by column all the same.
     lab.sql("ALTER TABLE tag DROP COLUMN color");
-    let said = lab.run(&format!("restore {id} --yes"));
-    assert_eq!(said.exit, 0, "{}", said.err);
+    let given = lab.run(&format!("restore {id} --yes"));
+    assert_eq!(given.exit, 0, "{}", given.err);
     assert_eq!(text(&lab), before);
 }
 
@@ -116,12 +116,12 @@ fn another_release_comes_and_goes() {
     // Into a database that was made a moment ago.
     let server = lab.mariadbd.as_ref().unwrap();
     server.sql("", "DROP DATABASE kuma; CREATE DATABASE kuma CHARACTER SET utf8mb4");
-    let said = lab.run(&format!("restore {path} --yes"));
-    assert_eq!(said.exit, 0, "{}", said.err);
+    let given = lab.run(&format!("restore {path} --yes"));
+    assert_eq!(given.exit, 0, "{}", given.err);
     assert!(
-        said.err.contains("it has no tables; the undo snapshot will contain its tables as they are"),
+        given.err.contains("it has no tables; the undo snapshot will contain its tables as they are"),
         "{}",
-        said.err
+        given.err
     );
     assert_eq!(text(&lab), text(&older));
     assert_eq!(databases(server), "kuma\n");
@@ -232,13 +232,13 @@ impl Place {
     }
 
     /// Puts the copy of `name` in, with every step and statement from there on counted.
-    fn load(&self, name: &str, points: &Points) -> Result<run::Outcome> {
+    fn load(&self, name: &str, points: &Points) -> Result<operation::Outcome> {
         let mut instance = self.instance();
-        let wanted = StagedCopy::open(&self.root.join(name)).unwrap();
+        let desired = StagedCopy::open(&self.root.join(name)).unwrap();
         let counted = points.clone();
         instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
-        let work = Work::Load { wanted: &wanted, kept: &[], merges: false, shown: None };
-        run::run(&instance, &self.store(), &work, &Settings::new("restore"), &mut points.clone())
+        let work = Work::Load { desired: &desired, kept: &[], merges: false, shown: None };
+        operation::run(&instance, &self.store(), &work, &Settings::new("restore"), &mut points.clone())
     }
 
     /// The same in a process of its own that is killed at point `at`.
@@ -253,7 +253,8 @@ impl Place {
     /// Ends what was left open, if anything was, and judges what came of it: whether the copy is in.
     fn judge(&self, server: &Mariadbd, [old, new]: &[String; 2], what: &str) -> bool {
         if Journal::read(self.instance().work()).unwrap().is_some() {
-            run::resume(&self.instance(), &self.store(), &Settings::new("recover"), &mut run::NoObserver).unwrap();
+            operation::resume(&self.instance(), &self.store(), &Settings::new("recover"), &mut operation::NoObserver)
+                .unwrap();
         }
         let now = dump(&server.address("kuma"), tempfile::tempdir().unwrap().path());
         assert!(now == *old || now == *new, "{what}: neither old nor new");
@@ -265,8 +266,8 @@ impl Place {
 #[test]
 #[ignore = "a part of other tests, see child.rs"]
 fn killed_child() {
-    let place = Place { target: told("TARGET"), root: told("ROOT") };
-    place.load("older", &Points::of_load(told("AT"), How::Kill)).unwrap();
+    let place = Place { target: reported("TARGET"), root: reported("ROOT") };
+    place.load("older", &Points::of_load(reported("AT"), How::Kill)).unwrap();
 }
 
 /// A server that waits for no disk: it is not the one that is killed.
@@ -394,10 +395,10 @@ fn it_finds_back_from_every_half_of_a_rename() {
     for half in rounds::draw(moves.len() + 1, 8) {
         let mut writer = writer(&address);
         let shadow = writer.shadow().unwrap();
-        let wanted = root.path().join("older/dump.sql");
-        assert_eq!(shadow.suits(&wanted).unwrap(), Fit::Tables);
+        let desired = root.path().join("older/dump.sql");
+        assert_eq!(shadow.suits(&desired).unwrap(), Fit::Tables);
         shadow.reserve().unwrap();
-        assert_eq!(shadow.fill(&wanted, &mut |_, _| {}).unwrap(), []);
+        assert_eq!(shadow.fill(&desired, &mut |_, _| {}).unwrap(), []);
         if half > 0 {
             server.sql("", &format!("SET foreign_key_checks = 0; RENAME TABLE {}", moves[..half].join(", ")));
         }

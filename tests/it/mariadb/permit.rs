@@ -53,15 +53,15 @@ fn what_accepts_no_writes_is_refused_before_the_server_is_stopped() {
     all.check_accepts_writes().unwrap();
     assert_eq!(all.cluster_nodes().unwrap(), None);
     let viewer = account(&server, "viewer", "SELECT");
-    let lacks = |found: Result<(), Error>| match found {
+    let problems = |found: Result<(), Error>| match found {
         Err(Error::Database(DatabaseError::AccessDenied { why: Denied::Privilege(what), .. })) => what,
         other => panic!("{other:?}"),
     };
-    assert!(lacks(viewer.check_accepts_writes()).contains("INSERT"));
+    assert!(problems(viewer.check_accepts_writes()).contains("INSERT"));
     // MariaDB hides foreign keys from it, which are in the definitions.
     let doctor = lab(format!("mysql://viewer:x@127.0.0.1:{}/kuma", server.port())).run("doctor");
     assert_eq!((doctor.exit, doctor.out.trim()), (0, "no findings"), "{}", doctor.err);
-    assert!(lacks(account(&server, "author", "SELECT, INSERT, UPDATE").check_accepts_writes()).contains("DELETE"));
+    assert!(problems(account(&server, "author", "SELECT, INSERT, UPDATE").check_accepts_writes()).contains("DELETE"));
     server.sql("", "SET GLOBAL read_only = 1");
     assert!(matches!(all.check_accepts_writes(), Err(Error::Database(DatabaseError::ReadOnly { .. }))));
     for line in ["monitor add group --name A", "monitor add group --name A --dry-run"] {

@@ -132,9 +132,9 @@ fn assert_same(found: &str, catalogue: &str, what: &str) {
 
 /// What the recording says of itself, without a database, is what the engine says of the database.
 fn assert_reads_like(recording: &Recording, found: Schema) {
-    let said = recording.schema();
-    assert_eq!(said.names(), found.names());
-    for (name, table) in &said.tables {
+    let given = recording.schema();
+    assert_eq!(given.names(), found.names());
+    for (name, table) in &given.tables {
         assert_eq!(table, &found.tables[name], "{} {name}", recording.release);
     }
 }
@@ -239,7 +239,7 @@ fn names_the_migrations_that_no_recorded_release_has() {
 }
 
 #[test]
-fn names_the_migrations_that_an_unfinished_upgrade_lacks() {
+fn names_the_migrations_that_an_unfinished_upgrade_problems() {
     let first = schema::recording(EngineKind::Sqlite, Release::new(2, 0, 0)).unwrap();
     let applied = names(first.migrations().take(10));
     let found = schema::recognise(&applied, &first.patches());

@@ -336,7 +336,7 @@ fn other_syntaxes_say_the_same() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_at_once_where_it_stands() {
+fn all_that_is_wrong_is_given_at_once_where_it_stands() {
     let lab = Lab::sqlite("2.5.3");
     let before = lab.content();
     let file = write(
@@ -496,7 +496,7 @@ fn tags_that_only_monitors_mention_are_created_unless_that_is_refused() {
 }
 
 #[test]
-fn problems_are_told_in_the_order_of_the_text_and_in_its_words() {
+fn problems_are_reported_in_the_order_of_the_text_and_in_its_words() {
     let lab = Lab::sqlite("2.5.3");
     let file = write(
         &lab,
@@ -580,16 +580,16 @@ fn games_and_providers_are_those_of_the_release() {
         unchanged(&lab, &file);
     }
     let lab = Lab::sqlite("2.5.3");
-    let said = lab.fails(2, "monitor add gamedig --name TF2 --hostname game.example --port 27015 --game tf2").err;
-    assert!(said.contains("`tf2` as `teamfortress2`") && said.contains("--game teamfortress2"), "{said}");
+    let given = lab.fails(2, "monitor add gamedig --name TF2 --hostname game.example --port 27015 --game tf2").err;
+    assert!(given.contains("`tf2` as `teamfortress2`") && given.contains("--game teamfortress2"), "{given}");
     for (kind, words) in [
         ("LineNotify", "has no notification provider `LineNotify`, which was removed in 2.1.0"),
         ("Telegram", "has no notification provider `Telegram` (did you mean `telegram`?)"),
         ("\"\"", "notifications[0].type: is required"),
     ] {
         let file = write(&lab, "wrong.yaml", &of(kind, "minecraft"));
-        let said = lab.fails(2, &format!("plan {file}")).err;
-        assert!(said.contains(words), "{kind}: {said}");
+        let given = lab.fails(2, &format!("plan {file}")).err;
+        assert!(given.contains(words), "{kind}: {given}");
     }
     let file = write(&lab, "line.yaml", &of("LineNotify", "minecraft"));
     let ran = lab.fails(3, &format!("apply {file} --yes --skip-unsupported"));

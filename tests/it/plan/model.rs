@@ -99,7 +99,7 @@ fn taken(kind: &str, on: &str, typed: &[(&str, &str)]) -> BTreeMap<String, Value
     make(kind, on, typed).unwrap_or_else(|problems| panic!("{kind} on {on}: {problems:?}"))
 }
 
-fn said(problem: &Problem) -> String {
+fn given(problem: &Problem) -> String {
     let hint = problem.hint.as_ref().map(|hint| format!(" | {}", hint.text())).unwrap_or_default();
     format!("{}: {}{hint}", problem.subject, problem.message)
 }
@@ -122,14 +122,14 @@ fn says_what_is_wrong_and_what_would_be_right() {
         let typed: Vec<(&str, &str)> = typed.split("; ").map(|pair| pair.split_once('=').unwrap()).collect();
         match make(kind, on, &typed) {
             Ok(_) => writeln!(answered, "    taken").unwrap(),
-            Err(problems) => problems.iter().for_each(|problem| writeln!(answered, "    {}", said(problem)).unwrap()),
+            Err(problems) => problems.iter().for_each(|problem| writeln!(answered, "    {}", given(problem)).unwrap()),
         }
     }
     if is_blessing() {
         std::fs::write(&path, &answered).unwrap();
     }
-    for (line, (wanted, found)) in written.lines().zip(answered.lines()).enumerate() {
-        assert!(is_blessing() || wanted == found, "limits.txt, line {}: {found}", line + 1);
+    for (line, (desired, found)) in written.lines().zip(answered.lines()).enumerate() {
+        assert!(is_blessing() || desired == found, "limits.txt, line {}: {found}", line + 1);
     }
     assert!(is_blessing() || written.lines().count() == answered.lines().count());
 }
@@ -190,18 +190,18 @@ fn makes_the_rows_that_real_servers_store() {
         let golden = golden(on);
         for engine in [EngineKind::Sqlite, EngineKind::MariaDb] {
             let Some(table) = table(on, engine) else { continue };
-            for (name, wanted) in &golden.kinds {
-                let mut typed = wanted.values();
+            for (name, desired) in &golden.kinds {
+                let mut typed = desired.values();
                 typed.insert("name".to_owned(), Value::from("monitor"));
                 let row = model::new_monitor(release(on), &table, name, &typed, &by())
                     .unwrap_or_else(|problems| panic!("{name} on {on}: {problems:?}"));
                 let row: BTreeMap<String, Value> = row.into_iter().collect();
                 for (column, common) in &golden.common {
-                    let wanted = wanted.row.get(column).unwrap_or(common);
+                    let desired = desired.row.get(column).unwrap_or(common);
                     let found = row.get(column).unwrap_or_else(|| panic!("{name} on {on}: no {column}"));
                     // The two engines spell numbers differently, and mean the same.
-                    let fits = if engine == EngineKind::Sqlite { found == wanted } else { found.same(wanted) };
-                    assert!(fits, "{name} on {on} ({engine:?}): {column} is {found:?}, the server stores {wanted:?}");
+                    let fits = if engine == EngineKind::Sqlite { found == desired } else { found.same(desired) };
+                    assert!(fits, "{name} on {on} ({engine:?}): {column} is {found:?}, the server stores {desired:?}");
                 }
                 assert_eq!(row["user_id"], Value::Int(1));
                 assert_eq!(row["active"], Value::Int(1));
@@ -303,7 +303,7 @@ fn names_a_monitor_after_what_it_checks() {
         named("http", &[("url", "https://kuma:secret@shop.example.com:8443/x")]),
         Value::from("shop.example.com")
     );
-    assert_eq!(said(&make("group", "2.5.3", &[("name", "")]).unwrap_err()[0]), "name: is required | --name Shop");
+    assert_eq!(given(&make("group", "2.5.3", &[("name", "")]).unwrap_err()[0]), "name: is required | --name Shop");
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn finds_a_field_by_each_of_its_names() {
     assert_eq!(field("proxy").unwrap().column, "proxy_id");
     assert!(field("url2").is_none());
     let near = ["max_retries", "hostnme", "acceptedStatusCodes", "intervall", "dns_server", "zzz"].map(nearest);
-    let wanted = [
+    let desired = [
         Some("maxretries"),
         Some("hostname"),
         Some("accepted_statuscodes_json"),
@@ -352,7 +352,7 @@ fn finds_a_field_by_each_of_its_names() {
         Some("dns_resolve_server"),
         None,
     ];
-    assert_eq!(near, wanted);
+    assert_eq!(near, desired);
     let near =
         ["htpp", "tcp", "postgresql", "mogodb", "ntp", "banana"].map(|name| nearest_kind(name, release("2.0.2")));
     assert_eq!(near, [Some("http"), Some("port"), Some("postgres"), Some("mongodb"), None, None]);
@@ -360,7 +360,7 @@ fn finds_a_field_by_each_of_its_names() {
 
 #[test]
 fn names_types_and_fields_that_are_not_there() {
-    let unknown = |kind: &str, on: &str| said(&model::check_monitor(release(on), kind, &[])[0]);
+    let unknown = |kind: &str, on: &str| given(&model::check_monitor(release(on), kind, &[])[0]);
     assert_eq!(unknown("htp", "2.5.3"), "type: release 2.5.3 has no type `htp` (did you mean `http`?)");
     assert_eq!(
         unknown("ntp", "2.4.0"),
@@ -368,7 +368,7 @@ fn names_types_and_fields_that_are_not_there() {
     );
     assert_eq!(unknown("", "2.5.3"), "type: is required | kumadb monitor add --help");
 
-    let name = |kind: &str, on: &str, column: &str| said(&model::check_names(release(on), kind, [column])[0]);
+    let name = |kind: &str, on: &str, column: &str| given(&model::check_names(release(on), kind, [column])[0]);
     assert_eq!(name("http", "2.5.3", "intervall"), "intervall: unknown field (did you mean `interval`?)");
     assert_eq!(name("http", "2.5.3", "zzz"), "zzz: unknown field | kumadb monitor add http --help");
     assert_eq!(name("ping", "2.5.3", "url"), "url: is not a field of type `ping` | kumadb monitor add ping --help");
@@ -417,7 +417,7 @@ fn misses_each_required_field() {
 #[test]
 fn refuses_what_mariadb_would_cut() {
     let cut = |kind: &str, column: &str, letter: &str, times: usize| {
-        said(&make(kind, "2.5.3", &[(column, &letter.repeat(times))]).unwrap_err()[0])
+        given(&make(kind, "2.5.3", &[(column, &letter.repeat(times))]).unwrap_err()[0])
     };
     assert_eq!(cut("http", "name", "n", 151), "name: has 151 characters; the maximum is 150");
     assert_eq!(cut("keyword", "keyword", "ä", 256), "keyword: has 256 characters; the maximum is 255");
@@ -627,10 +627,10 @@ fn reference() -> String {
 #[test]
 fn the_reference_of_types_is_up_to_date() {
     let path = format!("{ROOT}/docs/monitor-types.md");
-    let wanted = reference();
+    let desired = reference();
     if is_blessing() {
-        std::fs::write(&path, &wanted).unwrap();
+        std::fs::write(&path, &desired).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == wanted, "docs/monitor-types.md is out of date: run with KUMADB_BLESS=1");
+    assert!(written == desired, "docs/monitor-types.md is out of date: run with KUMADB_BLESS=1");
 }

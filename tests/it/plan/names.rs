@@ -136,7 +136,7 @@ fn things_that_are_not_there_are_named_with_the_nearest_one() {
          remote_browsers: [{name: chrome, url: \"ws://c:3000\"}]\nproxies: [{protocol: http, host: proxy.lan, port: 3128}]\n\
          monitors: [{name: Network, type: group}]\n",
     );
-    for (said, words) in [
+    for (given, words) in [
         ("notifications: [opss]", "no notification `opss` (did you mean `ops`?)"),
         ("parent: Netwrok", "no monitor `Netwrok` (did you mean `Network`?)"),
         (
@@ -144,7 +144,7 @@ fn things_that_are_not_there_are_named_with_the_nearest_one() {
             "no proxy `http://proxy.lan:3129` (did you mean `http://proxy.lan:3128`?)",
         ),
     ] {
-        refuses(&lab, &format!("monitors: [{{name: X, type: http, url: \"https://x\", {said}}}]"), words);
+        refuses(&lab, &format!("monitors: [{{name: X, type: http, url: \"https://x\", {given}}}]"), words);
     }
     refuses(
         &lab,
@@ -177,8 +177,8 @@ fn defaults_are_for_monitors_that_have_such_a_field() {
         assert_eq!(rows.trim(), "A\t120\t4\nB\t30\t4");
         let tagged = "SELECT name FROM monitor_tag JOIN monitor ON monitor.id = monitor_id ORDER BY name";
         assert_eq!(lab.sql(tagged).trim(), "A\nB");
-        let told = "SELECT name FROM monitor_notification JOIN monitor ON monitor.id = monitor_id ORDER BY name";
-        assert_eq!(lab.sql(told).trim(), "A\nG");
+        let reported = "SELECT name FROM monitor_notification JOIN monitor ON monitor.id = monitor_id ORDER BY name";
+        assert_eq!(lab.sql(reported).trim(), "A\nG");
         // They are those of their own file only, and change nothing of an entry without a type.
         let (one, two) = (write(&lab, "1.yaml", "defaults: {interval: 45}\nmonitors: [{name: A, maxretries: 1}]\n"), {
             write(&lab, "2.yaml", "monitors: [{name: C, type: ping, hostname: h}]\n")

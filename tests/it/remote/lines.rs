@@ -21,7 +21,7 @@ fn everything_works(laptop: &Laptop<'_>, lab: &Docked, run: &dyn Fn(&[&str]) -> 
     run(&["--yes", "apply", "kuma.yaml"]).ended(0);
     assert_eq!(lab.monitors(), ["Shop", "Off", "Far", "Applied"]);
     let before = lab.picture();
-    run(&["--store", "home", "backup", "create"]).ended(0).said("downloaded and verified");
+    run(&["--store", "home", "backup", "create"]).ended(0).given("downloaded and verified");
     run(&["--yes", "monitor", "delete", "Far"]).ended(0);
     run(&["--yes", "--store", "home", "restore", "latest"]).ended(0);
     assert_eq!(lab.picture(), before);
@@ -54,20 +54,23 @@ fn everything_works_over_ssh_and_a_session_that_is_cut_loses_nothing() {
     let begun = begin("Cut");
     sshd.cut();
     let ended = begun.wait_with_output().unwrap();
-    let told = String::from_utf8(ended.stderr).unwrap();
+    let reported = String::from_utf8(ended.stderr).unwrap();
     // It logs in anew, and hears from the engine's log what it has missed.
-    assert_eq!(ended.status.code(), Some(0), "{told}");
-    let lines: Vec<&str> = told.lines().collect();
-    assert_eq!(lines.iter().filter(|line| line.contains("stopping")).count(), 1, "{told}");
-    assert!(told.contains("committed") && told.contains("server is running"), "{told}");
-    assert!(String::from_utf8(ended.stdout).unwrap().contains("`Cut`"), "{told}");
+    assert_eq!(ended.status.code(), Some(0), "{reported}");
+    let lines: Vec<&str> = reported.lines().collect();
+    assert_eq!(lines.iter().filter(|line| line.contains("stopping")).count(), 1, "{reported}");
+    assert!(reported.contains("committed") && reported.contains("server is running"), "{reported}");
+    assert!(String::from_utf8(ended.stdout).unwrap().contains("`Cut`"), "{reported}");
     // Where nobody lets it in again, it says where it goes on.
     let begun = begin("Lost");
     drop(sshd);
     let ended = begun.wait_with_output().unwrap();
-    let told = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(1), "{told}");
-    assert!(told.contains("the remote job continues in container") && told.contains("kumadb status"), "{told}");
+    let reported = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{reported}");
+    assert!(
+        reported.contains("the remote job continues in container") && reported.contains("kumadb status"),
+        "{reported}"
+    );
     laptop.wait_for_errands();
     lab.wait_up();
     assert_eq!(lab.monitors().last().map(String::as_str), Some("Lost"));
@@ -87,7 +90,7 @@ fn everything_works_over_tls() {
         ran(command.env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", tls.certs()))
     };
     everything_works(&laptop, &lab, &run);
-    run(&["--yes", "convert", "--to", "sqlite"]).ended(0).said("server is running");
+    run(&["--yes", "convert", "--to", "sqlite"]).ended(0).given("server is running");
     let status = run(&["--json", "status"]).ended(0).json();
     assert_eq!((status["engine"].as_str(), &status["monitors"]), (Some("sqlite"), &4.into()), "{status}");
 }
@@ -136,7 +139,7 @@ fn a_database_that_only_the_network_of_the_container_has_is_reached_from_there()
     lab.kumadb(&["monitor", "add", "group", "--name", "Near"]).ended(0);
     lab.kumadb(&["monitor", "add", "group", "--name", "Live", "--live"]).ended(0);
     assert!(["Near", "Live"].iter().all(|name| names().contains(name)));
-    lab.kumadb(&["backup", "create"]).ended(0).said("downloaded and verified");
+    lab.kumadb(&["backup", "create"]).ended(0).given("downloaded and verified");
     lab.kumadb(&["--yes", "monitor", "delete", "Live"]).ended(0);
     assert!(!names().contains("Live"));
     lab.kumadb(&["--yes", "restore", "latest"]).ended(0);
@@ -147,11 +150,11 @@ fn a_database_that_only_the_network_of_the_container_has_is_reached_from_there()
     assert!(names().contains("Far"));
     // Where it is down, that is said, and not that it is elsewhere.
     cli(&["stop", "-t", "1", &database.name]);
-    lab.kumadb(&["monitor", "list"]).ended(1).said("db:3306");
+    lab.kumadb(&["monitor", "list"]).ended(1).given("db:3306");
 }
 
 #[test]
-fn a_fleet_is_asked_through_children_whose_instances_are_elsewhere_as_often_as_they_ask() {
+fn a_fleet_is_asked_through_children_owner_instances_are_elsewhere_as_often_as_they_ask() {
     let Some(lab) = Docked::with(Kind::MariaDb, &["--restart", "always"]) else { return };
     let laptop = Laptop::of(&lab);
     lab.inside(ODD_BEAT);

@@ -99,7 +99,7 @@ fn a_monitor_is_added_where_the_files_are() {
         assert!(listed.out.contains("\"Shop\""), "{listed:?}");
         let before = lab.starts_and_stops();
         let words = ["monitor", "add", "http", "--name", "Far", "--url", "https://far.example.com"];
-        laptop.kumadb(&words).ended(0).said("server is running");
+        laptop.kumadb(&words).ended(0).given("server is running");
         lab.was_restarted(1, before);
         lab.is_well();
         assert_eq!(lab.monitors(), ["Shop", "Off", "Far"]);
@@ -107,7 +107,7 @@ fn a_monitor_is_added_where_the_files_are() {
         let list = ["--json", "backup", "list", "--undo", "--instance", &lab.server.name];
         let snapshots = laptop.kumadb(&list).ended(0);
         assert_eq!(snapshots.json()["snapshots"][0]["manifest"]["reason"], "monitor add");
-        laptop.kumadb(&["monitor", "show", "Nobody"]).ended(8).said("Nobody");
+        laptop.kumadb(&["monitor", "show", "Nobody"]).ended(8).given("Nobody");
         assert_eq!(laptop.errands(), Vec::<String>::new());
     });
 }
@@ -144,7 +144,7 @@ fn what_a_verb_reads_and_writes_here_goes_along_and_comes_back() {
         assert_eq!(lab.monitors(), ["Shop", "Off", "Included", "Piped"]);
         // What is wrong with a document is said before anything is run over there.
         laptop.write("wrong.yaml", "version: 1\nmonitors: [{name: X, type: nonsense}]\n");
-        laptop.kumadb(&["apply", "wrong.yaml"]).ended(2).said("nonsense");
+        laptop.kumadb(&["apply", "wrong.yaml"]).ended(2).given("nonsense");
         laptop.kumadb(&["export", "-o", "all.yaml"]).ended(0);
         assert!(fs::read_to_string(laptop.home.join("all.yaml")).unwrap().contains("Piped"));
         // What shows what monitors did, and a window of the server.
@@ -246,7 +246,7 @@ fn data_that_this_user_may_not_read_is_reached_through_the_engine() {
     set_mode(0o755);
     let [status, added] = seen;
     assert_eq!(status.ended(0).json()["monitors"], 2);
-    added.ended(0).said("server is running");
+    added.ended(0).given("server is running");
     lab.is_well();
 }
 
@@ -367,7 +367,7 @@ fn cut_off(laptop: &Laptop<'_>, engine: &str, what: &str, cuts: usize, more: &[&
             assert!([0, 3].contains(&ran.code), "{name}: {ran:?}");
         } else if lab.left() != ["lock"] {
             // Killed in its last moment: the journal is gone, the copy is not.
-            laptop.kumadb(&["recover"]).said("no interrupted operation");
+            laptop.kumadb(&["recover"]).given("no interrupted operation");
         }
         if running {
             lab.wait_up();
@@ -393,8 +393,8 @@ fn undo_works_where_the_files_are_also_over_ssh() {
         laptop.kumadb(&["monitor", "edit", "Shop", "-s", "interval=77"]).ended(0);
         let shown = laptop.kumadb(&["undo", "--dry-run"]).ended(0);
         assert!(shown.out.contains("~ monitor `Shop`: interval 77 → "), "{shown:?}");
-        laptop.kumadb(&["undo"]).ended(9).said("--yes");
-        laptop.kumadb(&["--yes", "undo"]).ended(0).said("server is running (");
+        laptop.kumadb(&["undo"]).ended(9).given("--yes");
+        laptop.kumadb(&["--yes", "undo"]).ended(0).given("server is running (");
         assert_eq!(lab.sql("SELECT count(*) FROM monitor WHERE `interval` = 77"), ["0"]);
         let Some(sshd) = Sshd::start() else { return };
         let address = format!("ssh://root@127.0.0.1:{}", sshd.port);
@@ -407,6 +407,6 @@ fn undo_works_where_the_files_are_also_over_ssh() {
         assert_eq!(lab.monitors(), ["Shop", "Off"]);
         lab.is_well();
         let none = ran(laptop.command(&[&there[..], &["undo"]].concat()).env("PATH", sshd.path()));
-        none.ended(8).said("left to undo");
+        none.ended(8).given("left to undo");
     });
 }

@@ -117,7 +117,7 @@ fn snapshots_cross_from_one_engine_to_the_other() {
 }
 
 #[test]
-fn a_restore_takes_the_last_snapshot_before_a_moment() {
+fn a_restore_takes_the_last_snapshot_before_a_datetime() {
     let lab = Lab::sqlite("2.5.3");
     lab.ok("backup create");
     let missing = lab.fails(8, "restore --before 3d --yes");
@@ -247,8 +247,8 @@ fn files_beside_the_database_come_back_and_others_stay() {
     fs::remove_dir_all(file("docker-tls")).unwrap();
     fs::write(file("upload/logo1.png"), "another").unwrap();
     fs::write(file("upload/logo2.png"), "newer").unwrap();
-    let said = lab.ok(&format!("restore {made} --yes"));
-    assert!(said.trim_end().ends_with(", and 2 files"), "{said}");
+    let given = lab.ok(&format!("restore {made} --yes"));
+    assert!(given.trim_end().ends_with(", and 2 files"), "{given}");
     let read = |name: &str| fs::read_to_string(file(name)).unwrap();
     assert_eq!((read("docker-tls/cellar/key.pem"), read("upload/logo1.png")), ("key".into(), "icon".into()));
     assert_eq!(read("upload/logo2.png"), "newer");
@@ -293,22 +293,22 @@ fn a_compact_snapshot_has_no_free_pages() {
 }
 
 #[test]
-fn a_drill_restores_every_snapshot_and_compares_it() {
+fn a_restore_test_restores_every_snapshot_and_compares_it() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         beat(&lab, 2, 100);
         lab.ok("backup create");
         lab.ok("backup create --config-only");
         let verified = lab.json("backup verify --restore-test");
-        let drilled: Vec<u64> = verified["snapshots"]
+        let restore_tested: Vec<u64> = verified["snapshots"]
             .as_array()
             .unwrap()
             .iter()
             .map(|one| one["restore_test"]["rows"].as_u64().unwrap())
             .collect();
         // Those that protect the writes of `furnish`, and these two.
-        assert_eq!(drilled.len(), 6, "{verified:#}");
-        assert_eq!(drilled[4], drilled[5] + 100, "{}: {verified:#}", lab.engine());
+        assert_eq!(restore_tested.len(), 6, "{verified:#}");
+        assert_eq!(restore_tested[4], restore_tested[5] + 100, "{}: {verified:#}", lab.engine());
         let left: Vec<_> = fs::read_dir(lab.store()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), 1, "{left:?}");
     }

@@ -9,12 +9,12 @@ use kumadb::backup::{StagedCopy, Store};
 use kumadb::cancel::Cancel;
 use kumadb::engine::mariadb::Address;
 use kumadb::error::Result;
-use kumadb::run::rebuild::{Database, Initializer, Rebuild};
-use kumadb::run::{Observer, Step};
+use kumadb::operation::rebuild::{Database, Initializer, Rebuild};
+use kumadb::operation::{Observer, Step};
 
-use crate::backup::sealed;
+use crate::backup::encrypted;
 use crate::remote::whole_verbs::{Laptop, ran};
-use crate::support::child::{is_killed, told};
+use crate::support::child::{is_killed, reported};
 use crate::support::cloud::Cloud;
 use crate::support::docked::{Docked, Kind, Ran as DockedRan, both};
 use crate::support::dockerd::{self, Server, cli};
@@ -78,9 +78,9 @@ fn with_files() -> Lab {
 #[test]
 fn a_folder_gets_everything_at_the_snapshots_own_release() {
     let lab = with_files();
-    let rehearsed = ok(&lab, "restore latest --to ./new --dry-run");
-    assert!(rehearsed.out.contains("nothing was written") && !lab.root.path().join("new").exists(), "{rehearsed:?}");
-    let told = ok(&lab, "restore latest --to ./new").out;
+    let dry_run = ok(&lab, "restore latest --to ./new --dry-run");
+    assert!(dry_run.out.contains("nothing was written") && !lab.root.path().join("new").exists(), "{dry_run:?}");
+    let reported = ok(&lab, "restore latest --to ./new").out;
     let new = lab.root.path().join("new");
     let expected = [
         ("db-config.json", 0o600),
@@ -102,7 +102,7 @@ fn a_folder_gets_everything_at_the_snapshots_own_release() {
         "louislam/uptime-kuma:2.0.2",
         "    restart: unless-stopped",
     ] {
-        assert!(told.contains(line), "`{line}` is not in: {told}");
+        assert!(reported.contains(line), "`{line}` is not in: {reported}");
     }
     // What is there now is an instance like any other, and no place for a new one.
     fails(&lab, 9, "restore latest --to ./new", "kumadb -t ");
@@ -221,10 +221,13 @@ fn an_empty_database_is_filled_from_both_engines() {
     lab.ok("monitor add group --name Ours");
     lab.ok("backup create");
     let mariadbd = lab.mariadbd.as_ref().unwrap();
-    let told = ok(&lab, &format!("restore latest --to {}", url(mariadbd, "again"))).out;
+    let reported = ok(&lab, &format!("restore latest --to {}", url(mariadbd, "again"))).out;
     assert_eq!(rows(mariadbd, "again"), rows(mariadbd, "kuma"));
-    assert!(told.contains("-e UPTIME_KUMA_DB_NAME=again") && told.contains("-e UPTIME_KUMA_DB_PASSWORD "), "{told}");
-    assert!(!told.contains("hidden") && told.contains("louislam/uptime-kuma:2.4.0"), "{told}");
+    assert!(
+        reported.contains("-e UPTIME_KUMA_DB_NAME=again") && reported.contains("-e UPTIME_KUMA_DB_PASSWORD "),
+        "{reported}"
+    );
+    assert!(!reported.contains("hidden") && reported.contains("louislam/uptime-kuma:2.4.0"), "{reported}");
     fails(&lab, 9, &format!("restore latest --to {}", lab.target), "of Uptime Kuma");
     mariadbd.create_database("theirs", "utf8mb4");
     mariadbd.sql("theirs", "CREATE TABLE shop (id int)");
@@ -234,8 +237,8 @@ fn an_empty_database_is_filled_from_both_engines() {
     let sqlite = with_files();
     let config = r#"{"type":"mariadb","hostname":"gone.example.com","ours":"kept"}"#;
     fs::write(sqlite.folder().join("db-config.json"), config).unwrap();
-    let held = Store::new(sqlite.store()).find("latest", &sqlite.target).unwrap();
-    assert!(held.manifest.members.iter().any(|member| member.name == "db-config.json"));
+    let staged = Store::new(sqlite.store()).find("latest", &sqlite.target).unwrap();
+    assert!(staged.manifest.members.iter().any(|member| member.name == "db-config.json"));
     let place = url(mariadbd, "moved");
     fails(&sqlite, 9, &format!("restore latest --to {place}"), "--data-folder FOLDER");
     ok(&sqlite, &format!("restore latest --to {place} --data-folder new"));
@@ -289,23 +292,23 @@ fn rebuild<'a>(folder: Option<PathBuf>, database: Database<'a>) -> Rebuild<'a> {
 #[test]
 #[ignore = "a part of other tests, see child.rs"]
 fn killed_child() {
-    let (held, folder): (PathBuf, PathBuf) = (told("HELD"), told("FOLDER"));
-    let database = match told::<String>("DATABASE").as_str() {
+    let (staged, folder): (PathBuf, PathBuf) = (reported("HELD"), reported("FOLDER"));
+    let database = match reported::<String>("DATABASE").as_str() {
         "sqlite" => Database::Sqlite,
         "embedded" => Database::Embedded(Initializer::Local),
-        socket => Database::External(Address::on_socket(socket, told::<String>("USER"), "again")),
+        socket => Database::External(Address::on_socket(socket, reported::<String>("USER"), "again")),
     };
-    let mut at = At { step: told("STEP"), kill: true };
-    rebuild(Some(folder), database).run(StagedCopy::open(&held).unwrap(), &mut at).unwrap();
+    let mut at = At { step: reported("STEP"), kill: true };
+    rebuild(Some(folder), database).run(StagedCopy::open(&staged).unwrap(), &mut at).unwrap();
 }
 
 /// Kills a run at `step` that makes `database`: `sqlite`, `embedded`, or one that `user` reaches at this socket.
 #[track_caller]
-fn killed_at(held: &Path, folder: &Path, (database, user): (&str, &str), step: usize) {
-    let (held, place) = (held.display(), folder.display());
-    let told: [(&str, &dyn ToString); 5] =
-        [("STEP", &step), ("HELD", &held), ("FOLDER", &place), ("DATABASE", &database), ("USER", &user)];
-    assert!(is_killed(module_path!(), &told), "step {step}");
+fn killed_at(staged: &Path, folder: &Path, (database, user): (&str, &str), step: usize) {
+    let (staged, place) = (staged.display(), folder.display());
+    let reported: [(&str, &dyn ToString); 5] =
+        [("STEP", &step), ("HELD", &staged), ("FOLDER", &place), ("DATABASE", &database), ("USER", &user)];
+    assert!(is_killed(module_path!(), &reported), "step {step}");
     for name in ["kuma.db", "mariadb", "db-config.json"] {
         assert!(!folder.join(name).exists(), "step {step}");
     }
@@ -314,16 +317,16 @@ fn killed_at(held: &Path, folder: &Path, (database, user): (&str, &str), step: u
 #[test]
 fn what_fails_leaves_nothing_and_what_is_killed_can_be_typed_again() {
     let lab = with_files();
-    let held = lab.root.path().join("held");
-    Store::new(lab.store()).find("latest", &lab.target).unwrap().unpack(&held).unwrap();
-    let (new, open) = (lab.root.path().join("new"), || StagedCopy::open(&held).unwrap());
+    let staged = lab.root.path().join("held");
+    Store::new(lab.store()).find("latest", &lab.target).unwrap().unpack(&staged).unwrap();
+    let (new, open) = (lab.root.path().join("new"), || StagedCopy::open(&staged).unwrap());
     for step in 1..=3 {
         let failed = rebuild(Some(new.clone()), Database::Sqlite).run(open(), &mut At { step, kill: false });
         assert!(failed.unwrap_err().to_string().starts_with("made to fail"));
         assert!(!new.exists(), "step {step}");
     }
-    (1..=3).for_each(|step| killed_at(&held, &new, ("sqlite", ""), step));
-    let written = rebuild(Some(new.clone()), Database::Sqlite).run(open(), &mut kumadb::run::NoObserver).unwrap();
+    (1..=3).for_each(|step| killed_at(&staged, &new, ("sqlite", ""), step));
+    let written = rebuild(Some(new.clone()), Database::Sqlite).run(open(), &mut kumadb::operation::NoObserver).unwrap();
     assert_eq!(written.files.len(), 2);
     assert_eq!(dump(&new.join("kuma.db")), lab.sql(".dump"));
     assert_eq!(fs::read_dir(&new).unwrap().count(), 4, "nothing of ours is left");
@@ -346,8 +349,8 @@ fn a_database_that_was_half_filled_is_filled_again() {
     let Some(mariadbd) = Mariadbd::start() else { return };
     // From SQLite, so that the tables are made twice.
     let lab = with_files();
-    let held = lab.root.path().join("held");
-    let unpack = || Store::new(lab.store()).find("latest", &lab.target).unwrap().unpack(&held).unwrap();
+    let staged = lab.root.path().join("held");
+    let unpack = || Store::new(lab.store()).find("latest", &lab.target).unwrap().unpack(&staged).unwrap();
     let address = mariadbd.create_database("again", "utf8mb4");
     let (new, tables) = (lab.root.path().join("new"), || mariadbd.sql("again", "SHOW TABLES"));
     let external = || Database::External(address.clone());
@@ -355,9 +358,9 @@ fn a_database_that_was_half_filled_is_filled_again() {
     assert!(failed.unwrap_err().to_string().starts_with("made to fail at: committing"));
     assert!(!new.exists() && tables().is_empty(), "{}", tables());
     unpack();
-    killed_at(&held, &new, (mariadbd.socket().to_str().unwrap(), &mariadbd.address("").user), 4);
+    killed_at(&staged, &new, (mariadbd.socket().to_str().unwrap(), &mariadbd.address("").user), 4);
     assert!(tables().contains("kumadb_unfinished_restore") && !tables().contains("knex_migrations\n"), "{}", tables());
-    let made = rebuild(Some(new.clone()), external()).run(unpack(), &mut kumadb::run::NoObserver).unwrap();
+    let made = rebuild(Some(new.clone()), external()).run(unpack(), &mut kumadb::operation::NoObserver).unwrap();
     assert_eq!(mariadbd.sql("again", "SELECT name FROM monitor"), "Network\n");
     assert_eq!(tables().lines().count(), made.manifest.counts.len());
     assert!(new.join("db-config.json").exists() && !new.join(".kumadb-restore").exists());
@@ -391,7 +394,7 @@ fn a_container_that_was_never_started_boots_on_it() {
         let refused = lab.run_on(&name, &["restore", "latest", "--to", &new.name]).ended(9);
         assert!(refused.err.contains(&format!("kumadb -t {} restore", new.name)), "{}", refused.err);
         let no_volume = created(&lab.bench, kind, &[]);
-        lab.run_on(&name, &["restore", "latest", "--to", &no_volume.name]).ended(9).said("is not on a volume");
+        lab.run_on(&name, &["restore", "latest", "--to", &no_volume.name]).ended(9).given("is not on a volume");
     });
 }
 
@@ -430,7 +433,7 @@ fn the_page_for_a_new_host_ends_with_a_server_that_beats() {
         let (address, access) = cloud.access("s3");
         lab.wait_beat();
         let key = lab.root().join("key.txt");
-        fs::write(&key, sealed::identity_text()).unwrap();
+        fs::write(&key, encrypted::identity_text()).unwrap();
         fs::create_dir_all(lab.folder.path().join("upload")).unwrap();
         fs::write(lab.folder.path().join("upload/logo1.png"), "icon").unwrap();
         let mut create = lab.command(&lab.server.name);
@@ -440,7 +443,7 @@ fn the_page_for_a_new_host_ends_with_a_server_that_beats() {
             "backup",
             "create",
             "--encrypt-to",
-            &sealed::recipient(),
+            &encrypted::recipient(),
         ]);
         assert!(create.output().unwrap().status.success());
         let name = lab.server.name.clone();
@@ -523,11 +526,11 @@ fn the_page_for_a_new_host_ends_with_a_server_that_beats() {
 
 /// Processes of a MariaDB whose data is below `folder`.
 fn servers_below(folder: &Path) -> Vec<String> {
-    let wanted = format!("--datadir={}/", folder.display());
+    let desired = format!("--datadir={}/", folder.display());
     let lines =
         fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     let lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
-    lines.filter(|line| line.split('\0').any(|arg| arg.starts_with(&wanted))).collect()
+    lines.filter(|line| line.split('\0').any(|arg| arg.starts_with(&desired))).collect()
 }
 
 #[test]
@@ -535,17 +538,17 @@ fn a_killed_run_that_makes_a_mariadb_leaves_nothing_that_the_next_one_does_not_c
     let Some(lab) = Lab::mariadb("2.5.3").filter(|_| rustix::process::geteuid().is_root()) else { return };
     lab.ok("monitor add push --name Job");
     lab.ok("backup create");
-    let held = lab.root.path().join("held");
+    let staged = lab.root.path().join("held");
     let open = || {
         let snapshots = Store::new(lab.store()).list().unwrap().snapshots;
         let backup = snapshots.into_iter().find(|one| !one.manifest.undo).unwrap();
-        backup.unpack(&held).unwrap()
+        backup.unpack(&staged).unwrap()
     };
     let new = lab.root.path().join("new");
     let mut left_running = 0;
     for step in 1..=5 {
         open();
-        killed_at(&held, &new, ("embedded", ""), step);
+        killed_at(&staged, &new, ("embedded", ""), step);
         left_running += servers_below(&new).len();
     }
     assert!(left_running > 0, "no step was in the middle of it");
@@ -646,7 +649,7 @@ fn no_place_inside_another_and_no_place_that_is_none() {
 }
 
 #[test]
-fn two_folders_of_one_name_are_told_apart() {
+fn two_folders_of_one_name_are_reported_apart() {
     let lab = with_files();
     ok(&lab, "init other/data");
     let other = lab.root.path().join("other/data");

@@ -10,8 +10,8 @@ use kumadb::backup::undo::{Bounds, next, parse_age, parse_size};
 use kumadb::backup::{Manifest, Store};
 use kumadb::error::Result;
 use kumadb::model::{NewMonitorContext, new_monitor};
+use kumadb::operation::{self, Observer, Outcome, Settings, Step, Work};
 use kumadb::plan::monitor::{New, Notify, plan_add};
-use kumadb::run::{self, Observer, Outcome, Settings, Step, Work};
 use kumadb::value::Value;
 
 use crate::support::lab::{Lab, instance_at};
@@ -266,7 +266,7 @@ pub fn add_group(lab: &Lab, name: &str, spoil: &dyn Fn()) -> Outcome {
     let plan = plan_add(&state, &[monitor], false).unwrap();
     drop(reader);
     let settings = Settings::new("monitor add");
-    run::run(&instance, &Store::new(lab.store()), &Work::Plan(&plan), &settings, &mut AtPack(spoil)).unwrap()
+    operation::run(&instance, &Store::new(lab.store()), &Work::Plan(&plan), &settings, &mut AtPack(spoil)).unwrap()
 }
 
 pub fn work(lab: &Lab) -> std::path::PathBuf {
@@ -467,10 +467,10 @@ fn a_restore_replaces_files_only_where_an_undo_brings_them_back() {
     assert_eq!(fs::read(&icon).unwrap(), b"new");
     // The store failed, so nothing has a copy of what is there.
     let snapshots = Store::new(lab.store()).list().unwrap().snapshots;
-    let held = snapshots[0].unpack(&lab.root.path().join("held")).unwrap();
+    let staged = snapshots[0].unpack(&lab.root.path().join("held")).unwrap();
     let instance = instance_at(&lab.target, lab.root.path(), lab.root.path().join("state/kumadb/instances"));
     let mut outcome = Outcome::default();
-    assert!(run::put_files_back(&instance, &held, &mut outcome).is_empty());
+    assert!(operation::put_files_back(&instance, &staged, &mut outcome).is_empty());
     assert_eq!(fs::read(&icon).unwrap(), b"new");
     assert!(outcome.warnings[0].starts_with("1 file of the snapshot was not restored"), "{:?}", outcome.warnings);
 }
@@ -683,11 +683,11 @@ fn what_was_shown_is_done_or_nothing() {
         lab.sql("UPDATE monitor SET name = 'Changed'");
         let before = lab.content();
         let snapshots = Store::new(lab.store()).list().unwrap().snapshots;
-        let held = snapshots[0].unpack(&lab.root.path().join("held")).unwrap();
+        let staged = snapshots[0].unpack(&lab.root.path().join("held")).unwrap();
         let load = |shown| {
-            let work = Work::Load { wanted: &held, kept: &[], merges: false, shown: Some(shown) };
+            let work = Work::Load { desired: &staged, kept: &[], merges: false, shown: Some(shown) };
             let settings = Settings::new("undo");
-            run::run(&instance, &Store::new(lab.store()), &work, &settings, &mut run::NoObserver)
+            operation::run(&instance, &Store::new(lab.store()), &work, &settings, &mut operation::NoObserver)
         };
         let refused = load(&shown).unwrap_err();
         assert!(
@@ -707,10 +707,10 @@ fn what_was_shown_is_done_or_nothing() {
                 Ok(())
             }
         }
-        let load = Work::Load { wanted: &held, kept: &[], merges: false, shown: Some(&shown) };
+        let load = Work::Load { desired: &staged, kept: &[], merges: false, shown: Some(&shown) };
         let settings = Settings::new("undo");
         let refused =
-            run::run(&instance, &Store::new(lab.store()), &load, &settings, &mut Meanwhile(&lab)).unwrap_err();
+            operation::run(&instance, &Store::new(lab.store()), &load, &settings, &mut Meanwhile(&lab)).unwrap_err();
         assert!(
             matches!(refused, kumadb::Error::Operation(kumadb::error::OperationError::StaleDifference { .. })),
             "{refused}"

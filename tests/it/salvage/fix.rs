@@ -9,11 +9,11 @@ use kumadb::backup::Store;
 use kumadb::engine::sqlite::SqliteFile;
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::{DbLocation, Instance};
-use kumadb::run::{self, Journal, NoObserver, Observer, Settings, Step, Work};
+use kumadb::operation::{self, Journal, NoObserver, Observer, Settings, Step, Work};
 use rusqlite::Connection;
 use serde_json::Value as Json;
 
-use crate::support::child::{is_killed, told};
+use crate::support::child::{is_killed, reported};
 use crate::support::lab::{Lab, Ran};
 use crate::support::rounds;
 use crate::write::every_point::{How, Points};
@@ -166,7 +166,7 @@ fn a_lost_first_page_costs_no_row() {
 }
 
 #[test]
-fn takes_the_release_from_a_person_where_nothing_tells_it() {
+fn takes_the_release_from_a_person_where_nothing_reports_it() {
     let lab = lived_in();
     let users = lab.sql("SELECT * FROM user");
     // Only the page with the users is left.
@@ -190,7 +190,7 @@ fn takes_the_release_from_a_person_where_nothing_tells_it() {
 }
 
 #[test]
-fn leaves_a_wal_of_another_moment_out() {
+fn leaves_a_wal_of_another_datetime_out() {
     let lab = lived_in();
     let before = rows(&lab);
     let whole = fs::read(file(&lab)).unwrap();
@@ -234,7 +234,8 @@ fn leaves_the_damaged_file_as_it_was_whichever_step_fails() {
     let (instance, store) = place(lab.root.path());
     let mut failed = 0;
     for at in 1.. {
-        let ended = run::run(&instance, &store, &Work::Salvage(None), &Settings::new("doctor --fix"), &mut FailAt(at));
+        let ended =
+            operation::run(&instance, &store, &Work::Salvage(None), &Settings::new("doctor --fix"), &mut FailAt(at));
         match ended {
             Err(error) => {
                 assert!(
@@ -271,9 +272,9 @@ fn place(root: &Path) -> (Instance, Store) {
 #[test]
 #[ignore = "a part of other tests, see child.rs"]
 fn killed_child() {
-    let (instance, store) = place(&told::<PathBuf>("ROOT"));
-    let mut points = Points::new(told("AT"), How::Kill);
-    run::run(&instance, &store, &Work::Salvage(None), &Settings::new("doctor --fix"), &mut points).unwrap();
+    let (instance, store) = place(&reported::<PathBuf>("ROOT"));
+    let mut points = Points::new(reported("AT"), How::Kill);
+    operation::run(&instance, &store, &Work::Salvage(None), &Settings::new("doctor --fix"), &mut points).unwrap();
 }
 
 #[test]
@@ -289,7 +290,7 @@ fn killed_at_any_step_it_is_the_damaged_database_or_the_new_one() {
         let killed = is_killed(module_path!(), &[("AT", &at), ("ROOT", &lab.root.path().display())]);
         let (instance, store) = place(lab.root.path());
         if Journal::read(instance.work()).unwrap().is_some() {
-            run::resume(&instance, &store, &Settings::new("recover"), &mut NoObserver).unwrap();
+            operation::resume(&instance, &store, &Settings::new("recover"), &mut NoObserver).unwrap();
         }
         match fs::read(file(&lab)).unwrap() == damaged {
             true => {
@@ -330,11 +331,12 @@ fn salvages_a_file_without_an_instance_and_never_writes_to_it() {
     assert!(!new.exists());
     let ran = salvage(&lab, &[from, "--to", to, "--json"]);
     assert_eq!(ran.exit, 3, "{}", ran.err);
-    let told: Json = serde_json::from_str(&ran.out).unwrap();
-    assert_eq!(told["release"], "2.5.3");
-    assert_eq!(told["complete"], false);
-    let table =
-        |name: &str| told["tables"].as_array().unwrap().iter().find(|table| table["table"] == name).unwrap().clone();
+    let reported: Json = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(reported["release"], "2.5.3");
+    assert_eq!(reported["complete"], false);
+    let table = |name: &str| {
+        reported["tables"].as_array().unwrap().iter().find(|table| table["table"] == name).unwrap().clone()
+    };
     assert_eq!(table("heartbeat")["certain"], 300);
     assert_eq!(table("tag")["missing_pages"], 1);
     assert_eq!(table("monitor_tag")["left_out"], 1);
@@ -354,15 +356,15 @@ fn salvages_a_file_without_an_instance_and_never_writes_to_it() {
 
 fn check_whole(path: &Path) {
     let connection = Connection::open(path).unwrap();
-    let said: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-    assert_eq!(said, "ok");
+    let given: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(given, "ok");
     let broken: i64 =
         connection.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
     assert_eq!(broken, 0);
 }
 
 #[test]
-fn asks_for_the_release_where_nothing_tells_it() {
+fn asks_for_the_release_where_nothing_reports_it() {
     let lab = lived_in();
     let noise: Vec<u8> = (0..40_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let path = lab.root.path().join("noise.db");

@@ -88,8 +88,8 @@ fn half_a_transaction_is_never_seen() {
     lab.ok("backup create");
     lab.ok("backup create --config-only");
     let made = lab.root.path().join("salvaged.db");
-    let told = lab.ok(&format!("salvage {} --to {}", lab.target, made.display()));
-    assert!(told.contains("an unfinished transaction was rolled back: "), "{told}");
+    let reported = lab.ok(&format!("salvage {} --to {}", lab.target, made.display()));
+    assert!(reported.contains("an unfinished transaction was rolled back: "), "{reported}");
     assert_eq!(names(&made), whole());
     assert_eq!(files(&lab), before, "reading changes nothing");
 
@@ -139,14 +139,14 @@ fn a_journal_of_something_else_is_not_applied() {
     larger[24..28].copy_from_slice(&8192u32.to_be_bytes());
     for wrong in [foreign.clone(), larger] {
         fs::write(journal(&lab), &wrong).unwrap();
-        let said = lab.fails(7, "monitor list").err;
-        assert!(said.contains("kuma.db-journal` does not belong to its database: "), "{said}");
-        assert!(said.contains("kumadb doctor"), "{said}");
+        let given = lab.fails(7, "monitor list").err;
+        assert!(given.contains("kuma.db-journal` does not belong to its database: "), "{given}");
+        assert!(given.contains("kumadb doctor"), "{given}");
         assert_eq!(codes(&lab), ["K004"]);
         lab.fails(7, "monitor add ping --name Router --hostname 192.0.2.1");
         assert_eq!(fs::read(file(&lab)).unwrap(), whole_file);
-        let told = lab.ok("doctor --fix K004 --yes");
-        assert!(told.contains("without `kuma.db-journal`: "), "{told}");
+        let reported = lab.ok("doctor --fix K004 --yes");
+        assert!(reported.contains("without `kuma.db-journal`: "), "{reported}");
         assert!(!journal(&lab).exists());
         assert_eq!(names(&file(&lab)), whole());
         assert_eq!(codes(&lab), [""; 0]);

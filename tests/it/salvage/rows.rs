@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use kumadb::kuma::wreck::DamagedDb;
+use kumadb::kuma::damaged::DamagedDb;
 use kumadb::schema::Release;
 use kumadb::value::Value;
 use rusqlite::Connection;
@@ -200,10 +200,10 @@ fn damage(whole: &Database, others: &[(Database, Rows)], chance: &mut Chance) ->
 /// The rows that are found, with whether they are certain.
 fn survey(database: &Database, release: Release) -> BTreeMap<(String, i64), (Vec<Value>, bool)> {
     let folder = tempfile::tempdir().unwrap();
-    let wreck = DamagedDb::open(&database.write(&folder)).unwrap();
+    let damaged = DamagedDb::open(&database.write(&folder)).unwrap();
     let mut found = BTreeMap::new();
     // As a person would who is told that nothing tells the release.
-    let surveyed = wreck.survey(None).or_else(|_| wreck.survey(Some(release)));
+    let surveyed = damaged.survey(None).or_else(|_| damaged.survey(Some(release)));
     let Ok((survey, _)) = surveyed else { return found };
     for table in &survey.tables {
         let name = &table.shape.table;
@@ -290,7 +290,7 @@ fn torture(seed: u64) {
     let releases = ["2.5.3", "2.5.3", "2.5.3", "1.23.17"].map(|release| release.parse().unwrap());
     let truths: Vec<Rows> = wholes.iter().map(Database::rows).collect();
     let mut chance = Chance::new(seed);
-    let mut told: BTreeMap<&str, [usize; 6]> = BTreeMap::new();
+    let mut reported: BTreeMap<&str, [usize; 6]> = BTreeMap::new();
     for round in 0..rounds::count(90, 500) {
         let (whole, truth) = (&wholes[round % 4], &truths[round % 4]);
         let damage = damage(whole, &others, &mut chance);
@@ -312,7 +312,7 @@ fn torture(seed: u64) {
                 );
             }
         }
-        let line = told.entry(damage.name).or_default();
+        let line = reported.entry(damage.name).or_default();
         line[0] += 1;
         line[1] += truth.len();
         line[2] += found.iter().filter(|(key, (_, certain))| *certain && truth.contains_key(*key)).count();
@@ -337,7 +337,7 @@ fn torture(seed: u64) {
             line[5] += ours - theirs.len();
         }
     }
-    for (name, [cases, rows, certain, doubtful, silent, more]) in told {
+    for (name, [cases, rows, certain, doubtful, silent, more]) in reported {
         eprintln!(
             "{name}: {cases} cases, {rows} rows, {certain} certain, {doubtful} doubtful, {silent} silently changed, {more} of the configuration more than others find"
         );

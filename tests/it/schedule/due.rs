@@ -9,7 +9,7 @@ use kumadb::backup::{Credentials, Store};
 use kumadb::config::{Config, CronSchedule, Target, read_config};
 use kumadb::error::{DockerError, Error, Hint, JobError, OperationError, Result};
 use kumadb::instance::Locator;
-use kumadb::run::{Observer, Step};
+use kumadb::operation::{Observer, Step};
 use kumadb::schedule::{Event, Host, JobState, RunEnv, once, watch};
 
 use crate::support::lab::Lab;
@@ -72,7 +72,7 @@ struct Clock {
     end: DateTime<Utc>,
     /// At this moment, it is set to that one.
     set: Option<(DateTime<Utc>, DateTime<Utc>)>,
-    told: Vec<String>,
+    reported: Vec<String>,
     /// Refuse to go on at the first step of a snapshot.
     stops: bool,
     /// Panic at the first step of a snapshot, once.
@@ -81,11 +81,11 @@ struct Clock {
 
 impl Clock {
     fn new(now: &str, end: &str) -> Clock {
-        Clock { now: at(now), end: at(end), set: None, told: Vec::new(), stops: false, panics: false }
+        Clock { now: at(now), end: at(end), set: None, reported: Vec::new(), stops: false, panics: false }
     }
 
     fn begun(&self) -> Vec<&str> {
-        self.told.iter().filter(|line| line.ends_with(": started")).map(String::as_str).collect()
+        self.reported.iter().filter(|line| line.ends_with(": started")).map(String::as_str).collect()
     }
 }
 
@@ -114,7 +114,7 @@ impl Host for Clock {
     }
 
     fn log(&mut self, event: &Event<'_>) {
-        self.told.push(format!("{} {}", self.now.format("%d %H:%M"), event.text::<Utc>(None)));
+        self.reported.push(format!("{} {}", self.now.format("%d %H:%M"), event.text::<Utc>(None)));
     }
 
     fn status(&mut self, _line: &str) {}
@@ -122,12 +122,12 @@ impl Host for Clock {
 
 /// Watches `config` on the lab until the clock is at its end.
 fn watch_on(lab: &Lab, config: &Config, clock: &mut Clock) -> Result<()> {
-    with_world(lab, |world| watch(config, world, clock))
+    with_env(lab, |world| watch(config, world, clock))
 }
 
-fn with_world<T>(lab: &Lab, run: impl FnOnce(&RunEnv<'_>) -> T) -> T {
+fn with_env<T>(lab: &Lab, run: impl FnOnce(&RunEnv<'_>) -> T) -> T {
     let root = lab.root.path().to_owned();
-    let sight = |_: &Target| {
+    let locator = |_: &Target| {
         let docker = Err(Error::Docker(DockerError::Unreachable {
             address: "nowhere".into(),
             why: "not here".into(),
@@ -136,7 +136,7 @@ fn with_world<T>(lab: &Lab, run: impl FnOnce(&RunEnv<'_>) -> T) -> T {
         Ok(Locator { docker, here: root.clone(), state: root.join("state"), beside: false })
     };
     run(&RunEnv {
-        sight: &sight,
+        locator: &locator,
         credentials: &Credentials::default(),
         instances: lab.root.path().join("state"),
         jobs: jobs(lab),
@@ -172,26 +172,26 @@ fn jobs_run_when_they_are_due() {
     let mut clock = Clock::new("2026-03-28T12:00:00Z", "2026-03-31T12:00:00Z");
     watch_on(&lab, &config, &mut clock).unwrap();
     let begun = ["29 01:00 INFO nightly: started", "30 01:00 INFO nightly: started", "31 01:00 INFO nightly: started"];
-    assert_eq!(clock.begun(), begun, "{:#?}", clock.told);
+    assert_eq!(clock.begun(), begun, "{:#?}", clock.reported);
     assert_eq!(snapshots(&lab), 3);
 }
 
 #[test]
 fn a_job_that_panics_has_failed_and_the_rest_goes_on() {
     let lab = Lab::sqlite("2.5.3");
-    let said = lab.root.path().join("said");
+    let given = lab.root.path().join("said");
     let more = format!(
         "{NIGHTLY}on_failure = [\"sh\", \"-c\", \"echo $KUMADB_STATUS: $KUMADB_MESSAGE > {}\"]\n[jobs.second]\n\
          cron = \"0 4 * * *\"\ntimezone = \"Europe/Berlin\"\ninstances = [\"kuma\"]\nstores = [\"local\"]\n",
-        said.display()
+        given.display()
     );
     let config = config(&lab, &more);
     let mut clock = Clock::new("2026-06-01T00:00:00Z", "2026-06-01T12:30:00Z");
     clock.panics = true;
     watch_on(&lab, &config, &mut clock).unwrap();
-    assert_eq!((clock.begun().len(), snapshots(&lab)), (2, 1), "{:?}", clock.told);
-    let said = std::fs::read_to_string(said).unwrap();
-    assert!(said.starts_with("failed: `kuma`: internal error in the backup: a library gave up"), "{said}");
+    assert_eq!((clock.begun().len(), snapshots(&lab)), (2, 1), "{:?}", clock.reported);
+    let given = std::fs::read_to_string(given).unwrap();
+    assert!(given.starts_with("failed: `kuma`: internal error in the backup: a library gave up"), "{given}");
     // It is done, and not begun again before it is due again.
     let note = JobState::open(&jobs(&lab), "nightly", at("2026-06-01T13:00:00Z")).unwrap().note.clone();
     assert_eq!((note.runs, note.succeeded), (1, None));
@@ -210,7 +210,7 @@ fn what_was_missed_is_caught_up_once() {
     assert_eq!(clock.begun(), ["05 12:00 INFO nightly: started"]);
     let mut clock = Clock::new("2026-06-05T20:00:00Z", "2026-06-05T22:00:00Z");
     watch_on(&lab, &config, &mut clock).unwrap();
-    assert!(clock.begun().is_empty(), "{:?}", clock.told);
+    assert!(clock.begun().is_empty(), "{:?}", clock.reported);
     assert_eq!(snapshots(&lab), 1);
 }
 
@@ -221,10 +221,10 @@ fn a_run_that_was_interrupted_is_caught_up() {
     let mut clock = Clock::new("2026-06-01T00:00:00Z", "2026-06-01T12:30:00Z");
     clock.stops = true;
     watch_on(&lab, &config, &mut clock).unwrap();
-    assert_eq!((clock.begun().len(), snapshots(&lab)), (1, 0), "{:?}", clock.told);
+    assert_eq!((clock.begun().len(), snapshots(&lab)), (1, 0), "{:?}", clock.reported);
     let mut clock = Clock::new("2026-06-01T02:00:00Z", "2026-06-01T12:30:00Z");
     watch_on(&lab, &config, &mut clock).unwrap();
-    assert_eq!((clock.begun().len(), snapshots(&lab)), (1, 1), "{:?}", clock.told);
+    assert_eq!((clock.begun().len(), snapshots(&lab)), (1, 1), "{:?}", clock.reported);
 }
 
 #[test]
@@ -237,7 +237,11 @@ fn a_clock_that_is_moved_stops_no_job() {
     // The end counts from the second time on.
     clock.end = at("2026-06-11T00:30:00Z");
     watch_on(&lab, &config, &mut clock).unwrap();
-    assert!(clock.told.iter().any(|line| line.contains("WARN the system clock was set back")), "{:?}", clock.told);
+    assert!(
+        clock.reported.iter().any(|line| line.contains("WARN the system clock was set back")),
+        "{:?}",
+        clock.reported
+    );
     assert_eq!(clock.begun(), ["10 01:00 INFO nightly: started"]);
     // Years ahead, once, and back again: the note from the future stops nothing.
     let mut clock = Clock::new("2040-01-01T00:00:00Z", "2040-01-01T02:30:00Z");
@@ -256,10 +260,10 @@ fn one_job_or_instance_that_fails_stops_no_other() {
     let config = config(&lab, jobs);
     let mut clock = Clock::new("2026-06-01T00:00:00Z", "2026-06-02T12:00:00Z");
     watch_on(&lab, &config, &mut clock).unwrap();
-    assert_eq!(clock.begun().len(), 6, "{:?}", clock.told);
+    assert_eq!(clock.begun().len(), 6, "{:?}", clock.reported);
     assert_eq!(snapshots(&lab), 2, "of `b`, twice");
-    let failed = |job: &str| clock.told.iter().any(|line| line.contains(&format!("ERROR {job}: failed: ")));
-    assert!(failed("a") && failed("b") && failed("c"), "{:?}", clock.told);
+    let failed = |job: &str| clock.reported.iter().any(|line| line.contains(&format!("ERROR {job}: failed: ")));
+    assert!(failed("a") && failed("b") && failed("c"), "{:?}", clock.reported);
 }
 
 #[test]
@@ -271,16 +275,16 @@ fn a_second_schedule_leaves_the_job_to_the_first() {
     let first = JobState::open(&jobs(&lab), "nightly", clock.now).unwrap();
     watch_on(&lab, &config, &mut clock).unwrap();
     assert_eq!(clock.begun(), ["01 04:00 INFO other: started"]);
-    assert!(clock.told[0].contains("another kumadb process is running job `nightly`"), "{:?}", clock.told);
+    assert!(clock.reported[0].contains("another kumadb process is running job `nightly`"), "{:?}", clock.reported);
     let second = JobState::open(&jobs(&lab), "other", clock.now).unwrap();
     for refused in [
         watch_on(&lab, &config, &mut clock),
-        with_world(&lab, |world| once("nightly", &config, world, &mut clock).map(drop)),
+        with_env(&lab, |world| once("nightly", &config, world, &mut clock).map(drop)),
     ] {
         assert!(matches!(refused, Err(Error::Job(JobError::Locked { .. }))), "{refused:?}");
     }
     drop((first, second));
-    let ended = with_world(&lab, |world| once("nightly", &config, world, &mut clock)).unwrap();
+    let ended = with_env(&lab, |world| once("nightly", &config, world, &mut clock)).unwrap();
     assert!(ended.is_good() && ended.taken.len() == 1, "{ended:?}");
 }
 
@@ -300,13 +304,13 @@ fn retention_follows_each_run_and_keeps_whole_snapshots_apart() {
     assert_eq!(clock.begun().len(), 11);
     let listing = Store::new(lab.store()).list().unwrap();
     let whole = |whole: bool| listing.snapshots.iter().filter(|one| one.manifest.without.is_empty() == whole).count();
-    let drills = clock.told.iter().filter(|line| line.contains("restore test of snapshot")).count();
-    assert_eq!(drills, 2, "at the fourth and eighth run of nine: {:?}", clock.told);
-    assert_eq!((whole(true), whole(false)), (2, 2), "{:?}", clock.told);
+    let restore_tests = clock.reported.iter().filter(|line| line.contains("restore test of snapshot")).count();
+    assert_eq!(restore_tests, 2, "at the fourth and eighth run of nine: {:?}", clock.reported);
+    assert_eq!((whole(true), whole(false)), (2, 2), "{:?}", clock.reported);
 }
 
 #[test]
-fn everything_that_is_wrong_is_said_with_its_line() {
+fn everything_that_is_wrong_is_given_with_its_line() {
     let text = "\
 [stores.local]
 adress = \"/tmp\"
@@ -333,7 +337,8 @@ before = \"date\"
     let problems = read_config("kumadb.toml", text).unwrap_err();
     let lines: Vec<String> = problems.iter().map(|one| format!("{}: {}", one.subject, one.message)).collect();
     let has = |line: u32, words: &str| {
-        let found = lines.iter().any(|said| said.starts_with(&format!("kumadb.toml:{line}:")) && said.contains(words));
+        let found =
+            lines.iter().any(|given| given.starts_with(&format!("kumadb.toml:{line}:")) && given.contains(words));
         assert!(found, "line {line}: {words}: {lines:#?}");
     };
     assert_eq!(lines.len(), 17, "{lines:#?}");

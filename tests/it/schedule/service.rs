@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
-use crate::backup::sealed::{identity, recipient};
+use crate::backup::encrypted::{identity, recipient};
 use crate::support::cloud::{Cloud, Trouble};
 use crate::support::lab::{Lab, Ran};
 use crate::support::rounds;
@@ -73,7 +73,7 @@ fn ids(lab: &Lab) -> Vec<String> {
 }
 
 #[test]
-fn a_run_tells_everybody_that_it_went_well() {
+fn a_run_reports_everybody_that_it_went_well() {
     for lab in Lab::both("2.5.3") {
         let (kuma, pushed) = listen("200 OK", "{\"ok\":true}");
         let (hook, posted) = listen("204 No Content", "");
@@ -175,7 +175,7 @@ fn a_run_that_fails_says_so_to_everybody_and_by_its_exit_code() {
 }
 
 #[test]
-fn who_cannot_be_told_is_a_warning() {
+fn who_cannot_be_reported_is_a_warning() {
     let lab = Lab::sqlite("2.5.3");
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let config = configure(
@@ -238,14 +238,14 @@ fn listens(lab: &Lab, service: &Child) {
 /// What a service tells the socket of systemd at `path`. It is taken as it comes: with ten unread a service waits.
 fn hear(path: &PathBuf) -> Receiver<String> {
     let socket = UnixDatagram::bind(path).unwrap();
-    let (tell, told) = channel();
+    let (report, reported) = channel();
     std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(n) = socket.recv(&mut buffer)
-            && tell.send(String::from_utf8_lossy(&buffer[..n]).into_owned()).is_ok()
+            && report.send(String::from_utf8_lossy(&buffer[..n]).into_owned()).is_ok()
         {}
     });
-    told
+    reported
 }
 
 /// Archives in the store, whatever they are worth.
@@ -255,14 +255,14 @@ fn archives(lab: &Lab) -> usize {
 }
 
 #[test]
-fn a_service_tells_systemd_and_ends_cleanly_when_it_is_asked_to() {
+fn a_service_reports_systemd_and_ends_cleanly_when_it_is_asked_to() {
     let lab = Lab::sqlite("2.5.3");
     let config = configure(&lab, "* * * * * *", "retention = \"few\"\n");
     let socket = lab.root.path().join("notify");
-    let told = hear(&socket);
+    let reported = hear(&socket);
     let mut service = start(&lab, &config, Some(&socket));
     let patience = Duration::from_secs(20);
-    let ready = told.recv_timeout(patience).unwrap();
+    let ready = reported.recv_timeout(patience).unwrap();
     assert!(ready.contains("READY=1") && ready.contains("STATUS=next run: `job` at"), "{ready}");
     wait_until(20, "three snapshots", || archives(&lab) >= 3);
     // A second one finds all jobs taken.
@@ -271,12 +271,12 @@ fn a_service_tells_systemd_and_ends_cleanly_when_it_is_asked_to() {
     signal(&service, "-TERM");
     assert_eq!(end(&mut service), Some(0));
     let mut watched = false;
-    while let one = told.recv_timeout(patience).unwrap()
+    while let one = reported.recv_timeout(patience).unwrap()
         && !one.contains("STOPPING=1")
     {
         watched |= one.contains("WATCHDOG=1");
     }
-    assert!(watched && told.recv_timeout(Duration::from_millis(200)).is_err());
+    assert!(watched && reported.recv_timeout(Duration::from_millis(200)).is_err());
     lab.ok("backup verify");
     assert!(ids(&lab).len() <= 4, "retention: {:?}", ids(&lab));
     let mut interrupted = start(&lab, &config, None);
@@ -286,7 +286,7 @@ fn a_service_tells_systemd_and_ends_cleanly_when_it_is_asked_to() {
 }
 
 #[test]
-fn killed_at_any_moment_it_leaves_whole_snapshots_and_goes_on() {
+fn killed_at_any_datetime_it_leaves_whole_snapshots_and_goes_on() {
     for lab in Lab::both("2.5.3") {
         let config = configure(&lab, "* * * * * *", "retention = \"few\"\n");
         let mut ended = 0;
@@ -350,7 +350,7 @@ fn a_store_that_is_down_costs_only_its_own_copy() {
 }
 
 #[test]
-fn a_config_that_names_what_is_not_there_is_told_of_it() {
+fn a_config_that_names_what_is_not_there_is_reported_of_it() {
     let lab = Lab::sqlite("2.5.3");
     let configured = |more: &str| configure(&lab, "0 3 * * *", more).display().to_string();
     let wrong = configured(&format!(
@@ -360,7 +360,7 @@ fn a_config_that_names_what_is_not_there_is_told_of_it() {
          [instances.other]\ntarget = \"x\"\nencrypt_to = [\"garbage\"]\n",
         recipient()
     ));
-    let said = lab.fails(1, &format!("config check --config {wrong}")).out;
+    let given = lab.fails(1, &format!("config check --config {wrong}")).out;
     for words in [
         "[stores.far] ",
         "[stores.near] ",
@@ -372,7 +372,7 @@ fn a_config_that_names_what_is_not_there_is_told_of_it() {
         "[jobs.job] the folder `/nowhere` for the metrics does not exist",
         "8 problems found",
     ] {
-        assert!(said.contains(words), "{words}: {said}");
+        assert!(given.contains(words), "{words}: {given}");
     }
     assert!(lab.ok(&format!("config check --config {}", configured(""))).contains("no problems found"));
 }
@@ -394,7 +394,7 @@ fn nothing_goes_for_a_snapshot_that_did_not_pass() {
 }
 
 #[test]
-fn encrypted_snapshots_are_verified_drilled_and_kept_by_policy() {
+fn encrypted_snapshots_are_verified_restore_tested_and_kept_by_policy() {
     for lab in Lab::both("2.5.3") {
         let (recipient, key) = (recipient(), identity(&lab));
         let config = configure(

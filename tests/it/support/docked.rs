@@ -13,7 +13,7 @@ use kumadb::docker::{Answer, Docker, RunState};
 use kumadb::engine::{Connect, WriteKey, quote};
 use kumadb::instance::{Instance, Locator};
 use kumadb::kuma::init::{self, NewInstance};
-use kumadb::run::Journal;
+use kumadb::operation::Journal;
 use kumadb::schema;
 use kumadb::value::{Secret, Value};
 use tempfile::TempDir;
@@ -86,7 +86,7 @@ impl Ran {
 
     /// Fails the test unless `words` stand in what it told.
     #[track_caller]
-    pub fn said(self, words: &str) -> Ran {
+    pub fn given(self, words: &str) -> Ran {
         assert!(self.err.contains(words), "`{words}` is not in: {}", self.err);
         self
     }
@@ -294,8 +294,8 @@ impl Docked {
 /// The instance named `target`, with the engine of this bench.
 pub fn find(target: &str, root: &Path) -> Instance {
     let docker = Docker::connect(&dockerd::endpoint()).map(Arc::new);
-    let sight = Locator { docker, here: root.to_owned(), state: root.join("state"), beside: false };
-    sight.find(Some(target)).unwrap()
+    let locator = Locator { docker, here: root.to_owned(), state: root.join("state"), beside: false };
+    locator.find(Some(target)).unwrap()
 }
 
 /// The store of the instance whose own folder is `root`.

@@ -129,13 +129,13 @@ impl Lab {
     pub fn ok(&self, line: &str) -> String {
         let ran = self.run(line);
         assert_eq!(ran.exit, 0, "{}: {line}\n{}{}", self.engine(), ran.out, ran.err);
-        self.drill();
+        self.restore_test();
         ran.out
     }
 
     /// With `KUMADB_TEST_RESTORE_TESTS` set, restores each snapshot in its store that is new into a place of its own; a second for
     /// each of MariaDB is too much for every run of the tests.
-    fn drill(&self) {
+    fn restore_test(&self) {
         if std::env::var_os("KUMADB_TEST_RESTORE_TESTS").is_none() {
             return;
         }
@@ -326,15 +326,15 @@ const SHAPES: [(&str, &str); 9] = [
 fn fits(text: &str, shape: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut at = 0;
-    for wanted in shape.bytes() {
-        if wanted == b'+' {
+    for desired in shape.bytes() {
+        if desired == b'+' {
             while bytes.get(at).is_some_and(|byte| byte.is_ascii_digit() || *byte == b'.') {
                 at += 1;
             }
             continue;
         }
         let byte = *bytes.get(at)?;
-        let ok = match wanted {
+        let ok = match desired {
             b'9' => byte.is_ascii_digit(),
             b'x' => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
             same => byte == same,

@@ -42,7 +42,7 @@ impl Sshd {
         }
         fs::copy(at("user_key.pub"), at("authorized_keys")).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let said = |name: &str| std::env::var(name).unwrap_or_default();
+        let given = |name: &str| std::env::var(name).unwrap_or_default();
         fs::write(
             at("sshd_config"),
             format!(
@@ -51,8 +51,8 @@ impl Sshd {
                  PermitRootLogin prohibit-password\nSetEnv \"PATH={path}\" \"DOCKER_HOST={docker}\"\n",
                 host = at("host_key").display(),
                 keys = at("authorized_keys").display(),
-                path = said("PATH"),
-                docker = said("DOCKER_HOST"),
+                path = given("PATH"),
+                docker = given("DOCKER_HOST"),
             ),
         )
         .unwrap();

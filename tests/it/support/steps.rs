@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use kumadb::error::{Error, OperationError, Result};
-use kumadb::run::{Observer, Step};
+use kumadb::operation::{Observer, Step};
 
 /// How a run is ended.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -11,9 +11,9 @@ use kumadb::kuma::init::{self, NewInstance};
 use kumadb::kuma::read::read_database;
 use kumadb::kuma::transfer::convert::OnConflict;
 use kumadb::kuma::upgrade::Options;
-use kumadb::run::convert::{Conversion, ConversionTarget, Destination};
-use kumadb::run::upgrade::UpgradeWork;
-use kumadb::run::{self, Observer, Outcome, Settings, Step, Work};
+use kumadb::operation::convert::{Conversion, ConversionTarget, Destination};
+use kumadb::operation::upgrade::UpgradeWork;
+use kumadb::operation::{self, Observer, Outcome, Settings, Step, Work};
 use kumadb::schema::{Release, newest};
 use kumadb::upgrade::Route;
 use kumadb::upgrade::rules::Style;
@@ -63,7 +63,7 @@ impl Old {
         let route = Route::find(EngineKind::Sqlite, &database.migrations, "2.0.2", newest()).unwrap();
         let order =
             UpgradeWork { route: &route, options: Options { style: Style::Intended, zone: None, now: Utc::now() } };
-        run::run(&instance, &self.lab.store(), &Work::Upgrade(&order), &settings, observer)
+        operation::run(&instance, &self.lab.store(), &Work::Upgrade(&order), &settings, observer)
     }
 
     fn migrations(&self) -> String {
@@ -94,11 +94,11 @@ fn the_server_starts_when_its_container_has_the_new_image() {
     let outcome = old.upgrade(Settings::new("upgrade"), &mut observer).unwrap();
     assert!(outcome.downtime.is_some() && outcome.snapshot.is_some(), "{outcome:?}");
     let name = old.lab.server.name.clone();
-    assert!(observer.told.contains(&Step::Follow { container: name.clone() }), "{:?}", observer.told);
+    assert!(observer.reported.contains(&Step::Follow { container: name.clone() }), "{:?}", observer.reported);
     // The old container was never started on the new database.
-    let started = observer.told.iter().position(|step| *step == Step::Start { container: name.clone() });
-    let waited = observer.told.iter().position(|step| matches!(step, Step::AwaitImage { .. }));
-    assert!(started > waited, "{:?}", observer.told);
+    let started = observer.reported.iter().position(|step| *step == Step::Start { container: name.clone() });
+    let waited = observer.reported.iter().position(|step| matches!(step, Step::AwaitImage { .. }));
+    assert!(started > waited, "{:?}", observer.reported);
     assert_eq!(old.migrations(), "55");
     old.lab.is_well();
     // The image is right, and nothing is left to do.
@@ -110,13 +110,13 @@ fn recover_goes_on_when_the_image_is_changed_later_or_goes_back() {
     let Some(old) = Old::up() else { return };
     for goes_back in [true, false] {
         let settings = Settings { patience: Duration::ZERO, ..Settings::new("upgrade") };
-        let ended = old.upgrade(settings, &mut run::NoObserver);
+        let ended = old.upgrade(settings, &mut operation::NoObserver);
         assert!(matches!(ended, Err(Error::Operation(OperationError::ImageNotChanged { .. }))), "{ended:?}");
         assert!(old.lab.is_unfinished());
         assert_eq!((old.life(), old.migrations().as_str()), (RunState::Stopped, "55"));
-        old.lab.add("New", &[]).ended(6).said("kumadb recover");
+        old.lab.add("New", &[]).ended(6).given("kumadb recover");
         if goes_back {
-            old.lab.kumadb(&["recover", "--roll-back"]).ended(0).said("restoring database");
+            old.lab.kumadb(&["recover", "--roll-back"]).ended(0).given("restoring database");
             assert_eq!(old.migrations(), "28");
             old.lab.is_well();
         }
@@ -146,7 +146,7 @@ fn a_new_release_that_does_not_start_is_rolled_back_and_its_image_not_started() 
     assert!(!old.lab.is_unfinished());
     assert_eq!((old.life(), old.migrations().as_str()), (RunState::Stopped, "28"));
     assert_eq!(old.lab.picture(), before);
-    assert!(matches!(observer.told.last(), Some(Step::CloseJournal)), "{:?}", observer.told);
+    assert!(matches!(observer.reported.last(), Some(Step::CloseJournal)), "{:?}", observer.reported);
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_conversion_to_a_newer_release_starts_the_server_with_its_image_only() {
         let instance = old.lab.instance();
         let to = Destination::External(Address::parse(&to)?);
         let goal = ConversionTarget { to, on_conflict: OnConflict::default(), release: Some(newest()) };
-        Conversion::prepare_for(&instance, goal, settings, &mut run::NoObserver)?.run(
+        Conversion::prepare_for(&instance, goal, settings, &mut operation::NoObserver)?.run(
             &instance,
             &old.lab.store(),
             settings,
@@ -169,7 +169,7 @@ fn a_conversion_to_a_newer_release_starts_the_server_with_its_image_only() {
         )
     };
     let impatient = Settings { patience: Duration::ZERO, ..Settings::new("convert") };
-    let ended = convert(&impatient, &mut run::NoObserver);
+    let ended = convert(&impatient, &mut operation::NoObserver);
     assert!(matches!(ended, Err(Error::Operation(OperationError::ImageNotChanged { .. }))), "{ended:?}");
     assert_eq!((old.lab.is_unfinished(), old.life()), (true, RunState::Stopped));
     old.lab.kumadb(&["recover", "--roll-back"]).ended(0);

@@ -8,14 +8,14 @@ use chrono::Utc;
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::kuma::read::read_database;
 use kumadb::kuma::upgrade::Options;
-use kumadb::run::upgrade::UpgradeWork;
-use kumadb::run::{self, Journal, Resumed, Settings, Work, kept};
+use kumadb::operation::upgrade::UpgradeWork;
+use kumadb::operation::{self, Journal, Resumed, Settings, Work, pending};
 use kumadb::upgrade::Route;
 use kumadb::upgrade::rules::Style;
 
 use super::verb::ROWS;
 use crate::convert::pipe::{Rows, rows};
-use crate::support::child::{is_killed, told};
+use crate::support::child::{is_killed, reported};
 use crate::support::lab::{Lab, left_in};
 use crate::support::rounds;
 use crate::write::every_point::{How, Place, Points};
@@ -32,14 +32,14 @@ fn upgrade(place: &Place, points: &Points) -> Result<()> {
     let order = UpgradeWork { route: &route, options };
     points.wrap(&mut instance);
     let settings = Settings::new("upgrade");
-    run::run(&instance, &place.store(), &Work::Upgrade(&order), &settings, &mut points.clone()).map(drop)
+    operation::run(&instance, &place.store(), &Work::Upgrade(&order), &settings, &mut points.clone()).map(drop)
 }
 
 #[test]
 #[ignore = "a part of other tests, see child.rs"]
 fn killed_child() {
-    let place = Place { target: told("TARGET"), root: told("ROOT") };
-    upgrade(&place, &Points::new(told("AT"), How::Kill)).unwrap();
+    let place = Place { target: reported("TARGET"), root: reported("ROOT") };
+    upgrade(&place, &Points::new(reported("AT"), How::Kill)).unwrap();
 }
 
 fn kill_child(place: &Place, at: usize) -> Result<()> {
@@ -60,13 +60,21 @@ fn fail_everywhere(place: &Place, how: How, reset: &dyn Fn()) {
         let ended = if how == How::Kill { kill_child(place, at) } else { upgrade(place, &points) };
         let passed = how != How::Kill && points.seen.load(Ordering::SeqCst) < at || how == How::Kill && ended.is_ok();
         if Journal::read(place.instance().work()).unwrap().is_some() {
-            let resumed =
-                run::resume(&place.instance(), &place.store(), &Settings::new("upgrade"), &mut run::NoObserver);
+            let resumed = operation::resume(
+                &place.instance(),
+                &place.store(),
+                &Settings::new("upgrade"),
+                &mut operation::NoObserver,
+            );
             resumed.unwrap_or_else(|error| panic!("point {at} {how:?}: {error}"));
         }
-        if !kept::list(&place.instance()).is_empty() {
-            let resumed =
-                run::resume(&place.instance(), &place.store(), &Settings::new("upgrade"), &mut run::NoObserver);
+        if !pending::list(&place.instance()).is_empty() {
+            let resumed = operation::resume(
+                &place.instance(),
+                &place.store(),
+                &Settings::new("upgrade"),
+                &mut operation::NoObserver,
+            );
             assert!(matches!(resumed, Ok(Resumed::Packed(..))), "point {at} {how:?}");
         }
         assert_eq!(left_in(place.instance().work()), ["lock"], "point {at} {how:?}: left behind");

@@ -48,7 +48,7 @@ fn confined_work_reaches_only_what_it_is_given() {
 }
 
 #[test]
-fn confined_work_reads_a_pipe_and_tells_its_progress() {
+fn confined_work_reads_a_pipe_and_reports_its_progress() {
     let bytes: Vec<u8> = (0..1 << 20).map(|at| at as u8).collect();
     let source = || Box::new(std::io::Cursor::new(bytes.clone()));
     let read = Confined::default().run_on("x", source(), |mut raw| {
@@ -59,13 +59,13 @@ fn confined_work_reads_a_pipe_and_tells_its_progress() {
     assert_eq!(read.unwrap(), bytes);
     // It may stop early.
     assert_eq!(Confined::default().run_on("x", source(), |_| Ok(1)).unwrap(), 1);
-    let mut told = Vec::new();
-    let done = Confined::default().run_told(&mut |done, total| told.push((done, total)), |progress| {
+    let mut reported = Vec::new();
+    let done = Confined::default().run_with_progress(&mut |done, total| reported.push((done, total)), |progress| {
         (0..3).for_each(|at| progress(at, 3));
         Ok(())
     });
     done.unwrap();
-    assert_eq!(told, [(0, 3), (1, 3), (2, 3)]);
+    assert_eq!(reported, [(0, 3), (1, 3), (2, 3)]);
     struct Broken;
     impl std::io::Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
@@ -86,8 +86,8 @@ fn archives_restore_tests_and_salvage_work_with_it_and_without() {
             let work = || {
                 let verified = lab.run("-v backup verify --restore-test latest");
                 assert_eq!(verified.exit, 0, "{} {is_old}: {verified:?}", lab.engine());
-                let is_told = verified.err.contains("without Landlock");
-                assert!(is_told || !is_old && verified.err.contains("under Landlock"), "{verified:?}");
+                let is_reported = verified.err.contains("without Landlock");
+                assert!(is_reported || !is_old && verified.err.contains("under Landlock"), "{verified:?}");
                 lab.ok("plan --from snapshot latest");
                 if lab.mariadbd.is_none() {
                     let to = lab.root.path().join(format!("salvaged-{is_old}.db"));
@@ -104,8 +104,8 @@ fn status_of_mariadbd(folder: &Path) -> Option<String> {
     let mark = format!("KUMADB_SCRATCH={}", folder.display());
     let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     processes.filter(|path| path.join("environ").exists()).find_map(|path: PathBuf| {
-        let is_its = |name: &str, wanted: &str| {
-            fs::read(path.join(name)).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(wanted))
+        let is_its = |name: &str, desired: &str| {
+            fs::read(path.join(name)).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(desired))
         };
         let found = is_its("environ", &mark) && is_its("cmdline", "--socket=");
         found.then(|| fs::read_to_string(path.join("status")).ok()).flatten()

@@ -15,14 +15,14 @@ use kumadb::instance::Instance;
 use kumadb::kuma::init;
 use kumadb::kuma::read::read_state;
 use kumadb::model::{NewMonitorContext, new_monitor};
+use kumadb::operation::{self, Journal, Observer, Resumed, Settings, Step, Work, pending};
 use kumadb::plan::Plan;
 use kumadb::plan::monitor::{New, Notify, TagRequest, plan_add};
-use kumadb::run::{self, Journal, Observer, Resumed, Settings, Step, Work, kept};
 use kumadb::schema::{self, Schema};
 use kumadb::value::{Row, Secret, Value};
 use tempfile::TempDir;
 
-use crate::support::child::{is_killed, told};
+use crate::support::child::{is_killed, reported};
 use crate::support::lab::instance_at;
 use crate::support::mariadbd::Mariadbd;
 use crate::support::rounds;
@@ -250,18 +250,18 @@ impl Place {
     }
 
     /// Adds two monitors with a new tag, with every step and statement counted.
-    fn write(&self, points: &Points) -> Result<run::Outcome> {
+    fn write(&self, points: &Points) -> Result<operation::Outcome> {
         let mut instance = self.instance();
         let plan = plan(&instance, "new");
         // A full disk is met by what writes files; to a statement it is an error like any other.
         if points.how != How::DiskFull {
             points.wrap(&mut instance);
         }
-        run::run(&instance, &self.store(), &Work::Plan(&plan), &settings(), &mut points.clone())
+        operation::run(&instance, &self.store(), &Work::Plan(&plan), &settings(), &mut points.clone())
     }
 
     pub fn resume(&self) -> Result<Resumed> {
-        run::resume(&self.instance(), &self.store(), &settings(), &mut run::NoObserver)
+        operation::resume(&self.instance(), &self.store(), &settings(), &mut operation::NoObserver)
     }
 }
 
@@ -351,7 +351,7 @@ fn fail_everywhere(place: &Place, how: How) -> Tried {
         let whole_new = after.len() == before.len() + 2 && after.last() == before.last();
         assert!(after == before || whole_new, "point {at} {how:?}: half a change: {before:?} -> {after:?}");
         // A copy that could not be put into the store goes there as soon as it has room.
-        if !kept::list(&place.instance()).is_empty() {
+        if !pending::list(&place.instance()).is_empty() {
             assert!(matches!(place.resume(), Ok(Resumed::Packed(..))), "point {at} {how:?}");
         }
         let left = crate::support::lab::left_in(place.instance().work());
@@ -372,8 +372,8 @@ fn kill_child(place: &Place, at: usize) -> Result<()> {
 #[test]
 #[ignore = "a part of other tests, see child.rs"]
 fn killed_child() {
-    let place = Place { target: told("TARGET"), root: told("ROOT") };
-    place.write(&Points::new(told("AT"), How::Kill)).unwrap();
+    let place = Place { target: reported("TARGET"), root: reported("ROOT") };
+    place.write(&Points::new(reported("AT"), How::Kill)).unwrap();
 }
 
 #[test]

@@ -8,13 +8,13 @@ use std::time::Duration;
 use kumadb::backup::Store;
 use kumadb::error::Result;
 use kumadb::instance::Instance;
-use kumadb::kuma::sweep::plan_sweeps;
+use kumadb::kuma::prune::plan_delete_plans;
+use kumadb::operation::script::Script;
+use kumadb::operation::{self, Journal, Resumed, Settings, Work};
 use kumadb::plan::history::{Keep, Pruning};
-use kumadb::run::script::Script;
-use kumadb::run::{self, Journal, Resumed, Settings, Work};
 
 use crate::cli::history::{add_beats, furnish};
-use crate::support::child::{self, told};
+use crate::support::child::{self, reported};
 use crate::support::lab::{Lab, instance_at};
 use crate::support::rounds;
 use crate::write::every_point::{Counted, How, Points};
@@ -63,13 +63,14 @@ impl Place {
         Store::new(self.root.join("store"))
     }
 
-    fn write(&self, what: What, points: &Points) -> Result<run::Outcome> {
+    fn write(&self, what: What, points: &Points) -> Result<operation::Outcome> {
         let mut instance = self.instance();
         let pruning = self.pruning();
         let mut script = Script { statements: vec![DELETION.into()], shown: None };
         if what == What::Script {
             let settings = Settings::new("test");
-            let tried = run::rehearse_work(&instance, &Work::Script(&script), &settings, &mut run::NoObserver)?;
+            let tried =
+                operation::dry_run_work(&instance, &Work::Script(&script), &settings, &mut operation::NoObserver)?;
             script.shown = Some(tried.changes);
         }
         let counted = points.clone();
@@ -80,7 +81,7 @@ impl Place {
             What::Script => Work::Script(&script),
             What::Vacuum => Work::Compact(&statements),
         };
-        run::run(&instance, &self.store(), &work, &Settings::new("test"), &mut points.clone())
+        operation::run(&instance, &self.store(), &work, &Settings::new("test"), &mut points.clone())
     }
 
     fn pruning(&self) -> Pruning {
@@ -88,8 +89,8 @@ impl Place {
         let schema = reader.schema().unwrap();
         let tables = vec!["heartbeat".to_owned()];
         let keep = Keep { days: 30, daily_days: 30, important: false, newest: 5, monitors: None, tables };
-        let sweeps = plan_sweeps(&mut *reader, &schema, &keep, chrono::Utc::now()).unwrap();
-        Pruning { sweeps, ..Pruning::default() }
+        let delete_plans = plan_delete_plans(&mut *reader, &schema, &keep, chrono::Utc::now()).unwrap();
+        Pruning { delete_plans, ..Pruning::default() }
     }
 }
 
@@ -102,10 +103,10 @@ fn is_killed(place: &Place, what: What, at: usize) -> bool {
 #[test]
 #[ignore = "a part of other tests, see child.rs"]
 fn killed_child() {
-    let place = Place { target: told("TARGET"), root: told("ROOT") };
-    let (what, known): (String, _) = (told("WHAT"), [What::Prune, What::Script, What::Vacuum]);
+    let place = Place { target: reported("TARGET"), root: reported("ROOT") };
+    let (what, known): (String, _) = (reported("WHAT"), [What::Prune, What::Script, What::Vacuum]);
     let what = known.into_iter().find(|known| format!("{known:?}") == what).unwrap();
-    place.write(what, &Points::new(told("AT"), How::Kill)).unwrap();
+    place.write(what, &Points::new(reported("AT"), How::Kill)).unwrap();
 }
 
 /// Points at the end of a run at which it is killed: from before the transaction on.
@@ -142,7 +143,8 @@ fn fail_everywhere(lab: &Lab, what: What, how: How) -> (usize, usize) {
             _ => drop(place.write(what, &Points::new(at, how))),
         }
         let resumed = place.is_unfinished().then(|| {
-            run::resume(&place.instance(), &place.store(), &Settings::new("test"), &mut run::NoObserver).unwrap()
+            operation::resume(&place.instance(), &place.store(), &Settings::new("test"), &mut operation::NoObserver)
+                .unwrap()
         });
         let now = beats();
         if now == before {
@@ -154,7 +156,8 @@ fn fail_everywhere(lab: &Lab, what: What, how: How) -> (usize, usize) {
         assert!(!matches!(resumed, Some(Resumed::Undone(..))), "point {at}: it says undone, and beats are gone");
         let kept = place.store().list().unwrap().snapshots;
         let packed = kept.iter().map(|snapshot| snapshot.manifest.counts["heartbeat"]);
-        let staged = run::kept::list(&place.instance()).into_iter().map(|copy| copy.manifest.counts["heartbeat"]);
+        let staged =
+            operation::pending::list(&place.instance()).into_iter().map(|copy| copy.manifest.counts["heartbeat"]);
         let kept: Vec<u64> = packed.chain(staged).collect();
         assert_eq!(kept, [before], "point {at}: what was deleted is in a snapshot, or in a copy that is kept");
         let _ = std::fs::remove_dir_all(place.instance().work().join("kept"));

@@ -12,12 +12,12 @@ use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::read::read_state;
 use kumadb::model::{NewMonitorContext, new_monitor};
+use kumadb::operation::{self, Mode, Settings, Work};
 use kumadb::plan::Plan;
 use kumadb::plan::monitor::{New, Notify, plan_add};
-use kumadb::run::{self, Mode, Settings, Work};
 use kumadb::value::Value;
 
-use crate::support::child::{is_killed, told};
+use crate::support::child::{is_killed, reported};
 use crate::support::docked::{Docked, Kind, find, store_in};
 use crate::support::dockerd::cli;
 use crate::support::rounds;
@@ -46,16 +46,16 @@ fn plan(instance: &Instance) -> Plan {
 }
 
 fn write(instance: &Instance, store: &Store, mode: Mode, steps: &mut Steps) -> Result<()> {
-    run::run(instance, store, &Work::Plan(&plan(instance)), &settings(mode), steps).map(drop)
+    operation::run(instance, store, &Work::Plan(&plan(instance)), &settings(mode), steps).map(drop)
 }
 
 #[test]
 #[ignore = "a part of other tests, see child.rs"]
 fn killed_child() {
-    let root: PathBuf = told("ROOT");
-    let (instance, store) = (find(&told::<String>("TARGET"), &root), store_in(&root));
-    let mode = if told("LIVE") { Mode::LiveThenRestart } else { Mode::Stopped };
-    write(&instance, &store, mode, &mut Steps::ending(told("AT"), How::Kill)).unwrap();
+    let root: PathBuf = reported("ROOT");
+    let (instance, store) = (find(&reported::<String>("TARGET"), &root), store_in(&root));
+    let mode = if reported("LIVE") { Mode::LiveThenRestart } else { Mode::Stopped };
+    write(&instance, &store, mode, &mut Steps::ending(reported("AT"), How::Kill)).unwrap();
 }
 
 /// Runs [`write`] in a process that is killed at step `at`; whether it was.
@@ -132,10 +132,12 @@ fn fail_from(case: Case, share: usize) -> Option<Tried> {
         tried.points += 1;
         if lab.is_unfinished() {
             tried.resumed += 1;
-            run::resume(&lab.instance(), &lab.store(), &settings(Mode::Stopped), &mut run::NoObserver).unwrap();
+            operation::resume(&lab.instance(), &lab.store(), &settings(Mode::Stopped), &mut operation::NoObserver)
+                .unwrap();
         }
-        if !run::kept::list(&lab.instance()).is_empty() {
-            run::resume(&lab.instance(), &lab.store(), &settings(Mode::Stopped), &mut run::NoObserver).unwrap();
+        if !operation::pending::list(&lab.instance()).is_empty() {
+            operation::resume(&lab.instance(), &lab.store(), &settings(Mode::Stopped), &mut operation::NoObserver)
+                .unwrap();
         }
         let after = lab.picture();
         let unchanged = after == before;

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use kumadb::error::{Error, Exit, OperationError, Result};
 use kumadb::kuma::init;
-use kumadb::run::{self, Observer, Resumed, Step, Work};
+use kumadb::operation::{self, Observer, Resumed, Step, Work};
 
 use crate::support::need;
 use crate::write::every_point::{Place, new_instance, plan, settings};
@@ -68,7 +68,7 @@ fn a_change_is_rolled_back_although_the_disk_is_full() {
     let (instance, journal) = (place.instance(), data.join(".kumadb/journal.json"));
     let plan = plan(&instance, "new");
     let mut fills = Fills { disk: &disk.0, journal: journal.clone(), noted: Vec::new() };
-    let ended = run::run(&instance, &place.store(), &Work::Plan(&plan), &settings(), &mut fills).unwrap_err();
+    let ended = operation::run(&instance, &place.store(), &Work::Plan(&plan), &settings(), &mut fills).unwrap_err();
     assert_eq!(ended.exit(), Exit::RolledBack, "{ended}");
     assert_eq!(place.monitors(), before);
     assert_eq!(crate::support::lab::left_in(&data.join(".kumadb")), ["lock"]);
@@ -81,7 +81,8 @@ fn a_change_is_rolled_back_although_the_disk_is_full() {
     let resumed = place.resume().unwrap();
     assert!(matches!(resumed, Resumed::Undone(_, true)), "{resumed:?}");
     assert_eq!(place.monitors(), before);
-    let outcome = run::run(&instance, &place.store(), &Work::Plan(&plan), &settings(), &mut run::NoObserver).unwrap();
+    let outcome =
+        operation::run(&instance, &place.store(), &Work::Plan(&plan), &settings(), &mut operation::NoObserver).unwrap();
     assert!(outcome.warnings.is_empty(), "{:?}", outcome.warnings);
     assert_eq!(place.monitors().len(), before.len() + 2);
 }

@@ -18,10 +18,10 @@ use kumadb::kuma::read::{read_database, read_state};
 use kumadb::kuma::transfer::convert::OnConflict;
 use kumadb::kuma::upgrade::Options;
 use kumadb::model::{NewMonitorContext, new_monitor};
+use kumadb::operation::convert::{Conversion, Destination};
+use kumadb::operation::upgrade::UpgradeWork;
+use kumadb::operation::{self, BackupOptions, NoObserver, Settings, Work};
 use kumadb::plan::monitor::{New, Notify, plan_add};
-use kumadb::run::convert::{Conversion, Destination};
-use kumadb::run::upgrade::UpgradeWork;
-use kumadb::run::{self, BackupOptions, NoObserver, Settings, Work};
 use kumadb::upgrade::Route;
 use kumadb::upgrade::rules::Style;
 use kumadb::value::Value;
@@ -88,7 +88,7 @@ struct Race {
     strike: Strike,
     /// The instance as it is before each round.
     clean: PathBuf,
-    wanted: Option<StagedCopy>,
+    desired: Option<StagedCopy>,
     /// How long the work took without an attacker.
     typical: Duration,
     /// The MariaDB that a conversion leads to.
@@ -108,12 +108,13 @@ impl Race {
         let (clean, data) = (attack.lab.root.path().join("clean"), attack.data());
         fs::create_dir_all(data.join("upload")).unwrap();
         fs::write(data.join("upload/icon.png"), "an icon").unwrap();
-        let mut race = Race { attack, verb, strike, clean, wanted: None, typical: Duration::ZERO, server };
+        let mut race = Race { attack, verb, strike, clean, desired: None, typical: Duration::ZERO, server };
         if verb == Verb::Restore {
             let (instance, store) = race.open().unwrap();
             let taken =
-                run::take(&instance, &stores(&store), "backup", &BackupOptions::default(), &mut NoObserver).unwrap();
-            race.wanted = Some(taken.copies[0].unpack(&race.attack.lab.root.path().join("wanted")).unwrap());
+                operation::take(&instance, &stores(&store), "backup", &BackupOptions::default(), &mut NoObserver)
+                    .unwrap();
+            race.desired = Some(taken.copies[0].unpack(&race.attack.lab.root.path().join("wanted")).unwrap());
             fs::write(data.join("upload/icon.png"), "another icon").unwrap();
         }
         if verb == Verb::Doctor {
@@ -225,19 +226,21 @@ impl Race {
         let silent = &mut NoObserver;
         match self.verb {
             Verb::Backup => {
-                run::take(&instance, &stores(&store), "backup", &BackupOptions::default(), silent).map(drop)
+                operation::take(&instance, &stores(&store), "backup", &BackupOptions::default(), silent).map(drop)
             }
             Verb::Restore => {
-                let held = StagedCopy::open(&self.wanted.as_ref().unwrap().folder)?;
-                let work = Work::Load { wanted: &held, kept: &[], merges: false, shown: None };
-                let mut outcome = run::run(&instance, &store, &work, &settings("restore"), silent)?;
-                run::put_files_back(&instance, &held, &mut outcome);
+                let staged = StagedCopy::open(&self.desired.as_ref().unwrap().folder)?;
+                let work = Work::Load { desired: &staged, kept: &[], merges: false, shown: None };
+                let mut outcome = operation::run(&instance, &store, &work, &settings("restore"), silent)?;
+                operation::put_files_back(&instance, &staged, &mut outcome);
                 Ok(())
             }
-            Verb::Recover | Verb::ConvertBack => run::resume(&instance, &store, &settings("recover"), silent).map(drop),
+            Verb::Recover | Verb::ConvertBack => {
+                operation::resume(&instance, &store, &settings("recover"), silent).map(drop)
+            }
             Verb::UpgradeBack => {
                 let settings = Settings { rolls_back: true, ..settings("recover") };
-                run::resume(&instance, &store, &settings, silent).map(drop)
+                operation::resume(&instance, &store, &settings, silent).map(drop)
             }
             Verb::Convert => self.convert(&instance, &store, &settings("convert")),
             Verb::Upgrade => upgrade(&instance, &store, &settings("upgrade")),
@@ -268,7 +271,7 @@ impl Race {
         let mut harm = self.attack.harm();
         if harm.is_none() && self.attack.data().join(".kumadb/journal.json").exists() {
             let _ = self.open().and_then(|(instance, store)| {
-                run::resume(&instance, &store, &Settings::new("recover"), &mut NoObserver)
+                operation::resume(&instance, &store, &Settings::new("recover"), &mut NoObserver)
             });
             harm = self.attack.harm();
         }
@@ -298,11 +301,11 @@ impl Attacker<'_> {
         }
         let typical = race.typical.as_micros() as usize;
         let after = Duration::from_micros(chance.below(typical) as u64);
-        let moment = Duration::from_micros(chance.below(300) as u64);
+        let datetime = Duration::from_micros(chance.below(300) as u64);
         // A recovery is over in milliseconds, before an attacker who waits gets a processor.
         let is_short = matches!(race.verb, Verb::Recover | Verb::ConvertBack | Verb::UpgradeBack);
         let waits = number.is_multiple_of(4) == is_short;
-        let at = waits.then_some((after, moment));
+        let at = waits.then_some((after, datetime));
         Attacker { race, at, begun: None, appeared: false, is_done: false, landed: 0 }
     }
 
@@ -318,10 +321,10 @@ impl Attacker<'_> {
         let made = match self.race.strike {
             Strike::Exchange(name, _) => match self.at {
                 None => exchange(&data.join(name), &planted),
-                Some((after, moment)) if !self.is_done && works && begun.elapsed() >= after => {
+                Some((after, datetime)) if !self.is_done && works && begun.elapsed() >= after => {
                     self.is_done = true;
                     let made = exchange(&data.join(name), &planted);
-                    let end = Instant::now() + moment;
+                    let end = Instant::now() + datetime;
                     while Instant::now() < end {
                         std::hint::spin_loop();
                     }
@@ -374,7 +377,7 @@ fn add(instance: &Instance, store: &Store, settings: &Settings) -> Result<()> {
     let by = NewMonitorContext { user_id: state.owner().unwrap(), ..NewMonitorContext::default() };
     let row = new_monitor(state.database.release.release, table, "group", &typed, &by).unwrap();
     let plan = plan_add(&state, &[New { row, tags: Vec::new(), notify: Notify::Defaults }], false).unwrap();
-    run::run(instance, store, &Work::Plan(&plan), settings, &mut NoObserver).map(drop)
+    operation::run(instance, store, &Work::Plan(&plan), settings, &mut NoObserver).map(drop)
 }
 
 /// Makes the database one of the newest release.
@@ -382,7 +385,7 @@ fn upgrade(instance: &Instance, store: &Store, settings: &Settings) -> Result<()
     let database = instance.open()?.read(|reader| read_database(reader, "test"))?;
     let route = Route::find(instance.engine(), &database.migrations, "old", kumadb::schema::newest()).unwrap();
     let options = Options { style: Style::Intended, zone: None, now: Utc::now() };
-    run::run(instance, store, &Work::Upgrade(&UpgradeWork { route: &route, options }), settings, &mut NoObserver)
+    operation::run(instance, store, &Work::Upgrade(&UpgradeWork { route: &route, options }), settings, &mut NoObserver)
         .map(drop)
 }
 

@@ -9,9 +9,9 @@ use kumadb::backup::StagedCopy;
 use kumadb::docker::RunState;
 use kumadb::doctor::FileChange;
 use kumadb::error::{DockerError, OperationError};
+use kumadb::operation::{self, NoObserver, Observer, Resumed, Settings, Step, Work};
 use kumadb::plan::Plan;
 use kumadb::plan::monitor::{Edit, plan_edit};
-use kumadb::run::{self, NoObserver, Observer, Resumed, Settings, Step, Work};
 
 use rustix::process::Signal;
 
@@ -28,7 +28,7 @@ fn is_taken_back(lab: &Docked, before: &Picture, how: &str, deadline: &str, word
     lab.folder.misbehave(&format!("{ONLY_IF_BAD}\n{how}"));
     let begun = Instant::now();
     let ran = lab.add("Bad", &["--deadline", deadline]).ended(4);
-    let ran = ran.said("everything was rolled back").said(words).said("kumadb logs");
+    let ran = ran.given("everything was rolled back").given(words).given("kumadb logs");
     assert_eq!(lab.picture(), *before, "{how}: {}", ran.err);
     lab.is_well();
     println!("{:?}: `{how}` was taken back after {:.1} s", lab.kind, begun.elapsed().as_secs_f64());
@@ -70,7 +70,7 @@ fn a_restore_that_the_server_cannot_bear_is_put_back() {
         let snapshot = lab.add("Good", &[]).ended(0).json()["snapshot"].as_str().unwrap().to_owned();
         let before = lab.picture();
         lab.folder.misbehave("crash-if SELECT 1 FROM (SELECT count(*) AS n FROM monitor) AS t WHERE n = 2");
-        lab.kumadb(&["--yes", "restore", &snapshot]).ended(4).said("cannot bear");
+        lab.kumadb(&["--yes", "restore", &snapshot]).ended(4).given("cannot bear");
         assert_eq!(lab.picture(), before);
         lab.is_well();
     });
@@ -87,7 +87,7 @@ fn a_new_database_that_the_server_cannot_bear_gives_way_to_the_damaged_one() {
     lab.wait_up();
     let beats = || lab.sql("SELECT count(*) FROM heartbeat")[0].parse::<u64>().unwrap();
     let written = beats();
-    let ran = lab.kumadb(&["doctor", "--fix", "K003", "--yes"]).ended(4).said("cannot bear");
+    let ran = lab.kumadb(&["doctor", "--fix", "K003", "--yes"]).ended(4).given("cannot bear");
     assert!(ran.err.contains("everything was rolled back"), "{}", ran.err);
     assert!(beats() >= written);
     lab.kumadb(&["doctor", "K003", "--detailed-exitcode"]).ended(20);
@@ -108,19 +108,19 @@ fn a_rollback_that_fails_leaves_the_journal_for_resume() {
         lab.folder.misbehave("crash");
         lab.add("Bad", &[])
             .ended(5)
-            .said("the database is as before, but the rollback could not be completed")
-            .said("Cannot start, as I was told")
-            .said("docker logs --tail 50")
-            .said("kumadb recover");
+            .given("the database is as before, but the rollback could not be completed")
+            .given("Cannot start, as I was told")
+            .given("docker logs --tail 50")
+            .given("kumadb recover");
         assert!(lab.is_unfinished());
         let found = lab.kumadb(&["doctor", "--json"]).json();
         let codes: Vec<&str> =
             found["findings"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
         assert!(codes.contains(&"K063"), "{codes:?}");
-        lab.add("More", &[]).ended(6).said("was interrupted").said("kumadb recover");
+        lab.add("More", &[]).ended(6).given("was interrupted").given("kumadb recover");
         lab.kumadb(&["restart"]).ended(6);
-        lab.kumadb(&["status"]).ended(0).said("kumadb recover");
-        lab.kumadb(&["recover"]).ended(5).said("Cannot start, as I was told");
+        lab.kumadb(&["status"]).ended(0).given("kumadb recover");
+        lab.kumadb(&["recover"]).ended(5).given("Cannot start, as I was told");
         assert!(lab.is_unfinished());
         assert_eq!(lab.picture(), before);
 
@@ -162,13 +162,13 @@ fn a_server_that_would_not_stop_is_waited_for_by_resume() {
         let patient = Settings::new("recover");
         let plan = renaming(&lab, "Changed");
         lab.folder.misbehave("slow-stop 4");
-        match run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut NoObserver) {
+        match operation::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut NoObserver) {
             Err(Error::Docker(DockerError::StopTimeout { seconds: 1, .. })) => {}
             other => panic!("{other:?}"),
         }
         assert!(lab.is_unfinished());
         lab.add("More", &[]).ended(6);
-        match run::resume(&lab.instance(), &lab.store(), &patient, &mut NoObserver).unwrap() {
+        match operation::resume(&lab.instance(), &lab.store(), &patient, &mut NoObserver).unwrap() {
             Resumed::Undone(_, false) => {}
             other => panic!("{other:?}"),
         }
@@ -181,8 +181,10 @@ fn a_server_that_would_not_stop_is_waited_for_by_resume() {
         lab.wait_up();
         for _ in 0..2 {
             let ended = match lab.is_unfinished() {
-                false => run::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut NoObserver).map(drop),
-                true => run::resume(&lab.instance(), &lab.store(), &hasty, &mut NoObserver).map(drop),
+                false => {
+                    operation::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut NoObserver).map(drop)
+                }
+                true => operation::resume(&lab.instance(), &lab.store(), &hasty, &mut NoObserver).map(drop),
             };
             assert!(matches!(ended, Err(Error::Docker(DockerError::StopTimeout { .. }))), "{ended:?}");
             assert!(lab.is_unfinished());
@@ -210,9 +212,9 @@ fn outlasts_a_migration(kind: Kind, how: &str) {
     let Some(lab) = Docked::up(kind) else { return };
     lab.folder.misbehave(how);
     let since = lab.starts_and_stops();
-    lab.add("New", &["--deadline", "15s"]).ended(9).said("is migrating").said("kumadb recover");
+    lab.add("New", &["--deadline", "15s"]).ended(9).given("is migrating").given("kumadb recover");
     assert!(lab.is_unfinished());
-    lab.kumadb(&["recover", "--deadline", "1s"]).ended(9).said("is migrating");
+    lab.kumadb(&["recover", "--deadline", "1s"]).ended(9).given("is migrating");
     lab.folder.behave();
     lab.kumadb(&["recover"]).ended(0);
     lab.was_restarted(1, since);
@@ -238,7 +240,7 @@ fn a_server_that_ends_again_and_again_can_be_mended() {
             return lab.is_well();
         }
         // What does not help is put back, and it goes on as before: that is no failure of the rollback.
-        lab.kumadb(&["monitor", "edit", "Shop", "--set", "interval=30"]).ended(4).said("cannot bear");
+        lab.kumadb(&["monitor", "edit", "Shop", "--set", "interval=30"]).ended(4).given("cannot bear");
         assert_eq!(lab.picture(), before);
         assert_ne!(lab.life(), RunState::Stopped);
         lab.is_tidy();
@@ -253,8 +255,8 @@ fn a_server_that_is_at_a_migration_is_left_alone() {
         let Some(lab) = Docked::up(kind) else { return };
         let started = lab.started();
         lab.inside("UPDATE knex_migrations_lock SET is_locked = 1");
-        lab.add("New", &[]).ended(9).said("migrating");
-        lab.kumadb(&["restart"]).ended(9).said("migrating");
+        lab.add("New", &[]).ended(9).given("migrating");
+        lab.kumadb(&["restart"]).ended(9).given("migrating");
         assert_eq!(lab.started(), started);
         lab.inside("UPDATE knex_migrations_lock SET is_locked = 0");
         assert_eq!(lab.monitors(), ["Shop", "Off"]);
@@ -319,7 +321,7 @@ fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop(
 
     let (starts, _) = lab.starts_and_stops();
     lab.folder.misbehave("silent");
-    let ended = run::mend(&lab.instance(), &changes, &settings, &mut Pressed(false));
+    let ended = operation::repair(&lab.instance(), &changes, &settings, &mut Pressed(false));
     assert!(matches!(ended, Err(Error::Operation(OperationError::RolledBack { .. }))), "{ended:?}");
     as_before();
     assert_ne!(lab.life(), RunState::Stopped);
@@ -328,7 +330,7 @@ fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop(
     // Started with the files as they were, it is not to read yet what the next one has to do wrong.
     wait_until(120, "a start", || lab.starts_and_stops().0 >= starts + 2);
     lab.folder.misbehave("silent\nignore-term");
-    let ended = run::mend(&lab.instance(), &changes, &settings, &mut Pressed(false));
+    let ended = operation::repair(&lab.instance(), &changes, &settings, &mut Pressed(false));
     let Err(Error::Operation(OperationError::RollbackFailed { failure, .. })) = ended else { panic!("{ended:?}") };
     assert!(matches!(*failure, Error::Docker(DockerError::StopTimeout { .. })), "{failure}");
     as_before();
@@ -340,7 +342,7 @@ fn files_are_put_back_although_somebody_interrupts_or_the_server_would_not_stop(
     lab.is_well();
 
     lab.kumadb(&["restart"]).ended(0);
-    run::mend(&lab.instance(), &changes, &Settings::new("doctor --fix"), &mut NoObserver).unwrap();
+    operation::repair(&lab.instance(), &changes, &Settings::new("doctor --fix"), &mut NoObserver).unwrap();
     assert!(!path.exists() && to.exists());
     lab.is_well();
 }
@@ -350,7 +352,7 @@ fn interrupt(lab: &Docked, signal: Signal, words: &str, args: &[&str]) -> (Optio
     let add = ["-v", "monitor", "add", "http", "--name", "New", "--url", "http://127.0.0.1:1/", "--allow-duplicate"];
     let mut command = lab.command(&lab.server.name);
     let mut child = command.args(add).args(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut told = String::new();
+    let mut reported = String::new();
     let mut sent = false;
     for line in BufReader::new(child.stderr.take().unwrap()).lines() {
         let line = line.unwrap();
@@ -358,12 +360,12 @@ fn interrupt(lab: &Docked, signal: Signal, words: &str, args: &[&str]) -> (Optio
             rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
             sent = true;
         }
-        told.push_str(&line);
-        told.push('\n');
+        reported.push_str(&line);
+        reported.push('\n');
     }
     let code = child.wait().unwrap().code();
-    assert!(sent, "`{words}` was never told:\n{told}");
-    (code, told)
+    assert!(sent, "`{words}` was never told:\n{reported}");
+    (code, reported)
 }
 
 fn interrupted(kind: Kind) {
@@ -375,30 +377,30 @@ fn interrupted(kind: Kind) {
         (Signal::INT, "copying", 130),
         (Signal::TERM, "reading back", 143),
     ] {
-        let (ended, told) = interrupt(&lab, signal, words, &[]);
+        let (ended, reported) = interrupt(&lab, signal, words, &[]);
         // The server takes half a second to stop. What comes after that may be done before the signal arrives.
-        if words != "stopping" && told.contains("committed") {
-            assert_eq!((ended, lab.monitors().len()), (Some(0), 3), "at `{words}`:\n{told}");
+        if words != "stopping" && reported.contains("committed") {
+            assert_eq!((ended, lab.monitors().len()), (Some(0), 3), "at `{words}`:\n{reported}");
             lab.kumadb(&["--yes", "monitor", "delete", "New"]).ended(0);
         } else {
-            assert_eq!(ended, Some(code), "at `{words}`:\n{told}");
-            assert_eq!(lab.picture(), before, "at `{words}`:\n{told}");
+            assert_eq!(ended, Some(code), "at `{words}`:\n{reported}");
+            assert_eq!(lab.picture(), before, "at `{words}`:\n{reported}");
         }
         lab.is_well();
     }
     // Once the change is made there is no harmless way out: it is finished.
     for (n, words) in ["committed", "starting container", "waiting for the server"].into_iter().enumerate() {
-        let (ended, told) = interrupt(&lab, Signal::INT, words, &[]);
-        assert_eq!(ended, Some(0), "at `{words}`:\n{told}");
+        let (ended, reported) = interrupt(&lab, Signal::INT, words, &[]);
+        assert_eq!(ended, Some(0), "at `{words}`:\n{reported}");
         assert_eq!(lab.monitors().len(), 3 + n);
         lab.is_well();
     }
     // A second signal ends it at once, and leaves the rest to resume.
-    let held = lab.folder.path().join(".kumadb/held");
+    let staged = lab.folder.path().join(".kumadb/held");
     let (ended, _) = interrupt(&lab, Signal::KILL, "starting container", &[]);
     assert_eq!(ended, None);
-    assert!(lab.is_unfinished() && StagedCopy::open(&held).is_ok());
-    lab.kumadb(&["recover"]).ended(0).said("stored");
+    assert!(lab.is_unfinished() && StagedCopy::open(&staged).is_ok());
+    lab.kumadb(&["recover"]).ended(0).given("stored");
     assert_eq!(lab.monitors().len(), 6);
     lab.is_well();
 }

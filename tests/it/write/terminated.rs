@@ -86,20 +86,20 @@ fn waits(child: &mut Child, what: &str) {
 #[track_caller]
 fn end(child: Child, signal: Signal, what: &str) -> String {
     kill_process(Pid::from_child(&child), signal).unwrap();
-    let told = Instant::now();
+    let reported = Instant::now();
     let output = child.wait_with_output().unwrap();
-    let took = told.elapsed();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let took = reported.elapsed();
+    let given = String::from_utf8_lossy(&output.stderr).into_owned();
     println!("{what}: ended after {:.2} s", took.as_secs_f64());
     let exit = if signal == Signal::TERM { 143 } else { 130 };
-    assert_eq!(output.status.code(), Some(exit), "{what}: {said}");
+    assert_eq!(output.status.code(), Some(exit), "{what}: {given}");
     assert!(took < LIMIT, "{what}: {took:?}");
-    said
+    given
 }
 
 /// Waits until `child` has said `words`.
 #[track_caller]
-fn has_said(child: &mut Child, words: &str) {
+fn has_given(child: &mut Child, words: &str) {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains(words)), "it never said `{words}`");
     // The rest must not fill the pipe.
@@ -121,7 +121,7 @@ fn a_statement_of_a_write_that_waits_for_a_lock_is_killed() {
     wait_until(10, "the rows are locked", || mariadbd.transactions() == 1);
     for signal in [Signal::TERM, Signal::INT] {
         let mut child = started(&mut lab.begin("-v monitor add group --name Waits --live"));
-        has_said(&mut child, "writing 1 row change");
+        has_given(&mut child, "writing 1 row change");
         waits(&mut child, "a write");
         end(child, signal, "a write that waits for a lock");
         // Nor does its connection keep anything locked.
@@ -149,13 +149,13 @@ fn files_below(folder: &std::path::Path) -> Vec<String> {
 fn is_ended(work: impl FnOnce(&Cancel) -> Result<()>, what: &str) {
     let signal = Arc::new(AtomicUsize::new(0));
     let cancel = Cancel::by(signal.clone());
-    let told = std::thread::spawn(move || {
+    let reported = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
         signal.store(15, Ordering::SeqCst);
         Instant::now()
     });
     let ended = work(&cancel);
-    let took = told.join().unwrap().elapsed();
+    let took = reported.join().unwrap().elapsed();
     assert!(matches!(ended, Err(Error::Operation(OperationError::Interrupted { signal: 15 }))), "{what}: {ended:?}");
     println!("{what}: ended after {:.2} s", took.as_secs_f64());
     assert!(took < LIMIT, "{what}: {took:?}");
@@ -200,7 +200,7 @@ fn a_large_staged_copy_is_given_up_and_removed() {
     let (size, before) = (fs::metadata(lab.folder().join("kuma.db")).unwrap().len(), lab.sql("SELECT * FROM monitor"));
     for signal in [Signal::TERM, Signal::INT] {
         let mut child = started(&mut lab.begin("-v monitor add group --name Large"));
-        has_said(&mut child, "copying database");
+        has_given(&mut child, "copying database");
         end(child, signal, "a staged copy of 400 MB");
         assert_eq!(left_in(&lab.folder().join(".kumadb")), ["lock"]);
         assert_eq!(fs::metadata(lab.folder().join("kuma.db")).unwrap().len(), size);
@@ -211,7 +211,7 @@ fn a_large_staged_copy_is_given_up_and_removed() {
     let mut child = started(
         lab.process().args(["restore", "latest", "--of", "data", "--to"]).arg(lab.root.path().join("new")).arg("-v"),
     );
-    has_said(&mut child, "creating instance");
+    has_given(&mut child, "creating instance");
     end(child, Signal::TERM, "restore --to");
     assert!(!lab.root.path().join("new").exists());
 }
@@ -224,7 +224,7 @@ fn a_server_that_is_stopping_is_started_again() {
     for signal in [Signal::TERM, Signal::INT] {
         let words = ["-v", "monitor", "add", "group", "--name", "Stopping"];
         let mut child = started(lab.command(&lab.server.name).args(words));
-        has_said(&mut child, "stopping container");
+        has_given(&mut child, "stopping container");
         std::thread::sleep(Duration::from_millis(300));
         end(child, signal, "a server that takes 3 s to stop, and is started again");
         lab.is_well();

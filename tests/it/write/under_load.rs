@@ -98,8 +98,8 @@ fn check_balance(lab: &Lab) -> usize {
     let under_load: Vec<_> =
         listing.snapshots.iter().filter(|snapshot| snapshot.manifest.reason == "backup create").collect();
     for snapshot in &under_load {
-        let held = snapshot.unpack(&scratch.path().join("held")).unwrap();
-        let rows = held.reader().unwrap().query(BALANCE, &[]).unwrap();
+        let staged = snapshot.unpack(&scratch.path().join("held")).unwrap();
+        let rows = staged.reader().unwrap().query(BALANCE, &[]).unwrap();
         let number = |name: &str| rows[0].cell(name).to_string().parse::<f64>().unwrap();
         assert_eq!((number("balance"), number("ups")), (0.0, number("beats")), "{}", snapshot.manifest.id);
     }
@@ -107,7 +107,7 @@ fn check_balance(lab: &Lab) -> usize {
 }
 
 #[test]
-fn snapshots_under_load_are_of_one_moment_each() {
+fn snapshots_under_load_are_of_one_datetime_each() {
     let snapshots = rounds::count(8, 50);
     for lab in Lab::both("2.5.3") {
         furnish(&lab);

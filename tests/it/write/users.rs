@@ -125,7 +125,7 @@ fn root_and_the_owner_of_the_data_folder_take_turns() {
         assert_eq!(lab.monitors(), ["Shop", "Off", "Turn 0", "Turn 1", "Turn 2"]);
         lab.is_well();
         let lock = lab.instance().lock("monitor add").unwrap();
-        add(&lab, User::Owner, "No").ended(6).said("another kumadb process is using this instance (`monitor add`");
+        add(&lab, User::Owner, "No").ended(6).given("another kumadb process is using this instance (`monitor add`");
         drop(lock);
     });
 }
@@ -134,8 +134,8 @@ fn root_and_the_owner_of_the_data_folder_take_turns() {
 fn cut_off(lab: &Docked, user: User, words: &str) {
     let args = ["-v", "monitor", "add", "http", "--name", "New", "--url", "http://127.0.0.1:1/", "--allow-duplicate"];
     let mut child = command(lab, user, &args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let told = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let told: Vec<String> = told
+    let reported = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let reported: Vec<String> = reported
         .inspect(|line| {
             if line.starts_with(words) {
                 // `env` and `setpriv` have become kumadb.
@@ -147,7 +147,7 @@ fn cut_off(lab: &Docked, user: User, words: &str) {
         })
         .collect();
     child.wait().unwrap();
-    assert!(lab.is_unfinished(), "{}", told.join("\n"));
+    assert!(lab.is_unfinished(), "{}", reported.join("\n"));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn what_one_of_them_began_the_other_finishes() {
         for (first, second) in [(User::Root, User::Owner), (User::Owner, User::Root)] {
             cut_off(&lab, first, "copying");
             is_the_owners(&lab);
-            add(&lab, second, "No").ended(6).said("kumadb recover");
+            add(&lab, second, "No").ended(6).given("kumadb recover");
             run(&lab, second, &["recover"]).ended(0);
             // Rolled back, unless the change was committed before the signal arrived.
             if lab.monitors() != expected {
@@ -199,12 +199,12 @@ fn what_root_left_as_its_own_is_given_to_the_owner_of_the_data_folder() {
     // The killed run may have asked for the start before it died, so only stops are counted.
     let (_, stops) = lab.starts_and_stops();
     for args in [&["recover"][..], &["restart"]] {
-        let ran = run(&lab, User::Owner, args).ended(9).said("is owned by root, but kumadb runs as uid 1000");
-        ran.said("an earlier run as root created it; to change its owner, run once as root: sudo kumadb -t ")
-            .said(" status");
+        let ran = run(&lab, User::Owner, args).ended(9).given("is owned by root, but kumadb runs as uid 1000");
+        ran.given("an earlier run as root created it; to change its owner, run once as root: sudo kumadb -t ")
+            .given(" status");
     }
     assert_eq!(lab.starts_and_stops().1, stops);
-    run(&lab, User::Root, &["status"]).ended(0).said("which an earlier run as root had created, to uid 1000");
+    run(&lab, User::Root, &["status"]).ended(0).given("which an earlier run as root had created, to uid 1000");
     assert_eq!(fs::metadata(&secret).unwrap().uid(), 0);
     assert_eq!(fs::metadata(&outside).unwrap().uid(), 0);
     run(&lab, User::Owner, &["recover"]).ended(0);
@@ -234,20 +234,20 @@ fn the_owner_of_the_data_folder_decides_who_may_lock_it() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     // Root's, although everybody may write there: the server could not use what another user makes beside its database.
-    let (code, told) = add(&folder);
-    assert_eq!(code, Some(9), "{told}");
-    assert!(told.contains("is owned by root, but kumadb runs as uid 1000"), "{told}");
-    assert!(told.contains("run the same command as root"), "{told}");
+    let (code, reported) = add(&folder);
+    assert_eq!(code, Some(9), "{reported}");
+    assert!(reported.contains("is owned by root, but kumadb runs as uid 1000"), "{reported}");
+    assert!(reported.contains("run the same command as root"), "{reported}");
     assert!(!folder.join(".kumadb").exists());
     // The owner's, but not its database.
     std::os::unix::fs::chown(&folder, Some(OWNER), Some(OWNER)).unwrap();
-    let (code, told) = add(&folder);
-    assert_eq!(code, Some(9), "{told}");
-    assert!(told.contains("/kuma.db` is owned by root"), "{told}");
+    let (code, reported) = add(&folder);
+    assert_eq!(code, Some(9), "{reported}");
+    assert!(reported.contains("/kuma.db` is owned by root"), "{reported}");
 }
 
 #[test]
-fn a_file_of_roots_is_given_to_nobody_because_it_is_called_lock() {
+fn a_file_of_roots_is_given_to_no_user_because_it_is_called_lock() {
     if !is_root() {
         return;
     }
@@ -387,16 +387,16 @@ fn an_external_mariadb_has_one_lock_for_all_users() {
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     for (n, user) in [User::Root, User::Owner, User::Root].into_iter().enumerate() {
-        let (code, told) = add(user, &format!("Turn {n}"));
-        assert_eq!(code, Some(0), "{user:?}: {told}");
+        let (code, reported) = add(user, &format!("Turn {n}"));
+        assert_eq!(code, Some(0), "{user:?}: {reported}");
     }
     use kumadb::engine::Connect as _;
     let mut writer = database.writer(&kumadb::engine::WriteKey::for_tests()).unwrap();
     writer.begin().unwrap();
     for user in [User::Root, User::Owner] {
-        let (code, told) = add(user, "No");
-        assert_eq!(code, Some(6), "{user:?}: {told}");
-        assert!(told.contains("is locked by another writer"), "{told}");
+        let (code, reported) = add(user, "No");
+        assert_eq!(code, Some(6), "{user:?}: {reported}");
+        assert!(reported.contains("is locked by another writer"), "{reported}");
     }
     writer.rollback().unwrap();
 }

@@ -1,0 +1,359 @@
+//! Staged copies: taken before anything is written; exact, flushed, read back and compared with the source.
+
+use std::path::{Path, PathBuf};
+
+use chrono::Utc;
+
+use super::manifest::{Changed, FORMAT, MARIADB, Manifest, Member, SQLITE, Undone};
+use crate::cancel::Cancel;
+use crate::engine::mariadb::count_dump;
+use crate::engine::space::{Layout, TableSpace, read_space};
+use crate::engine::sqlite::SqliteFile;
+use crate::engine::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, beside};
+use crate::error::{DatabaseError, Error, Result, SnapshotError};
+use crate::files;
+use crate::kuma::read::{history, read_any_database, read_counts, read_database};
+use crate::model::state::Database;
+
+/// Space for the transaction itself, the journal and the packed snapshot, in bytes.
+const SPARE: u64 = 1 << 20;
+
+/// Called with the progress: done, total.
+type Progress<'p> = &'p mut dyn FnMut(u64, u64);
+
+/// A verified copy in a folder of its own, not compressed yet.
+#[derive(Clone, Debug)]
+pub struct StagedCopy {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Whether its files were read back from the disk since they were written.
+    pub(super) read_back: bool,
+}
+
+/// How the copy is made.
+pub enum Source<'a> {
+    /// A SQLite database that no process has open: its files are copied as they are.
+    Still(&'a SqliteFile),
+    /// A database of the server, in use or not: one consistent snapshot through the engine.
+    Live(&'a dyn Connect),
+    /// The same for a MariaDB database that may be empty or belong to another application.
+    Any(&'a dyn Connect),
+}
+
+/// The instance of a snapshot, and why it is taken.
+pub struct Label {
+    /// The instance.
+    pub instance: String,
+    /// Its location.
+    pub origin: String,
+    /// The verb.
+    pub reason: String,
+    /// db-config.json of the instance, where it has one.
+    pub config: Option<PathBuf>,
+    /// Taken by a write, to roll it back.
+    pub undo: bool,
+    /// The undo snapshot that this write restores.
+    pub undoes: Option<Undone>,
+}
+
+/// The contents of a copy, and how thoroughly it is verified.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CopyScope {
+    /// Exclude the history: heartbeats and statistics.
+    pub config_only: bool,
+    /// SQLite: rewrite the copy without free pages.
+    pub compact: bool,
+    /// Let the engine check everything it can, however long it takes.
+    pub full_check: bool,
+    /// Include the screenshots of browser monitors.
+    pub screenshots: bool,
+}
+
+impl StagedCopy {
+    /// Takes the copy into the new folder `folder` and verifies it.
+    ///
+    /// # Errors
+    /// [`DatabaseError::Damaged`] when the source itself is damaged, [`SnapshotError::Differs`] when the copy differs from the source,
+    /// [`FileError::NoSpace`](crate::error::FileError::NoSpace) before anything is written.
+    pub fn take(
+        source: &Source<'_>,
+        folder: &Path,
+        label: &Label,
+        scope: &CopyScope,
+        progress: Progress<'_>,
+    ) -> Result<StagedCopy> {
+        files::remove_folder(folder)?;
+        files::make_folder(folder)?;
+        let proof = match source {
+            Source::Still(file) => copy_still(file, folder)?,
+            Source::Live(connect) => match connect.kind() {
+                EngineKind::Sqlite => copy_live(*connect, folder, scope, progress)?,
+                EngineKind::MariaDb => dump_live(*connect, read_database, folder, scope, progress)?,
+            },
+            Source::Any(connect) => {
+                dump_live(*connect, |reader, _| read_any_database(reader), folder, scope, progress)?
+            }
+        };
+        let Proof { engine, database, counts, without, pages, faults, verified, member: copy } = proof;
+        let mut members = vec![copy];
+        if let Some(config) = label.config.as_ref().filter(|config| files::exists(config)) {
+            files::copy_regular(config, &folder.join("db-config.json"))?;
+            members.push(member(folder, "db-config.json")?);
+        }
+        let manifest = Manifest {
+            format: FORMAT,
+            id: new_id(),
+            created: Utc::now(),
+            made_by: format!("kumadb {}", env!("CARGO_PKG_VERSION")),
+            reason: label.reason.clone(),
+            instance: label.instance.clone(),
+            origin: label.origin.clone(),
+            engine,
+            raw: false,
+            undo: label.undo,
+            changed: None,
+            undoes: label.undoes.as_ref().map(|undone| undone.id.clone()),
+            undoes_taken: label.undoes.as_ref().map(|undone| undone.taken),
+            redoes: label.undoes.as_ref().and_then(|undone| undone.redoes.clone()),
+            release: database.release.to_string(),
+            migrations: database.migrations.into_iter().collect(),
+            counts,
+            without,
+            pages,
+            faults,
+            members,
+            archive_blake3: None,
+            archive_size: None,
+            verified,
+        };
+        // Written last: the manifest makes the folder complete.
+        manifest.write(folder)?;
+        Ok(StagedCopy { folder: folder.to_owned(), manifest, read_back: false })
+    }
+
+    /// Opens a copy that an earlier run took.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Differs`] when it is incomplete, has an unexpected member, or a file has another hash than before.
+    pub fn open(folder: &Path) -> Result<StagedCopy> {
+        Self::open_until(folder, &Cancel::default())
+    }
+
+    /// The same, until `cancel` ends it.
+    pub(super) fn open_until(folder: &Path, cancel: &Cancel) -> Result<StagedCopy> {
+        let manifest = Manifest::read(folder)?
+            .ok_or_else(|| Error::Snapshot(SnapshotError::Unfinished { folder: folder.to_owned() }))?;
+        let staged = StagedCopy { folder: folder.to_owned(), manifest, read_back: true };
+        for expected in &staged.manifest.members {
+            let (blake3, size) = files::hash_below_unless(folder, &expected.name, cancel)?;
+            if (&blake3, size) != (&expected.blake3, expected.size) {
+                return Err(Error::Snapshot(SnapshotError::Changed { path: folder.join(&expected.name) }));
+            }
+        }
+        Ok(staged)
+    }
+
+    /// As root, gives a copy that an earlier run as root took in kumadb's own folder to the owner of that folder: the files in
+    /// its manifest that have the hash noted there. Returns whether an owner was changed.
+    pub fn give(folder: &Path) -> Result<bool> {
+        let Ok(Some(manifest)) = Manifest::read(folder) else { return Ok(false) };
+        let mut given = files::give_subfolder(folder)?;
+        for member in manifest.members.iter().filter(|member| !member.name.contains('/')) {
+            let path = folder.join(&member.name);
+            given |= files::give(&path, |file| Ok(files::hash_open(&path, file)?.0 == member.blake3))?;
+        }
+        if given {
+            // A rewritten file belongs to the owner of the folder.
+            manifest.write(folder)?;
+        }
+        Ok(given)
+    }
+
+    /// Notes what the write has changed that the copy was taken for.
+    pub fn note_changed(&mut self, changed: Option<Changed>) -> Result<()> {
+        self.manifest.changed = changed;
+        self.manifest.write(&self.folder)
+    }
+
+    /// The copy of the database, as [`Writer::load`](crate::engine::Writer::load) loads it.
+    pub fn database(&self) -> PathBuf {
+        self.folder.join(self.manifest.database())
+    }
+}
+
+/// The result of comparing a copy with its source.
+struct Proof {
+    engine: EngineKind,
+    database: Database,
+    counts: Counts,
+    without: Vec<String>,
+    pages: Option<u64>,
+    faults: Vec<IntegrityError>,
+    verified: Vec<String>,
+    member: Member,
+}
+
+/// Copies the files of a database that no process has open, then compares the contents of both.
+fn copy_still(file: &SqliteFile, folder: &Path) -> Result<Proof> {
+    // Twice: restoring the copy needs a WAL of the same size.
+    files::require_space(folder, 2 * file.size() + SPARE)?;
+    let copy = SqliteFile::new(folder.join(SQLITE)).cancelled_by(file.cancel());
+    file.copy_rolled_back(&copy)?;
+    let folding = copy.read_write()?;
+    folding.fold()?;
+    drop(folding);
+    for suffix in ["-wal", "-shm"] {
+        files::remove(&copy.part(suffix))?;
+    }
+    let mut source = file.read_only()?;
+    let there = measure(&mut source, &file.describe())?;
+    let source_pages = source.pages()?;
+    drop(source);
+    let proof = prove_sqlite(folder, &there, file, false)?;
+    compare("pages", &Some(source_pages), &proof.pages)?;
+    for suffix in ["-wal", "-shm"] {
+        files::remove(&copy.part(suffix))?;
+    }
+    Ok(proof)
+}
+
+/// Compares the copy in `folder` with the contents `there` of its source, and lets SQLite check it. The check of the structure
+/// takes longest, so everything else runs in parallel.
+fn prove_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect, full: bool) -> Result<Proof> {
+    let (source, cancel) = (source.describe(), source.cancel());
+    let copy = SqliteFile::new(folder.join(SQLITE)).cancelled_by(cancel.clone());
+    let (check, depth) = if full { ("integrity_check", Depth::Full) } else { ("quick_check", Depth::Structure) };
+    let compare_all = || {
+        let mut copied = copy.read_only()?;
+        let (database, counts) = measure(&mut copied, "the copy")?;
+        compare("tables", &there.0.schema, &database.schema)?;
+        compare("migrations", &there.0.migrations, &database.migrations)?;
+        compare("rows per table", &there.1, &counts)?;
+        // The full check includes references.
+        let faults = if full { Vec::new() } else { check_sound(&mut copied, &source, Depth::References)? };
+        Ok::<_, Error>((database, counts, copied.pages()?, faults))
+    };
+    let check_file = || check_sound(&mut copy.read_only()?, &source, depth);
+    let ((compared, member), faults) = beside(|| beside(compare_all, || written(folder, SQLITE, &cancel)), check_file);
+    let ((database, counts, pages, references), member, mut faults) = (compared?, member?, faults?);
+    faults.extend(references);
+    let references = faults.is_empty().then_some("foreign keys");
+    let verified = ["pages", "schema", "migrations", "counts", check].into_iter().chain(references).chain(["hash"]);
+    Ok(Proof {
+        engine: EngineKind::Sqlite,
+        database,
+        counts,
+        without: Vec::new(),
+        pages: Some(pages),
+        faults,
+        verified: verified.map(str::to_owned).collect(),
+        member,
+    })
+}
+
+/// Structural damage is an error; broken references are recorded in the manifest, because they are common and fixed in other
+/// ways.
+fn check_sound(reader: &mut dyn Reader, database: &str, depth: Depth) -> Result<Vec<IntegrityError>> {
+    let (damage, faults): (Vec<_>, Vec<_>) = reader.check(depth)?.into_iter().partition(|fault| fault.rows == 0);
+    match damage.is_empty() {
+        true => Ok(faults),
+        false => Err(Error::Database(DatabaseError::Damaged {
+            database: database.to_owned(),
+            problems: damage.iter().map(ToString::to_string).collect(),
+        })),
+    }
+}
+
+/// Copies a SQLite database that may be in use, through SQLite itself.
+fn copy_live(connect: &dyn Connect, folder: &Path, scope: &CopyScope, progress: Progress<'_>) -> Result<Proof> {
+    let (mut source, database, without) = open(connect, read_database, scope)?;
+    if !scope.config_only {
+        let layout = Layout::read(&mut *source)?;
+        files::require_space(folder, layout.pages * layout.page_size)?;
+    }
+    let copy = folder.join(SQLITE);
+    let counts = source.dump(&copy, &without, progress)?;
+    drop(source);
+    if scope.compact {
+        SqliteFile::new(&copy).cancelled_by(connect.cancel()).read_write()?.compact()?;
+    }
+    let proof = prove_sqlite(folder, &(database, counts), connect, scope.full_check)?;
+    Ok(Proof { without, ..proof })
+}
+
+/// Dumps a MariaDB. The dump is parsed again, statement by statement, as a restore will do.
+fn dump_live(
+    connect: &dyn Connect,
+    read: Look,
+    folder: &Path,
+    scope: &CopyScope,
+    progress: Progress<'_>,
+) -> Result<Proof> {
+    let (mut source, database, without) = open(connect, read, scope)?;
+    // A dump is about as large as the rows in the tables, wherever the MariaDB is.
+    let dumped = |(table, _): &(&String, &TableSpace)| !without.contains(table);
+    let rows = read_space(&mut *source)?.tables.iter().filter(dumped).map(|(_, space)| space.rows).sum::<u64>();
+    files::require_space(folder, rows)?;
+    let copy = folder.join(MARIADB);
+    let counts = source.dump(&copy, &without, progress)?;
+    compare("tables", &database.schema.names(), &counts.keys().map(String::as_str).collect())?;
+    let depth = if scope.full_check { Depth::Full } else { Depth::References };
+    let check_source = || check_sound(&mut *source, &connect.describe(), depth);
+    let count = || compare("rows per table", &counts, &count_dump(&copy)?);
+    let (faults, (counted, member)) =
+        beside(check_source, || beside(count, || written(folder, MARIADB, &connect.cancel())));
+    let (faults, (), member) = (faults?, counted?, member?);
+    let full = scope.full_check.then_some("CHECK TABLE EXTENDED");
+    let references = faults.is_empty().then_some("foreign keys");
+    let verified = ["schema", "migrations", "counts"].into_iter().chain(references).chain(["hash"]).chain(full);
+    let verified = verified.map(str::to_owned).collect();
+    Ok(Proof { engine: EngineKind::MariaDb, database, counts, without, pages: None, faults, verified, member })
+}
+
+/// How the facts about a database are read.
+type Look = fn(&mut dyn Reader, &str) -> Result<Database>;
+
+/// A reader of the source, its kind, and the tables whose rows are excluded.
+fn open(connect: &dyn Connect, read: Look, scope: &CopyScope) -> Result<(Box<dyn Reader>, Database, Vec<String>)> {
+    let mut source = connect.reader()?;
+    let database = read(&mut *source, &connect.describe())?;
+    let without = if scope.config_only { history(&database.schema) } else { Vec::new() };
+    Ok((source, database, without))
+}
+
+pub(super) fn measure(reader: &mut dyn Reader, name: &str) -> Result<(Database, Counts)> {
+    let database = read_database(reader, name)?;
+    let counts = read_counts(reader, &database.schema)?;
+    Ok((database, counts))
+}
+
+fn compare<T: PartialEq>(what: &str, source: &T, copy: &T) -> Result<()> {
+    if source == copy { Ok(()) } else { Err(Error::Snapshot(SnapshotError::Differs { what: what.to_owned() })) }
+}
+
+/// The file `name` of `folder`, as it is on the disk.
+pub(super) fn member(folder: &Path, name: &str) -> Result<Member> {
+    let (blake3, size) = files::hash_below(folder, name)?;
+    Ok(Member { name: name.to_owned(), size, blake3 })
+}
+
+/// Flushes the copy `name` in `folder`; returns its member entry as written. The content of the disk is compared with it when
+/// it is relied on: by [`StagedCopy::open`] before anything is written to the database, and in the archive.
+fn written(folder: &Path, name: &str, cancel: &Cancel) -> Result<Member> {
+    let path = folder.join(name);
+    files::flush(&path)?;
+    let (blake3, size) = files::hash_written(&path, cancel)?;
+    Ok(Member { name: name.to_owned(), size, blake3 })
+}
+
+pub(super) fn new_id() -> String {
+    let mut bytes = [0u8; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => {}
+        // Without entropy, the last digits of the clock still distinguish two snapshots.
+        Err(_) => bytes = Utc::now().timestamp_subsec_nanos().to_le_bytes(),
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,267 @@
+//! Remote jobs: gathers the inputs of a verb on this machine, runs it on the remote host, and fetches the files that it wrote.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::backup::BackupVerb;
+use super::console::LocalInput;
+use super::user::UserVerb;
+use super::{Context, Verb, store};
+use crate::backup::Store;
+use crate::config::read_credentials;
+use crate::error::{Error, Exit, InputError, RemoteError, Result, TargetError};
+use crate::files;
+use crate::remote::{Binary, FinishedJob, JobProgress as _, Overrides, RemoteJob, RemoteVerb};
+
+/// Variables of kumadb that only apply to this machine.
+const OURS: [&str; 7] = [
+    "KUMADB_TARGET",
+    "KUMADB_STORE",
+    "KUMADB_CONFIG",
+    "KUMADB_REMOTE_BINARY",
+    "KUMADB_REMOTE_SOCKET",
+    "KUMADB_LOG",
+    Overrides::VARIABLE,
+];
+
+/// Variables of the system that affect the output.
+const SYSTEM: [&str; 5] = ["TERM", "NO_COLOR", "COLUMNS", "LANG", "TZ"];
+
+/// The inputs and outputs of a remote job on this machine.
+#[derive(Default)]
+pub struct Inputs {
+    /// Files that it reads: remote path, and path on this machine.
+    pub files: BTreeMap<PathBuf, PathBuf>,
+    /// Options that stand for the config file of this machine.
+    options: Vec<String>,
+    /// Environment variables that it uses.
+    pub variables: BTreeSet<String>,
+    /// Its standard input.
+    pub stdin: Option<Vec<u8>>,
+    /// Files that it writes.
+    back: Vec<PathBuf>,
+    /// A new folder that it fills.
+    filled: Option<PathBuf>,
+    /// Folders of this machine for its snapshots.
+    folders: Vec<PathBuf>,
+    /// The archive that it restores.
+    snapshot: Option<String>,
+}
+
+impl Inputs {
+    /// Adds the file at `path`, if there is one.
+    pub fn take(&mut self, path: &Path) -> Result<()> {
+        if path.is_file() {
+            self.files.insert(files::absolute(path)?, path.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Adds an archive or a database with the files that belong to it.
+    pub fn take_with_parts(&mut self, path: &Path) -> Result<()> {
+        let name = path.to_string_lossy();
+        for part in [name.clone(), format!("{name}.json").into(), format!("{name}-wal").into()] {
+            self.take(Path::new(&*part))?;
+        }
+        // The names that 1.x gives to the files of its backups.
+        self.take(Path::new(&name.replacen("kuma.db.", "kuma.db-wal.", 1)))
+    }
+
+    /// Adds standard input, unless it is a terminal.
+    pub fn take_stdin(&mut self) -> Result<()> {
+        let mut stdin = std::io::stdin().lock();
+        if self.stdin.is_none() && !stdin.is_terminal() {
+            let mut bytes = Vec::new();
+            stdin.read_to_end(&mut bytes).map_err(Error::file("read", "/dev/stdin"))?;
+            self.stdin = Some(bytes);
+        }
+        Ok(())
+    }
+
+    fn of(verb: &Verb, origin: &str, context: &mut Context<'_>) -> Result<Inputs> {
+        let mut inputs = Inputs::default();
+        match verb {
+            Verb::Plan(args) => {
+                args.documents.pack(&mut inputs)?;
+                inputs.back.extend(args.output.clone());
+            }
+            Verb::Drift(args) => args.documents.pack(&mut inputs)?,
+            Verb::Apply(args) => args.pack(&mut inputs)?,
+            Verb::Export(args) => {
+                inputs.back.extend(args.written());
+                inputs.filled = args.folder()?.map(Path::to_owned);
+            }
+            Verb::Monitor(verb) => verb.pack(&mut inputs)?,
+            Verb::Report(args) => {
+                args.source.pack(&mut inputs)?;
+                inputs.back.push(args.written());
+            }
+            Verb::Sql(args) => {
+                args.pack(&mut inputs)?;
+                inputs.back.extend(args.output.clone());
+            }
+            Verb::Probe(args) => args.pack(&mut inputs)?,
+            Verb::Push(args) => args.address.pack(&mut inputs)?,
+            Verb::User(UserVerb::Add(args)) => args.password.pack(&mut inputs)?,
+            Verb::User(UserVerb::Password(args)) => args.password.pack(&mut inputs)?,
+            Verb::Backup(BackupVerb::Create(args)) => {
+                args.encryption.pack(&mut inputs)?;
+                inputs.folders = context.local_stores()?.into_iter().map(PathBuf::from).collect();
+            }
+            Verb::Backup(BackupVerb::Show(args)) => {
+                args.keys.pack(&mut inputs)?;
+                inputs.take_with_parts(Path::new(&args.snapshot))?;
+            }
+            Verb::Backup(BackupVerb::Verify(args)) => {
+                args.keys.pack(&mut inputs)?;
+                args.snapshots.iter().try_for_each(|archive| inputs.take_with_parts(Path::new(archive)))?;
+            }
+            Verb::Backup(BackupVerb::Prune(args)) => {
+                args.keys.pack(&mut inputs)?;
+                inputs.options = args.configured(context)?.map_or(Vec::new(), |policy| policy.options());
+            }
+            Verb::Backup(BackupVerb::Check(args)) => inputs.options = args.configured(context)?,
+            Verb::Status(args) => inputs.options = args.configured(context)?,
+            Verb::Convert(args) => args.pack(&mut inputs)?,
+            Verb::Upgrade(args) => args.pack(&mut inputs)?,
+            Verb::Undo(args) => args.keys.pack(&mut inputs)?,
+            Verb::Restore(args) => {
+                args.keys.pack(&mut inputs)?;
+                inputs.snapshot = args.local_archive(origin, context)?;
+                let archive = inputs.snapshot.clone().or_else(|| args.snapshot.clone());
+                archive.map_or(Ok(()), |archive| inputs.take_with_parts(Path::new(&archive)))?;
+            }
+            _ => {}
+        }
+        Ok(inputs)
+    }
+
+    fn env(&self) -> Vec<(String, String)> {
+        let desired = |name: &str| {
+            self.variables.contains(name)
+                || SYSTEM.contains(&name)
+                || name.starts_with("KUMADB_") && !OURS.contains(&name)
+        };
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| desired(name))
+            .collect()
+    }
+}
+
+/// Runs `verb` on the host of the container in `elsewhere`; returns other errors.
+pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<Exit> {
+    let Error::Remote(RemoteError::DataNotLocal { container, folder, .. }) = &elsewhere else { return Err(elsewhere) };
+    let Some(docker) = context.docker.borrow().clone() else { return Err(elsewhere) };
+    // Some would have to run there forever; salvage reads and writes a file, which can be copied here.
+    let repeats = matches!(verb, Verb::Report(args) if args.repeats());
+    if repeats || matches!(verb, Verb::Backup(BackupVerb::Schedule(_)) | Verb::Salvage(_)) {
+        return Err(elsewhere);
+    }
+    let found = docker.container(container)?.ok_or_else(|| Error::Target(TargetError::NotFound(container.clone())))?;
+    let inputs = Inputs::of(verb, folder, context)?;
+    let (back, filled, folders) = (inputs.back.clone(), inputs.filled.clone(), inputs.folders.clone());
+    if verb.makes_snapshots() && !context.local_stores()?.is_empty() {
+        context
+            .ui
+            .warn("the undo snapshot of this write is in the volume `kumadb` of the remote host; to list it: kumadb backup list");
+    }
+    let order = order(inputs, verb, &found.id, context)?;
+    let mut read = Vec::new();
+    if matches!(verb, Verb::Find(_)) {
+        read.push(docker.engine()?.root.join("volumes"));
+        read.extend(docker.containers()?.iter().filter_map(|server| Some(server.data().ok()?.path)));
+    }
+    let binary = Binary::read(context.global.remote_binary.as_deref())?;
+    let far = RemoteVerb { docker: &docker, server: found, read, socket: context.global.remote_socket.clone(), binary };
+    // Signals are forwarded to the job.
+    context.ui.finish_in_order();
+    let mut input = LocalInput::new(context.ui, order.tty, order.asks);
+    let ran = far.run(order, &mut input)?;
+    let exit = i32::try_from(ran.code).ok().and_then(Exit::of).ok_or_else(|| {
+        Error::Remote(RemoteError::CannotRun {
+            engine: docker.address().to_owned(),
+            why: format!("it exited with code {}", ran.code),
+        })
+    })?;
+    let done = matches!(exit, Exit::Done | Exit::Partial | Exit::Changes);
+    for path in &back {
+        if !ran.fetch_file(&files::absolute(path)?)? && done {
+            let engine = docker.address().to_owned();
+            return Err(Error::Remote(RemoteError::CannotRun {
+                engine,
+                why: format!("`{}` no longer exists", path.display()),
+            }));
+        }
+    }
+    if let (true, Some(folder)) = (done, filled) {
+        let folder = files::absolute(&folder)?;
+        files::make_folder(&folder)?;
+        ran.fetch_folder(&folder, &folder, &mut input)?;
+    }
+    if done {
+        folders.iter().try_for_each(|folder| bring_home(&ran, folder, &mut input))?;
+    }
+    Ok(exit)
+}
+
+fn order(inputs: Inputs, verb: &Verb, target: &str, context: &Context<'_>) -> Result<RemoteJob> {
+    let typed = std::env::args_os().skip(1).map(|arg| {
+        arg.into_string()
+            .map_err(|arg| Error::Input(InputError::NotUtf8 { what: format!("`{}`", arg.to_string_lossy()) }))
+    });
+    let mut args: Vec<String> = typed.collect::<Result<_>>()?;
+    args.extend(inputs.options.iter().cloned());
+    let mut env = inputs.env();
+    env.extend(store::credentials()?.into_iter().map(|(name, value)| (name, value.reveal().to_owned())));
+    for place in
+        context.configured_stores()?.unwrap_or_default().iter().filter_map(|place| place.credentials_file.as_ref())
+    {
+        env.extend(read_credentials(place)?.into_iter().map(|(name, value)| (name, value.reveal().to_owned())));
+    }
+    let mut stores = context.store_addresses()?;
+    stores.retain(|store| store.contains("://"));
+    for folder in &inputs.folders {
+        stores.insert(0, files::absolute(folder)?.display().to_string());
+    }
+    let terminals =
+        std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    let takes = verb.makes_snapshots() || matches!(verb, Verb::Backup(BackupVerb::Create(_)));
+    let encryption = if takes { context.encryption()? } else { None };
+    let snapshot = inputs.snapshot.as_ref().map(files::absolute).transpose()?;
+    Ok(RemoteJob {
+        args,
+        env,
+        here: std::env::current_dir().map_err(Error::file("find", "."))?,
+        overrides: Overrides {
+            target: (!matches!(verb, Verb::Find(_))).then(|| target.to_owned()),
+            name: context.named()?.map(|named| named.name),
+            others: context.others()?,
+            stores,
+            snapshot: snapshot.map(|path| path.display().to_string()),
+            recipients: encryption.map(|encryption| encryption.recipients()).unwrap_or_default(),
+            undo: Some(context.undo_bounds()?),
+        },
+        fetched: !inputs.back.is_empty() || inputs.filled.is_some() || !inputs.folders.is_empty(),
+        stdin: inputs.stdin,
+        files: inputs.files,
+        tty: terminals && !context.global.json,
+        asks: context.global.asked_by_parent,
+    })
+}
+
+/// Copies the snapshots that the verb left in the remote `folder` into the same folder here; each is verified before
+/// it is listed.
+fn bring_home(ran: &FinishedJob<'_>, folder: &Path, input: &mut LocalInput<'_>) -> Result<()> {
+    let store = Store::new(folder);
+    let scratch = store.scratch()?;
+    let fetched = scratch.path().join("fetched");
+    for name in ran.fetch_folder(&files::absolute(folder)?, &fetched, input)? {
+        if Store::is_archive(&name) {
+            let snapshot = store.adopt(&name, &fetched.join(&name), &scratch)?;
+            input.say(&format!("downloaded and verified: {}", snapshot.location()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Interprets responses of the server. The paths and responses are those of 2.5.3.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value as Json;
+
+use super::{Login, Reply, Response};
+use crate::kuma::init::fits;
+use crate::model::state::Config;
+use crate::value::{Row, Secret, stored_time};
+
+/// A response, and what it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// It is as expected.
+    pub good: bool,
+    /// The response, in a word or two.
+    pub answer: String,
+    /// Its meaning.
+    pub means: String,
+}
+
+impl Verdict {
+    fn good(answer: impl Into<String>, means: impl Into<String>) -> Verdict {
+        Verdict { good: true, answer: answer.into(), means: means.into() }
+    }
+
+    fn bad(answer: impl Into<String>, means: impl Into<String>) -> Verdict {
+        Verdict { good: false, answer: answer.into(), means: means.into() }
+    }
+}
+
+/// What responds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerState {
+    /// The server.
+    Server,
+    /// The server, but not ready: migrating, or waiting for its setup.
+    NotYet,
+    /// Something else.
+    Other,
+    /// Nothing.
+    Nobody,
+}
+
+/// Interprets the response of `/api/entry-page`; `front` requests `/`, which distinguishes a migration from another
+/// server.
+pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (ServerState, Verdict) {
+    let given = match &reply.given {
+        Ok(given) => given,
+        Err(why) => return (ServerState::Nobody, Verdict::bad("none", why)),
+    };
+    if let Some(verdict) = judge_in_front(given) {
+        return (ServerState::Other, verdict);
+    }
+    if given.status == 404 {
+        // The server and its setup page have this path; the page during a migration does not.
+        return match front().given {
+            Ok(page) if page.status == 200 && page.body.contains("Migration") => {
+                let means = "the server is migrating its database: wait until the migration is finished, and do not \
+                             stop the server";
+                (ServerState::NotYet, Verdict::bad("404", means))
+            }
+            _ => (ServerState::Other, Verdict::bad("404", "not Uptime Kuma, or not at this URL")),
+        };
+    }
+    let json: Json = serde_json::from_str(&given.body).unwrap_or_default();
+    let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
+    match text("type").as_str() {
+        "entryPage" => {
+            let entry = text("entryPage");
+            let means = match entry.strip_prefix("statusPage-") {
+                Some(slug) => format!("the server; `/` redirects to the status page `{slug}`"),
+                None => "the server; `/` redirects to the dashboard".into(),
+            };
+            (ServerState::Server, Verdict::good("entryPage", means))
+        }
+        "statusPageMatchedDomain" => {
+            let means = format!(
+                "the server; with this host name `/` shows the status page `{}`; log in at /dashboard",
+                text("statusPageSlug")
+            );
+            (ServerState::Server, Verdict::good("statusPageMatchedDomain", means))
+        }
+        "setup-database" => {
+            let means =
+                "the server found no database and shows its setup page: do not complete the setup; run `kumadb doctor`";
+            (ServerState::NotYet, Verdict::bad("setup-database", means))
+        }
+        _ => (ServerState::Other, Verdict::bad(given.status.to_string(), "not Uptime Kuma")),
+    }
+}
+
+/// Interprets the response of a reverse proxy.
+fn judge_in_front(given: &Response) -> Option<Verdict> {
+    let answer = given.status.to_string();
+    Some(match given.status {
+        300..=399 => {
+            let place = given.location.as_deref().unwrap_or("another URL");
+            Verdict::bad(answer, format!("redirects to {place}: specify that URL with --url"))
+        }
+        401 | 403 => Verdict::bad(answer, "a reverse proxy requires its own login, or denies access"),
+        502..=504 => Verdict::bad(answer, "a reverse proxy responds, but the server behind it does not"),
+        500.. => Verdict::bad(answer, "the server failed; see `kumadb logs`"),
+        _ => return None,
+    })
+}
+
+/// Interprets the response of `/metrics` to `login`; users, keys and settings in `config` explain a rejected login.
+pub fn judge_metrics(reply: &Reply, login: Option<&Login>, config: Option<&Config>) -> Verdict {
+    let given = match &reply.given {
+        Ok(given) => given,
+        Err(why) => return Verdict::bad("none", why),
+    };
+    match (given.status, login) {
+        (200, _) if !given.body.contains("# HELP") => {
+            Verdict::bad("200", "the response is not metrics: is a reverse proxy in front of the server?")
+        }
+        (200, None) => Verdict::bad("200", "public: authentication is disabled (`disableAuth`)"),
+        (200, Some(login)) => Verdict::good("200", format!("{} is accepted", named(login))),
+        (401, None) => Verdict::good("401", "login required, as expected; to log in, use --user or --api-key"),
+        (401, Some(login)) => Verdict::bad("401", why_refused(login, config)),
+        (404, _) => Verdict::bad("404", "no metrics at this URL: does a reverse proxy change the path?"),
+        _ => judge_in_front(given).unwrap_or_else(|| Verdict::bad(given.status.to_string(), "unexpected response")),
+    }
+}
+
+fn named(login: &Login) -> String {
+    match login.is_key() {
+        true => "the API key".into(),
+        false => format!("user `{}`", login.name),
+    }
+}
+
+/// Why the server rejects `login`, according to its database.
+fn why_refused(login: &Login, config: Option<&Config>) -> String {
+    let Some(config) = config else { return "wrong name, password or key".into() };
+    let takes_keys = config.setting("apiKeysEnabled").is_some_and(|row| row.text("value") == Some("true"));
+    let wrong = match (login.is_key(), takes_keys) {
+        (true, false) => {
+            return "API keys are disabled (`apiKeysEnabled`), so user and password are required; `kumadb api-key add` \
+                    enables API keys"
+                .into();
+        }
+        (false, true) => {
+            return "API keys are enabled, so an API key is required instead of a password: use --api-key".into();
+        }
+        (true, true) => wrong_key(login.secret.reveal(), config.rows("api_key")),
+        (false, false) => wrong_password(login, config.rows("user")),
+    };
+    wrong.unwrap_or_else(|| {
+        format!(
+            "{} is valid in this database: too many failed logins within a minute, a setting changed less than a \
+             minute ago, or the server uses another database",
+            named(login)
+        )
+    })
+}
+
+/// The problem of an API key, `uk<id>_<clear>`.
+fn wrong_key(text: &str, keys: &[Row]) -> Option<String> {
+    let parts = text.strip_prefix("uk").and_then(|rest| rest.split_once('_'));
+    let Some((id, clear)) = parts.and_then(|(id, clear)| Some((id.parse::<i64>().ok()?, clear))) else {
+        return Some(
+            "not a valid API key: keys start with uk1_ or similar, and the server shows a key only when it is \
+             created"
+                .into(),
+        );
+    };
+    let Some(key) = keys.iter().find(|key| key.int("id") == Some(id)) else {
+        return Some(format!("API key {id} not found in the server's database; to list keys: kumadb api-key list"));
+    };
+    let name = key.text("name").unwrap_or_default();
+    if !key.cell("active").truthy() {
+        return Some(format!("API key `{name}` is disabled; to enable it: kumadb api-key enable {id}"));
+    }
+    let expires = key.text("expires").and_then(stored_time);
+    if expires.is_some_and(|time| time < chrono::Utc::now().naive_utc()) {
+        return Some(format!("API key `{name}` has expired"));
+    }
+    let hash = key.text("key").unwrap_or_default();
+    (!fits(&Secret::new(clear), hash)).then(|| {
+        format!(
+            "wrong key: the id is that of API key `{name}`, but the secret \
+                                                        does not match"
+        )
+    })
+}
+
+fn wrong_password(login: &Login, users: &[Row]) -> Option<String> {
+    let same = |user: &&Row| user.text("username").map(str::trim) == Some(login.name.trim());
+    let Some(user) = users.iter().find(same) else {
+        return Some(format!(
+            "user `{}` not found in the server's database; to list users: kumadb user \
+                             list",
+            login.name
+        ));
+    };
+    if !user.cell("active").truthy() {
+        return Some(format!("user `{0}` is inactive; to activate it: kumadb user activate {0}", login.name));
+    }
+    let hash = user.text("password").unwrap_or_default();
+    // The older hash format cannot be checked here; the server can.
+    (hash.starts_with("$2") && !fits(&login.secret, hash)).then(|| "wrong password".into())
+}
+
+/// Interprets a badge, an image whose title is its text.
+pub fn judge_badge(reply: &Reply, public: bool) -> Verdict {
+    let given = match &reply.given {
+        Ok(given) => given,
+        Err(why) => return Verdict::bad("none", why),
+    };
+    let title =
+        given.body.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).map(|(title, _)| title);
+    match (given.status, title) {
+        (200, Some("N/A")) if public => Verdict::bad(
+            "N/A",
+            "the server does not treat the monitor as public, or has no heartbeat of the monitor; badges are cached \
+             for five minutes",
+        ),
+        (200, Some("N/A")) => Verdict::good(
+            "N/A",
+            "the monitor is not on a public status page, so its badge is not \
+                                                    available",
+        ),
+        (200, Some(title)) => Verdict::good(title, "public badge; cached for up to five minutes"),
+        (404, _) => Verdict::bad(
+            "404",
+            "this release does not have such a badge, or the URL is not that of the \
+                                         server",
+        ),
+        (429, _) => Verdict::bad("429", "too many requests within a minute"),
+        _ => judge_in_front(given).unwrap_or_else(|| Verdict::bad(given.status.to_string(), "not a badge")),
+    }
+}
+
+/// Monitors on a public status page.
+pub fn public_monitors(config: &Config) -> Vec<i64> {
+    let groups: BTreeSet<Option<i64>> = config
+        .rows("group")
+        .iter()
+        .filter(|group| group.cell("public").truthy())
+        .map(|group| group.int("id"))
+        .collect();
+    let links = config.rows("monitor_group").iter().filter(|link| groups.contains(&link.int("group_id")));
+    links.filter_map(|link| link.int("monitor_id")).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+impl Login {
+    /// Whether it is an API key.
+    pub fn is_key(&self) -> bool {
+        self.name.is_empty()
+    }
+}

@@ -1,0 +1,401 @@
+//! The write path: lock, journal, stop, staged copy, verification, transaction, commit, start, check that the server is up; and
+//! the rollback from each of these.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::begin::{check_mode, check_server, check_wait, lock, report_network};
+use super::journal::{Journal, Phase, Record};
+use super::migration::is_migrating;
+use super::release::{check_before_stop, check_release};
+use super::transact::{run_statements, try_before_stop};
+use super::work::{Mode, Outcome, Settings, Work};
+use super::{Observer, Step, beats, compact, label, pending, space, upgrade};
+use crate::backup::stage::{CopyScope, Label, Source};
+use crate::backup::{Guarded, StagedCopy, Store};
+use crate::docker::RunState;
+use crate::engine::Reader;
+use crate::engine::mariadb::Address;
+use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
+use crate::files::Lock;
+use crate::instance::{DbLocation, Instance, Server, Session};
+use crate::kuma::mark::read_mark;
+use crate::kuma::read::{read_any_database, read_database, read_fingerprint, read_last_beat, read_shown_state};
+use crate::plan::history::Pruning;
+
+/// Runs `work` on `instance`, or leaves everything as it was.
+///
+/// # Errors
+/// Before the commit: the error itself; nothing is changed and the server is as before. After it:
+/// [`OperationError::RolledBack`], or
+/// [`OperationError::RollbackFailed`] with the journal left for
+/// `recover`.
+pub fn run(
+    instance: &Instance,
+    store: &Store,
+    work: &Work<'_>,
+    settings: &Settings,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
+    if work.is_empty() {
+        return Ok(Outcome::default());
+    }
+    let lock = lock(instance, settings)?;
+    report_network(instance, observer)?;
+    instance.check_config()?;
+    // Whether that works out or not, no copy is in the way.
+    let packing = pending::pack_all(instance, store);
+    let life = instance.life()?;
+    let is_running = life.is_some_and(|life| life != RunState::Stopped);
+    let mode = check_mode(instance, settings.mode, is_running)?;
+    check_wait(instance, settings)?;
+    instance.check_alone()?;
+    let loads = matches!(work, Work::Load { .. });
+    // A load replaces what an interrupted migration left. A server that is still migrating is never stopped.
+    let opens_lock = settings.opens_lock || loads && life == Some(RunState::Restarting);
+    check_server(instance, mode, opens_lock)?;
+    instance.check_accepts_writes()?;
+    check_before_stop(instance, work, settings)?;
+    check_shown(instance, work)?;
+    space::check(instance, store, work)?;
+    if is_running && mode != Mode::Live {
+        try_before_stop(instance, work)?;
+    }
+    observer.step(&Step::Journal)?;
+    let lasts = matches!(work, Work::Statements(_));
+    let replaces = loads || matches!(work, Work::Salvage(_) | Work::Upgrade(_));
+    let upgrade = match work {
+        Work::Upgrade(order) => Some(upgrade::note(instance, order.route)),
+        _ => None,
+    };
+    let recipients = store.recipients();
+    let record = Record { lasts, recipients, upgrade, ..Record::new(&settings.verb, instance, life, mode, replaces) };
+    let journal = Journal::open(instance.work(), record)?;
+    let mut run = Run::new(instance, settings, journal, lock);
+    run.screenshots = work.restores_screenshots();
+    run.outcome.warnings.extend(packing.warnings.iter().map(ToString::to_string));
+    match run.forward(work, observer) {
+        Ok(()) => {
+            let may_run = match instance.container {
+                Some(_) => is_running && mode == Mode::Live,
+                // With `Mode::Stopped`, nobody else is connected to the database.
+                None => mode != Mode::Stopped,
+            };
+            run.outcome.restart_due = may_run && work.needs_restart();
+            Ok(run.finish(store, observer))
+        }
+        Err(cause) => Err(run.back(cause, observer)),
+    }
+}
+
+/// Fails where the difference that was shown is not what `work` would do any more, as far as that is known while the
+/// server runs; what it changes until it has stopped is met in the transaction.
+fn check_shown(instance: &Instance, work: &Work<'_>) -> Result<()> {
+    let Work::Load { shown: Some(shown), .. } = work else { return Ok(()) };
+    let read = |reader: &mut dyn Reader| {
+        let schema = reader.schema()?;
+        read_fingerprint(reader, &schema)
+    };
+    match instance.connect().and_then(|connect| read(&mut *connect.reader()?)) {
+        Ok(now) if now != **shown => Err(OperationError::StaleDifference { instance: instance.name.clone() }.into()),
+        // The MariaDB of a stopped container is not there, and nothing changes what it keeps.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// One run with its lock and its open journal.
+pub(super) struct Run<'a> {
+    pub(super) instance: &'a Instance,
+    pub(super) settings: &'a Settings,
+    pub(super) journal: Journal,
+    pub(super) lock: Lock,
+    /// Whether the database may have been changed: a transaction that never reached the commit was rolled back.
+    pub(super) attempted: bool,
+    /// Whether this process has committed the change while the server was stopped.
+    pub(super) wrote: bool,
+    /// Whether the container was recreated since the journal was opened.
+    pub(super) replaced: bool,
+    /// Files in `screenshots/` will be restored, so the undo snapshot has those that are there now.
+    pub(super) screenshots: bool,
+    /// The external database that a conversion of this process fills.
+    pub(super) target: Option<Address>,
+    pub(super) since: Instant,
+    pub(super) outcome: Outcome,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(instance: &'a Instance, settings: &'a Settings, journal: Journal, lock: Lock) -> Run<'a> {
+        let (since, outcome) = (Instant::now(), Outcome::default());
+        let (attempted, wrote, replaced, screenshots) = (false, false, false, false);
+        let target = None;
+        Run { instance, settings, journal, lock, attempted, wrote, replaced, screenshots, target, since, outcome }
+    }
+}
+
+impl Run<'_> {
+    /// The folder of the staged copy of this run.
+    pub(super) fn staged_folder(&self) -> std::path::PathBuf {
+        self.instance.work().join("held")
+    }
+
+    fn forward(&mut self, work: &Work<'_>, observer: &mut dyn Observer) -> Result<()> {
+        let live = self.journal.record.live();
+        if self.journal.record.was_running() && !live {
+            self.stop(observer)?;
+        }
+        observer.step(&Step::Open)?;
+        let instance = self.instance;
+        let session = if live { instance.open_locked(&self.lock)? } else { instance.open_still(&self.lock)? };
+        let wrote = self.write(&session, work, observer);
+        // The helper is removed first, also when the write failed: two MariaDB servers on one folder hang.
+        let closed = observer.step(&Step::Close).and_then(|()| session.close());
+        let touched = wrote?;
+        closed?;
+        self.wrote = true;
+        self.up(&touched, observer)
+    }
+
+    /// Stages a copy, writes, checks and commits. Returns the changed monitors that should have heartbeats.
+    fn write(&mut self, session: &Session<'_>, work: &Work<'_>, observer: &mut dyn Observer) -> Result<Vec<i64>> {
+        if let (Work::Salvage(release), DbLocation::Sqlite(file)) = (work, &self.instance.place) {
+            return self.salvage(file, *release, observer).map(|()| Vec::new());
+        }
+        let connect = session.connect();
+        let database = connect.reader().and_then(|mut reader| read_database(&mut *reader, &self.instance.name));
+        let database = match (database, work, &self.instance.place) {
+            (Err(error), Work::Load { desired, .. }, DbLocation::Sqlite(file)) if error.is_unreadable() => {
+                return self.replace(file, desired, observer).map(|()| Vec::new());
+            }
+            (Err(Error::Database(DatabaseError::NotKuma { .. })), Work::Load { .. }, _) => {
+                read_any_database(&mut *connect.reader()?)?
+            }
+            (database, ..) => database?,
+        };
+        // A load replaces all of it, so the leftovers of a migration do not matter; an upgrade has checked more.
+        if !matches!(work, Work::Load { .. } | Work::Upgrade(_)) {
+            check_release(&database, self.instance, self.settings)?;
+        }
+        let began = Instant::now();
+        observer.step(&Step::Hold { bytes: self.instance.size() })?;
+        let source = match &self.instance.place {
+            DbLocation::Sqlite(file) => Source::Still(file),
+            _ if matches!(work, Work::Load { .. }) => Source::Any(connect),
+            _ => Source::Live(connect),
+        };
+        let undoes = self.settings.undoes.clone();
+        let label = Label { undo: true, undoes, ..label(self.instance, &self.settings.verb) };
+        let mut progress = |done, total| observer.progress(done, total);
+        let staged = StagedCopy::take(&source, &self.staged_folder(), &label, &CopyScope::default(), &mut progress)?;
+        observer.step(&Step::Held { bytes: staged.manifest.size(), took: began.elapsed() })?;
+
+        let mut guarded = Guarded::open(&staged, connect)?;
+        let before = read_fingerprint(guarded.writer(), &database.schema)?;
+        if let Work::Load { shown: Some(shown), .. } = work
+            && **shown != before
+        {
+            return Err(OperationError::StaleDifference { instance: self.instance.name.clone() }.into());
+        }
+        self.journal.record.watched = work.watched();
+        self.journal.record.before = Some(read_mark(guarded.writer(), &before, self.journal.record.watched.as_ref())?);
+        if database.schema.table("heartbeat").is_some() {
+            self.journal.record.last_beat = read_last_beat(guarded.writer())?;
+        }
+        self.journal.advance(Phase::Writing)?;
+        let touched = match work {
+            Work::Plan(_) | Work::Prune(_) | Work::Script(_) | Work::Statistics(_) => {
+                self.transact(&mut guarded, &database.schema, work, observer)?
+            }
+            Work::Compact(statements) => {
+                let counts = (!self.journal.record.live()).then_some(&staged.manifest.counts);
+                compact::run(guarded.writer(), statements, self.instance.work(), observer)?;
+                // The staged copy is complete, and what was rewritten may not be.
+                (self.attempted, self.journal.record.loads) = (true, true);
+                compact::check(guarded.writer(), &before, counts, observer)?;
+                (self.attempted, self.journal.record.loads) = (false, false);
+                self.note_changed(guarded.writer(), work, &database.schema, &staged.manifest.counts);
+                return Ok(Vec::new());
+            }
+            Work::Statements(statements) => {
+                run_statements(guarded.writer(), statements, &database.schema, &before, observer)?;
+                self.note_changed(guarded.writer(), work, &database.schema, &staged.manifest.counts);
+                // Not noted as committed: there is nothing to roll back.
+                return Ok(Vec::new());
+            }
+            Work::Salvage(_) => {
+                return Err(Error::Database(DatabaseError::NotSalvageable { database: self.instance.name.clone() }));
+            }
+            Work::Upgrade(order) => {
+                self.upgrade(&mut guarded, connect, &staged, order, observer)?;
+                Vec::new()
+            }
+            Work::Load { desired, kept, merges, .. } => {
+                self.load(&mut guarded, desired, kept, observer)?;
+                if *merges {
+                    self.merge(&mut guarded, desired, kept)?;
+                }
+                Vec::new()
+            }
+        };
+        self.note_changed(guarded.writer(), work, &database.schema, &staged.manifest.counts);
+        self.committed();
+        observer.step(&Step::Committed)?;
+        if let Work::Prune(Pruning { compacting, .. }) = work
+            && let Err(error) = compact::run(guarded.writer(), compacting, self.instance.work(), observer)
+        {
+            self.outcome.warnings.push(format!("cannot reclaim disk space: {error}"));
+        }
+        Ok(touched)
+    }
+
+    /// Notes the commit. A disk that is too full for the note does not cause a rollback: the previous note, with the
+    /// fingerprints before and after, carries the same information.
+    pub(super) fn committed(&mut self) {
+        if let Err(error) = self.journal.advance(Phase::Committed) {
+            self.outcome.warnings.push(format!("cannot write the journal: {error}"));
+        }
+    }
+
+    pub(super) fn stop(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let Some(server) = &self.instance.container else { return Ok(()) };
+        self.follow(observer)?;
+        // For the first stop this was checked before.
+        if (self.journal.record.phase != Phase::Noted || self.replaced) && is_migrating(self.instance)? {
+            return Err(Error::Docker(DockerError::Migrating { container: server.name() }));
+        }
+        observer.step(&Step::Stop { container: server.name() })?;
+        let is_first = self.journal.record.phase == Phase::Noted;
+        if is_first {
+            self.journal.advance(Phase::Stopping)?;
+        }
+        self.since = Instant::now();
+        let stopped = server.stop(self.settings.grace);
+        if is_first && stopped.as_ref().is_err_and(Error::is_forbidden) {
+            // The server never got the request, so there is nothing to wait for.
+            self.journal.advance(Phase::Noted)?;
+        }
+        stopped?;
+        self.follow(observer)
+    }
+
+    /// Starts the server if it was running and verifies that it is up; then waits for the requested heartbeats.
+    pub(super) fn up(&mut self, touched: &[i64], observer: &mut dyn Observer) -> Result<()> {
+        let record = &self.journal.record;
+        let Some(server) = &self.instance.container else { return Ok(()) };
+        if !record.was_running() {
+            return match record.upgrade {
+                // It needs another image before it is started.
+                Some(_) => Ok(()),
+                None => observer.step(&Step::LeaveDown { container: server.name() }),
+            };
+        }
+        self.await_image(server, observer)?;
+        let record = &self.journal.record;
+        match (record.live(), record.mode) {
+            (true, Mode::Live) => return Ok(()),
+            (true, _) => {
+                // Heartbeats from before the stop prove nothing. An earlier run may have stopped the server already, or have
+                // started it a moment ago: then its database does not exist yet, and the server must not be stopped while it
+                // starts.
+                if server.is_running()? {
+                    let end = Instant::now() + self.settings.deadline;
+                    self.journal.record.last_beat = self.read_by(end, read_last_beat)?;
+                }
+                self.stop(observer)?;
+            }
+            _ => {}
+        }
+        let end = Instant::now() + self.settings.deadline;
+        let (downtime, beating) = loop {
+            let known = server.id();
+            match self.see_working(server, end, observer) {
+                Ok(seen) if server.is_started() => break seen,
+                // The container was recreated after it had responded: the new one counts, with heartbeats of its own.
+                Ok(_) => {}
+                Err(error) => {
+                    let replaced = match server.is_started() {
+                        true => server.was_replaced(&error)?,
+                        // It could not even be started.
+                        false => server.id() != known,
+                    };
+                    if !replaced || Instant::now() >= end {
+                        return Err(error);
+                    }
+                }
+            }
+            self.wrote = false;
+            if let Ok(newest) = self.instance.connect().and_then(|connect| read_last_beat(&mut *connect.reader()?)) {
+                self.journal.record.last_beat = newest;
+            }
+        };
+        let last = self.journal.record.last_beat;
+        let connect = self.instance.connect()?;
+        self.outcome.downtime = Some(downtime);
+        observer.step(&Step::Up { downtime })?;
+        if let Some(limit) = self.settings.wait_beats {
+            let desired: BTreeSet<i64> = touched.iter().copied().filter(|id| beating.contains(id)).collect();
+            if !desired.is_empty() {
+                observer.step(&Step::WaitBeats { monitors: desired.len() })?;
+                // The server is verified up: from here on nothing is a reason to roll back.
+                let mut seen =
+                    beats::wait(&*connect, last, &desired, false, limit, &mut || Ok(())).unwrap_or_else(|error| {
+                        self.outcome.warnings.push(format!("cannot read heartbeats: {error}"));
+                        BTreeMap::new()
+                    });
+                seen.retain(|id, _| desired.contains(id));
+                self.outcome.silent = desired.into_iter().filter(|id| !seen.contains_key(id)).collect();
+                self.outcome.beats = seen;
+            }
+        }
+        if self.journal.record.life == Some(RunState::Paused)
+            && let Err(error) = server.put_back(RunState::Paused, self.settings.grace)
+        {
+            self.outcome.warnings.push(format!("the container was paused before and is running now: {error}"));
+        }
+        Ok(())
+    }
+
+    /// Brings the server up and waits for a heartbeat, until `end` at most; returns the downtime, and the monitors
+    /// that should have heartbeats.
+    fn see_working(
+        &mut self,
+        server: &Server,
+        end: Instant,
+        observer: &mut dyn Observer,
+    ) -> Result<(Duration, BTreeSet<i64>)> {
+        let steady = self.bring_up(server, end, observer)?;
+        let downtime = self.since.elapsed().saturating_sub(steady);
+        let state = self.read_by(end, |reader| read_shown_state(reader, &self.instance.name))?;
+        let beating: BTreeSet<i64> = state.beating().into_iter().collect();
+        let last = self.journal.record.last_beat;
+        if !beating.is_empty() {
+            observer.step(&Step::WaitBeats { monitors: beating.len() })?;
+            let connect = self.instance.connect()?;
+            let limit = end.saturating_duration_since(Instant::now());
+            if beats::wait(&*connect, last, &beating, true, limit, &mut || server.check_run())?.is_empty() {
+                return Err(Error::Docker(DockerError::NotUp {
+                    container: server.name(),
+                    seconds: self.settings.deadline.as_secs(),
+                    why: format!(
+                        "the server responds, but none of {} active monitors has written a heartbeat",
+                        beating.len()
+                    ),
+                    log: server.last_errors(),
+                }));
+            }
+            // A heartbeat of a container that is gone by now proves nothing about its successor.
+            server.check_run()?;
+        }
+        Ok((downtime, beating))
+    }
+
+    /// Reads the database of a server that has just come up, or is about to, and may be busy. Retries until `end`,
+    /// then returns the last error.
+    fn read_by<T>(&self, end: Instant, read: impl Fn(&mut dyn Reader) -> Result<T>) -> Result<T> {
+        loop {
+            match self.instance.connect().and_then(|connect| read(&mut *connect.reader()?)) {
+                Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(200)),
+                result => return result,
+            }
+        }
+    }
+}

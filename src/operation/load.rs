@@ -1,0 +1,124 @@
+//! Loading a copy into the database: as rows into the existing tables, or by exchanging the tables; and how an exchange is
+//! rolled back.
+
+use std::collections::BTreeSet;
+
+use super::apply::Run;
+use super::journal::Phase;
+use super::undo::check_loaded;
+use super::{Observer, Step};
+use crate::backup::{Guarded, StagedCopy};
+use crate::engine::Fit;
+use crate::error::{DatabaseError, Error, Result};
+use crate::files;
+use crate::instance::DbLocation;
+use crate::kuma::merge::merge;
+use crate::kuma::read::read_last_beat;
+use crate::kuma::write::{check_clean, check_known};
+
+impl Run<'_> {
+    /// Loads `desired`, all but the tables `kept`, and compares the database with it.
+    pub(super) fn load(
+        &mut self,
+        guarded: &mut Guarded,
+        desired: &StagedCopy,
+        kept: &[String],
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        observer.step(&Step::PutBack)?;
+        // A running server must not find different tables from one statement to the next.
+        let whole = kept.is_empty() && !self.journal.record.live();
+        if !whole || !self.exchange(guarded, desired, observer)? {
+            let mut progress = |done, total| observer.progress(done, total);
+            let loaded = guarded.writer().load(&desired.database(), kept, &mut progress);
+            // A failed load was one transaction too; only a commit whose result is unknown may have changed something.
+            self.attempted = matches!(&loaded, Ok(()) | Err(Error::Database(DatabaseError::CommitInDoubt { .. })));
+            loaded?;
+        }
+        check_loaded(guarded.writer(), desired, kept)?;
+        check_clean(guarded.writer(), &desired.manifest.faults)?;
+        // From here on only heartbeats newer than the newest of the copy count.
+        self.journal.record.last_beat = read_last_beat(guarded.writer())?;
+        Ok(())
+    }
+
+    /// Restores the rows of the tables `kept` that `desired` has and that are missing in the database. In a commit of its own; on an error,
+    /// the staged copy is restored.
+    pub(super) fn merge(&mut self, guarded: &mut Guarded, desired: &StagedCopy, kept: &[String]) -> Result<()> {
+        let schema = guarded.writer().schema()?;
+        self.outcome.merged = merge(guarded.writer(), &mut *desired.reader()?, &schema, kept)?;
+        check_clean(guarded.writer(), &desired.manifest.faults)?;
+        self.journal.record.last_beat = read_last_beat(guarded.writer())?;
+        Ok(())
+    }
+
+    /// Builds the tables of `desired` beside the live ones, verifies them, and exchanges both; `false` where changing rows is
+    /// faster.
+    fn exchange(&mut self, guarded: &mut Guarded, desired: &StagedCopy, observer: &mut dyn Observer) -> Result<bool> {
+        let Some(shadow) = guarded.writer().shadow() else { return Ok(false) };
+        let fit = shadow.suits(&desired.database())?;
+        if fit == Fit::Rows {
+            return Ok(false);
+        }
+        // Noted before the first database is created. From here on a rollback checks which tables are where, and drops both
+        // databases.
+        (self.attempted, self.journal.record.swaps) = (true, true);
+        self.journal.advance(Phase::Writing)?;
+        match shadow.reserve() {
+            Err(error @ Error::Database(DatabaseError::CannotSwapTables { .. })) => {
+                (self.attempted, self.journal.record.swaps) = (false, false);
+                self.journal.advance(Phase::Writing)?;
+                return if fit == Fit::Either { Ok(false) } else { Err(error) };
+            }
+            reserved => reserved?,
+        }
+        if let (DbLocation::Embedded(_), Some(folder)) = (&self.instance.place, &self.instance.folder) {
+            files::require_space(folder, 2 * self.instance.size().max(desired.manifest.size()))?;
+        }
+        let mut progress = |done, total| observer.progress(done, total);
+        let faults = shadow.fill(&desired.database(), &mut progress)?;
+        check_known(&faults, &desired.manifest.faults)?;
+        observer.step(&Step::Swap)?;
+        shadow.swap()?;
+        Ok(true)
+    }
+
+    /// Moves the old tables back, if any were set aside, and drops the new ones; returns whether there was a change.
+    pub(super) fn swap_back(&mut self, observer: &mut dyn Observer) -> Result<bool> {
+        if self.instance.is_running()? {
+            self.stop(observer)?;
+        }
+        let staged = StagedCopy::open(&self.staged_folder())?;
+        // A disk that is too full for the note must not prevent the rollback.
+        let _ = self.journal.advance(Phase::RollingBack);
+        observer.step(&Step::PutBack)?;
+        let changed = self.instance.open_still(&self.lock)?.with(|connect| {
+            let mut guarded = Guarded::open(&staged, connect)?;
+            let tables: BTreeSet<&str> = staged.manifest.counts.keys().map(String::as_str).collect();
+            let Some(shadow) = guarded.writer().shadow() else { return Ok(false) };
+            let changed = shadow.swap_back(&tables)?;
+            shadow.clear()?;
+            if changed {
+                check_loaded(guarded.writer(), &staged, &[])?;
+            }
+            Ok(changed)
+        })?;
+        if changed {
+            self.journal.advance(Phase::PutBack)?;
+        }
+        Ok(changed)
+    }
+
+    /// Drops the old tables of an exchange: the server works without them.
+    pub(super) fn clear_shadow(&self, observer: &mut dyn Observer) -> Result<()> {
+        if !self.journal.record.swaps {
+            return Ok(());
+        }
+        observer.step(&Step::Clear)?;
+        let session = self.instance.open_locked(&self.lock)?;
+        session.with(|connect| match Guarded::clear(connect)?.writer().shadow() {
+            Some(shadow) => shadow.clear(),
+            None => Ok(()),
+        })
+    }
+}

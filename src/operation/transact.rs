@@ -1,0 +1,356 @@
+//! The transaction: checked before it commits, or rolled back in a dry run.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::apply::Run;
+use super::journal::Phase;
+use super::release::check_writable;
+use super::script::Changes;
+use super::work::{Settings, Work};
+use super::{NoObserver, Observer, Step, removed, statistics};
+use crate::backup::Guarded;
+use crate::engine::sqlite::SqliteFile;
+use crate::engine::{Connect, EngineKind, Writer};
+use crate::error::{DatabaseError, Error, OperationError, Result};
+use crate::files;
+use crate::instance::{DbLocation, Instance};
+use crate::kuma::mark::{Watched, read_mark};
+use crate::kuma::merge::read_spans;
+use crate::kuma::prune::{self, read_newest};
+use crate::kuma::read::{history, history_of, read_database, read_fingerprint};
+use crate::kuma::upgrade::correct::Correction;
+use crate::kuma::write::{WriteResult, check_clean, check_written, write_plan};
+use crate::model::state::Fingerprint;
+use crate::plan::history::Pruning;
+use crate::plan::{Change, Plan};
+use crate::schema::{Schema, Table};
+use crate::value::Value;
+
+/// Dry run of `plan`: the same transaction with the same checks, then rolled back. A SQLite database is copied for
+/// this, because not even a transaction that is rolled back may be opened beside a running server.
+pub fn dry_run(instance: &Instance, plan: &Plan, settings: &Settings, observer: &mut dyn Observer) -> Result<()> {
+    dry_run_work(instance, &Work::Plan(plan), settings, observer).map(drop)
+}
+
+/// Tries a plan while the server still runs, so that what the database refuses (a CHECK, a foreign key, two values that
+/// MariaDB takes for one) does not cost a stop: on a copy without the history, or in a transaction that is rolled back.
+///
+/// # Errors
+/// What the database or a check refuses. A plan that could not be tried is not refused: the write makes the same checks.
+pub(super) fn try_before_stop(instance: &Instance, work: &Work<'_>) -> Result<()> {
+    if let Work::Upgrade(_) = work {
+        return super::upgrade::try_tables(instance);
+    }
+    let Work::Plan(plan) = work else { return Ok(()) };
+    // Rows of the history are only deleted, and deleting many of them takes locks or a copy of all.
+    if !history_of(plan.steps.iter().map(|step| &step.table)).is_empty() {
+        return Ok(());
+    }
+    let Ok(scratch) = files::temp_folder("kumadb-", None) else { return Ok(()) };
+    // What fails before the plan is tried says nothing about the plan, which may be the fix of a damaged database.
+    let Ok(Some((mut guarded, schema))) = prepare(instance, plan, &scratch.path().join("kuma.db")) else {
+        return Ok(());
+    };
+    let tried = write_and_check(&mut guarded, &schema, plan, &mut NoObserver);
+    // A connection that ends without a commit rolls back as well.
+    let _ = guarded.writer().rollback();
+    match tried {
+        Err(Error::Database(DatabaseError::Sql { message, .. })) => {
+            let database = format!("the database of `{}` would refuse this change", instance.name);
+            Err(Error::Database(DatabaseError::Sql { database, message }))
+        }
+        Err(
+            error @ (Error::Database(DatabaseError::NoFreeId { .. })
+            | Error::Operation(
+                OperationError::StalePlan | OperationError::ReadBack { .. } | OperationError::ChecksFailed(_),
+            )),
+        ) => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// An open transaction in which `plan` can be tried, on a copy at `copy` where the engine has files; `None` where it
+/// would do harm.
+fn prepare(instance: &Instance, plan: &Plan, copy: &Path) -> Result<Option<(Guarded, Schema)>> {
+    let connect = instance.connect()?;
+    let schema = connect.reader()?.schema()?;
+    // A row that is rolled back uses up its id, so this is only for tables in which two rows can be taken for one.
+    let may_clash = || plan.steps.iter().any(|step| schema.table(&step.table).is_some_and(is_unique));
+    if instance.engine() == EngineKind::MariaDb && !may_clash() {
+        return Ok(None);
+    }
+    let mut guarded = open_trial(instance, &*connect, copy, &history(&schema), &mut |_, _| {})?;
+    guarded.writer().begin()?;
+    Ok(Some((guarded, schema)))
+}
+
+/// Whether values of `table` other than its id must differ.
+fn is_unique(table: &Table) -> bool {
+    table.indexes.iter().any(|index| index.unique && index.columns != ["id"])
+}
+
+/// Dry run of any work that is a transaction; returns its result.
+pub fn dry_run_work(
+    instance: &Instance,
+    work: &Work<'_>,
+    settings: &Settings,
+    observer: &mut dyn Observer,
+) -> Result<TransactionResult> {
+    dry_run_with(instance, settings, observer, |guarded, schema| {
+        guarded.writer().begin()?;
+        let tried = make(guarded, schema, work, &mut NoObserver);
+        guarded.writer().rollback()?;
+        tried
+    })
+}
+
+/// Dry run of statements on a copy; returns whether that was possible: MariaDB has no copy, and makes each statement
+/// durable at once.
+pub fn dry_run_statements(
+    instance: &Instance,
+    statements: &[String],
+    settings: &Settings,
+    observer: &mut dyn Observer,
+) -> Result<bool> {
+    if instance.engine() == EngineKind::MariaDb {
+        return Ok(false);
+    }
+    dry_run_with(instance, settings, observer, |guarded, schema| {
+        let before = read_fingerprint(guarded.writer(), schema)?;
+        run_statements(guarded.writer(), statements, schema, &before, &mut NoObserver)
+    })?;
+    Ok(true)
+}
+
+/// Opens the database where a change can be tried: a new copy at `copy` of a SQLite database, with tables `without` empty;
+/// a MariaDB database itself, for a transaction that is rolled back.
+fn open_trial(
+    instance: &Instance,
+    connect: &dyn Connect,
+    copy: &Path,
+    without: &[String],
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Guarded> {
+    match &instance.place {
+        DbLocation::Sqlite(_) => {
+            connect.reader()?.dump(copy, without, progress)?;
+            Guarded::dry_run(&SqliteFile::new(copy))
+        }
+        _ => Guarded::dry_run(connect),
+    }
+}
+
+/// Runs `attempt` where it does no harm: on a copy of a SQLite database, or in a MariaDB transaction that is rolled
+/// back.
+fn dry_run_with<T>(
+    instance: &Instance,
+    settings: &Settings,
+    observer: &mut dyn Observer,
+    attempt: impl FnOnce(&mut Guarded, &Schema) -> Result<T>,
+) -> Result<T> {
+    instance.check_accepts_writes()?;
+    observer.step(&Step::Rehearse)?;
+    let scratch = files::temp_folder("kumadb-", None)?;
+    instance.open()?.with(|connect| {
+        let copy = scratch.path().join("kuma.db");
+        let mut guarded = open_trial(instance, connect, &copy, &[], &mut |done, total| observer.progress(done, total))?;
+        let database = read_database(guarded.writer(), &instance.name)?;
+        check_writable(instance, &database, settings)?;
+        attempt(&mut guarded, &database.schema)
+    })
+}
+
+/// The result of a transaction.
+#[derive(Debug, Default)]
+pub struct TransactionResult {
+    /// Ids of the inserted rows.
+    pub written: WriteResult,
+    /// Deleted rows of the history, by table.
+    pub deleted: BTreeMap<String, u64>,
+    /// What a script changed.
+    pub changes: Changes,
+    /// What was replaced in the statistics.
+    pub corrected: Option<Correction>,
+    /// The configuration afterwards.
+    pub after: Option<Fingerprint>,
+}
+
+impl Work<'_> {
+    /// A query whose result shows the change, where the configuration does not.
+    pub(super) fn watched(&self) -> Option<Watched> {
+        match self {
+            Work::Plan(plan) => Watched::of(plan),
+            Work::Prune(pruning) => match pruning.delete_plans.first() {
+                Some(delete_plan) => Some(Watched::Left(delete_plan.clone())),
+                None => Watched::of(&pruning.settings),
+            },
+            Work::Script(script) => script.watched(),
+            Work::Statistics(order) => Some(Watched::Rows { table: order.table.clone() }),
+            Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_) => None,
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Runs `work` as one transaction and commits it. Returns the changed monitors that should have heartbeats.
+    pub(super) fn transact(
+        &mut self,
+        guarded: &mut Guarded,
+        schema: &Schema,
+        work: &Work<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<i64>> {
+        if let (Work::Plan(plan), true) = (work, self.settings.keeps_removed) {
+            removed::write(guarded.writer(), plan, &self.staged_folder())?;
+        }
+        observer.step(&Step::Begin)?;
+        guarded.writer().begin()?;
+        let history = work.is_reported_by_monitors().then(|| read_spans(guarded.writer(), schema)).transpose()?;
+        let made = make(guarded, schema, work, observer)?;
+        if let Some(before) = history {
+            let shift = before.shift(&read_spans(guarded.writer(), schema)?);
+            self.journal.record.changed = Some(work.has_changed(shift, self.journal.record.live()));
+        }
+        let touched = match work {
+            Work::Plan(plan) => touched_monitors(plan, &made.written),
+            _ => Vec::new(),
+        };
+        let record = &mut self.journal.record;
+        record.after = match made.after {
+            Some(after) => Some(read_mark(guarded.writer(), &after, record.watched.as_ref())?),
+            None => None,
+        };
+        self.journal.advance(Phase::Writing)?;
+        self.outcome.corrected = made.corrected;
+        (self.outcome.written, self.outcome.deleted, self.outcome.changes) = (made.written, made.deleted, made.changes);
+        observer.step(&Step::Commit)?;
+        self.attempted = true;
+        guarded.writer().commit()?;
+        Ok(touched)
+    }
+}
+
+/// Runs `work` in the open transaction and checks it.
+fn make(
+    guarded: &mut Guarded,
+    schema: &Schema,
+    work: &Work<'_>,
+    observer: &mut dyn Observer,
+) -> Result<TransactionResult> {
+    let mut made = TransactionResult::default();
+    match work {
+        Work::Plan(plan) => {
+            let (written, after) = write_and_check(guarded, schema, plan, observer)?;
+            (made.written, made.after) = (written, Some(after));
+        }
+        Work::Prune(pruning) => {
+            made.deleted = prune_all(guarded.writer(), pruning, observer)?;
+            let (written, after) = write_and_check(guarded, schema, &pruning.settings, observer)?;
+            (made.written, made.after) = (written, Some(after));
+        }
+        Work::Script(script) => {
+            observer.step(&Step::Write { changes: script.statements.len() })?;
+            made.changes = script.run(guarded.writer(), schema)?;
+            observer.step(&Step::Check)?;
+            let before = guarded.before().to_vec();
+            check_clean(guarded.writer(), &before)?;
+            made.after = Some(read_fingerprint(guarded.writer(), schema)?);
+        }
+        Work::Statistics(order) => {
+            let (correction, after) = statistics::replace(guarded, schema, order, observer)?;
+            (made.corrected, made.after) = (Some(correction), Some(after));
+        }
+        Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_) => {
+            return Err(Error::Operation(OperationError::NoDryRun));
+        }
+    }
+    Ok(made)
+}
+
+/// Writes `plan` in the open transaction and checks it; returns the new ids, and the configuration afterwards.
+fn write_and_check(
+    guarded: &mut Guarded,
+    schema: &Schema,
+    plan: &Plan,
+    observer: &mut dyn Observer,
+) -> Result<(WriteResult, Fingerprint)> {
+    if !plan.is_empty() {
+        observer.step(&Step::Write { changes: plan.steps.len() })?;
+    }
+    let written = write_plan(guarded.writer(), schema, plan)?;
+    observer.step(&Step::ReadBack)?;
+    let after = check_written(guarded.writer(), schema, plan, &written)?;
+    observer.step(&Step::Check)?;
+    let before = guarded.before().to_vec();
+    check_clean(guarded.writer(), &before)?;
+    Ok((written, after))
+}
+
+/// Deletes the rows, and checks that each monitor still has its newest heartbeat. Returns the number of deleted rows,
+/// by table.
+fn prune_all(writer: &mut dyn Writer, pruning: &Pruning, observer: &mut dyn Observer) -> Result<BTreeMap<String, u64>> {
+    let newest = read_newest(writer)?;
+    let mut deleted = BTreeMap::new();
+    for delete_plan in &pruning.delete_plans {
+        observer.step(&Step::Sweep { table: delete_plan.table.clone() })?;
+        let mut each = |seen| {
+            observer.progress(seen, 0);
+            observer.step(&Step::Batch { seen })
+        };
+        *deleted.entry(delete_plan.table.clone()).or_insert(0) += prune::delete(writer, delete_plan, &mut each)?;
+    }
+    let now = read_newest(writer)?;
+    // A running server may have written newer ones.
+    let is_kept = |monitor: &i64, time: &Value| now.get(monitor).is_some_and(|now| now.to_string() >= time.to_string());
+    match newest.iter().find(|(monitor, time)| !is_kept(monitor, time)) {
+        Some((monitor, _)) => Err(Error::Operation(OperationError::ChecksFailed(vec![format!(
+            "monitor {monitor} would lose its newest heartbeat"
+        )]))),
+        None => Ok(deleted),
+    }
+}
+
+/// Runs statements that change no cell, which is verified by the configuration `before` in the tables of `schema`. One
+/// transaction on SQLite; MariaDB commits with each of them.
+pub(super) fn run_statements(
+    writer: &mut dyn Writer,
+    statements: &[String],
+    schema: &Schema,
+    before: &Fingerprint,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    observer.step(&Step::Write { changes: statements.len() })?;
+    let transacts = writer.kind() == EngineKind::Sqlite;
+    if transacts {
+        writer.begin()?;
+    }
+    for statement in statements {
+        writer.execute(statement, &[])?;
+    }
+    observer.step(&Step::ReadBack)?;
+    if read_fingerprint(writer, schema)? != *before {
+        return Err(Error::Operation(OperationError::ChecksFailed(vec![
+            "rows changed that no statement should change".into(),
+        ])));
+    }
+    if transacts { writer.commit() } else { Ok(()) }
+}
+
+/// Monitors that a plan creates or changes.
+fn touched_monitors(plan: &Plan, written: &WriteResult) -> Vec<i64> {
+    let mut touched: Vec<i64> = plan
+        .steps
+        .iter()
+        .enumerate()
+        .filter(|(_, step)| step.table == "monitor")
+        .filter_map(|(at, step)| match &step.change {
+            Change::Insert { .. } => written.ids.get(&at).copied(),
+            Change::Update { id, .. } => Some(*id),
+            Change::Delete { .. } => None,
+        })
+        .collect();
+    touched.sort_unstable();
+    touched.dedup();
+    touched
+}
