@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::begin::{check_mode, check_server, check_wait, lock, report_network};
 use super::journal::{Journal, Phase, Record};
-use super::migration::is_migrating;
 use super::release::{check_before_stop, check_release};
+use super::run::Run;
 use super::transact::{run_statements, try_before_stop};
 use super::work::{Mode, Outcome, Settings, Work};
 use super::{Observer, Step, beats, compact, label, pending, space, upgrade};
@@ -15,9 +15,7 @@ use crate::backup::stage::{CopyScope, Label, Source};
 use crate::backup::{Guarded, StagedCopy, Store};
 use crate::docker::RunState;
 use crate::engine::Reader;
-use crate::engine::mariadb::Address;
 use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
-use crate::files::Lock;
 use crate::instance::{DbLocation, Instance, Server, Session};
 use crate::kuma::mark::read_mark;
 use crate::kuma::read::{read_any_database, read_database, read_fingerprint, read_last_beat, read_shown_state};
@@ -103,41 +101,7 @@ fn check_shown(instance: &Instance, work: &Work<'_>) -> Result<()> {
     }
 }
 
-/// One run with its lock and its open journal.
-pub(super) struct Run<'a> {
-    pub(super) instance: &'a Instance,
-    pub(super) settings: &'a Settings,
-    pub(super) journal: Journal,
-    pub(super) lock: Lock,
-    /// Whether the database may have been changed: a transaction that never reached the commit was rolled back.
-    pub(super) attempted: bool,
-    /// Whether this process has committed the change while the server was stopped.
-    pub(super) wrote: bool,
-    /// Whether the container was recreated since the journal was opened.
-    pub(super) replaced: bool,
-    /// Files in `screenshots/` will be restored, so the undo snapshot has those that are there now.
-    pub(super) screenshots: bool,
-    /// The external database that a conversion of this process fills.
-    pub(super) target: Option<Address>,
-    pub(super) since: Instant,
-    pub(super) outcome: Outcome,
-}
-
-impl<'a> Run<'a> {
-    pub(super) fn new(instance: &'a Instance, settings: &'a Settings, journal: Journal, lock: Lock) -> Run<'a> {
-        let (since, outcome) = (Instant::now(), Outcome::default());
-        let (attempted, wrote, replaced, screenshots) = (false, false, false, false);
-        let target = None;
-        Run { instance, settings, journal, lock, attempted, wrote, replaced, screenshots, target, since, outcome }
-    }
-}
-
 impl Run<'_> {
-    /// The folder of the staged copy of this run.
-    pub(super) fn staged_folder(&self) -> std::path::PathBuf {
-        self.instance.work().join("held")
-    }
-
     fn forward(&mut self, work: &Work<'_>, observer: &mut dyn Observer) -> Result<()> {
         let live = self.journal.record.live();
         if self.journal.record.was_running() && !live {
@@ -245,36 +209,6 @@ impl Run<'_> {
             self.outcome.warnings.push(format!("cannot reclaim disk space: {error}"));
         }
         Ok(touched)
-    }
-
-    /// Notes the commit. A disk that is too full for the note does not cause a rollback: the previous note, with the
-    /// fingerprints before and after, carries the same information.
-    pub(super) fn committed(&mut self) {
-        if let Err(error) = self.journal.advance(Phase::Committed) {
-            self.outcome.warnings.push(format!("cannot write the journal: {error}"));
-        }
-    }
-
-    pub(super) fn stop(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        let Some(server) = &self.instance.container else { return Ok(()) };
-        self.follow(observer)?;
-        // For the first stop this was checked before.
-        if (self.journal.record.phase != Phase::Noted || self.replaced) && is_migrating(self.instance)? {
-            return Err(Error::Docker(DockerError::Migrating { container: server.name() }));
-        }
-        observer.step(&Step::Stop { container: server.name() })?;
-        let is_first = self.journal.record.phase == Phase::Noted;
-        if is_first {
-            self.journal.advance(Phase::Stopping)?;
-        }
-        self.since = Instant::now();
-        let stopped = server.stop(self.settings.grace);
-        if is_first && stopped.as_ref().is_err_and(Error::is_forbidden) {
-            // The server never got the request, so there is nothing to wait for.
-            self.journal.advance(Phase::Noted)?;
-        }
-        stopped?;
-        self.follow(observer)
     }
 
     /// Starts the server if it was running and verifies that it is up; then waits for the requested heartbeats.

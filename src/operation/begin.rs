@@ -1,9 +1,9 @@
 //! Preconditions of a run: no other process works on the instance, and the server can be stopped and started.
 
-use super::apply::Run;
 use super::finish::settle;
 use super::journal::{Journal, Phase, Record};
 use super::migration::check_settled;
+use super::run::Run;
 use super::work::{Mode, Settings};
 use super::{Observer, Step};
 use crate::engine::EngineKind;

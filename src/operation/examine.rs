@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::apply::Run;
 use super::candidates::find_candidates;
 use super::journal::Journal;
+use super::run::Run;
 use super::work::Settings;
+use super::zone::is_zone;
 use super::{Observer, Step};
 use crate::docker::{Container, RunState};
 use crate::doctor::Evidence;
@@ -30,9 +31,6 @@ const LOG: u32 = 200;
 
 /// How long to wait for a server in a restart loop to end and start again.
 const LOOP: Duration = Duration::from_secs(30);
-
-/// Where systems keep their time zones.
-const ZONES: &str = "/usr/share/zoneinfo";
 
 /// Gathers the evidence about `instance` at `now`. A part that cannot be read is named, and the rest is gathered
 /// anyway.
@@ -249,14 +247,6 @@ fn read_database(
         let content = content?;
         Ok(Content { beats: beats?, ..content })
     })
-}
-
-/// Whether this machine knows the time zone; where it has no list of zones, whether the name is well-formed.
-pub(super) fn is_zone(name: &str) -> bool {
-    let is_plain = name
-        .split('/')
-        .all(|part| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c)));
-    is_plain && (!files::is_folder(Path::new(ZONES)) || files::is_file(&Path::new(ZONES).join(name)))
 }
 
 fn read_container(instance: &Instance, was_looping: bool, evidence: &mut Evidence) -> Result<()> {

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use chrono::Utc;
 
-use super::apply::Run;
 use super::journal::Phase;
 use super::last_undo::note_last_undo;
+use super::run::Run;
 use super::script::Script;
 use super::space::{LARGE, has_base};
 use super::work::{Outcome, Work};

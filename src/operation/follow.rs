@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::apply::Run;
 use super::journal::Phase;
 use super::migration::is_migrating;
+use super::run::Run;
 use super::{Observer, Step};
 use crate::error::{DockerError, Error, Hint, Result};
 use crate::instance::{DbLocation, Server};

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::convert::EngineSwitch;
-use super::{Mode, upgrade};
+use super::work::Mode;
 use crate::backup::Changed;
 use crate::docker::RunState;
 use crate::error::{Error, OperationError, Result};
@@ -16,6 +16,7 @@ use crate::files;
 use crate::instance::Instance;
 use crate::kuma::mark::Watched;
 use crate::model::state::Fingerprint;
+use crate::schema::Release;
 use crate::value::local_time;
 
 /// The only format version.
@@ -57,6 +58,28 @@ impl Phase {
     }
 }
 
+/// The upgrade that an open journal belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noted {
+    /// The release.
+    pub release: String,
+    /// Id and name of the image of the container before.
+    pub image: Option<(String, String)>,
+}
+
+impl Noted {
+    /// What is in it that kumadb does not write: both names are repeated in commands that users are asked to run.
+    pub(super) fn find_problem(&self) -> Option<String> {
+        if self.release.parse::<Release>().is_err() {
+            return Some(format!("`{}` is not a release", self.release));
+        }
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');
+        let is_name = |text: &str| !text.starts_with('-') && text.chars().all(is_part);
+        let named = self.image.iter().flat_map(|(id, name)| [id, name]).find(|name| !is_name(name));
+        named.map(|name| format!("`{name}` is not a name of an image"))
+    }
+}
+
 /// The content of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -91,7 +114,7 @@ pub struct Record {
     pub lasts: bool,
     /// The release that the database is upgraded to, whose image the server needs then.
     #[serde(default)]
-    pub upgrade: Option<upgrade::Noted>,
+    pub upgrade: Option<Noted>,
     /// age recipients of the undo snapshot, if it is encrypted: the user who recovers may not know them.
     #[serde(default)]
     pub recipients: Vec<String>,
@@ -146,7 +169,7 @@ impl Record {
         if !self.verb.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '_')) {
             return Err(format!("`verb`: `{}` is not a command of kumadb", self.verb));
         }
-        if let Some(why) = self.upgrade.as_ref().and_then(upgrade::Noted::find_problem) {
+        if let Some(why) = self.upgrade.as_ref().and_then(Noted::find_problem) {
             return Err(format!("`upgrade`: {why}"));
         }
         match self.container.iter().flat_map(|(id, name)| [id, name]).find(|name| !is_name(name)) {

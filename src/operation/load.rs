@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::apply::Run;
 use super::journal::Phase;
+use super::run::Run;
 use super::undo::check_loaded;
 use super::{Observer, Step};
 use crate::backup::{Guarded, StagedCopy};

@@ -24,6 +24,7 @@ mod removed;
 mod repair;
 mod restart;
 pub mod resume;
+mod run;
 mod salvage;
 pub mod script;
 mod space;
@@ -32,6 +33,7 @@ mod transact;
 mod undo;
 pub mod upgrade;
 mod work;
+mod zone;
 
 use std::fmt;
 use std::time::Duration;
@@ -52,9 +54,8 @@ pub use release::check_shipped;
 pub use repair::{dry_run_files, repair};
 pub use restart::{check_restart, restart};
 pub use resume::{Preview, Resumed, foresee, resume};
-pub use salvage::Rebuilt;
 pub use transact::{TransactionResult, dry_run, dry_run_statements, dry_run_work};
-pub use work::{Mode, Outcome, Settings, Work};
+pub use work::{Mode, Outcome, Rebuilt, Settings, UpgradeResult, UpgradeWork, Work};
 
 /// The label of a copy of `instance` that is made for `reason`.
 fn label(instance: &Instance, reason: &str) -> Label {

@@ -1,7 +1,7 @@
 //! Changes of files beside the database: owners, modes and names. Nothing is deleted, and each change is rolled back when the
 //! server does not come up with it.
 
-use super::apply::Run;
+use super::run::Run;
 use super::undo::IgnoreRefusal;
 use super::work::{Outcome, Settings};
 use super::{Observer, Step};

@@ -1,8 +1,8 @@
 //! A verified restart.
 
 use super::Observer;
-use super::apply::Run;
 use super::begin::{check_ended, check_server};
+use super::run::Run;
 use super::work::{Mode, Outcome, Settings};
 use crate::docker::RunState;
 use crate::error::{DockerError, Error, Result};

@@ -1,7 +1,7 @@
 //! Ends an interrupted operation: finishes it where the change was committed, rolls it back where it was not.
 
-use super::apply::Run;
 use super::journal::{Journal, Phase, Record};
+use super::run::Run;
 use super::work::{Outcome, Settings};
 use super::{Observer, pending};
 use crate::backup::Store;

@@ -3,42 +3,19 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use super::apply::Run;
 use super::journal::Phase;
+use super::run::Run;
+use super::work::Rebuilt;
 use super::{Observer, Step, compact, label, removed};
 use crate::backup::{StagedCopy, raw};
 use crate::engine::sqlite::{JournalFile, SqliteFile};
 use crate::engine::{Connect as _, Depth, Reader, Writer};
 use crate::error::{DatabaseError, Error, FileError, Result, SnapshotError};
 use crate::files::{self, Confined};
-use crate::kuma::damaged::{DamagedDb, JournalUse};
-use crate::kuma::fresh::{Salvaged, salvage};
+use crate::kuma::damaged::DamagedDb;
+use crate::kuma::fresh::salvage;
 use crate::kuma::read::{read_counts, read_database, read_last_beat};
 use crate::schema::Release;
-
-/// What the new database was built from.
-#[derive(Clone, Debug)]
-pub enum Rebuilt {
-    /// The files as they are, with rebuilt indexes, and with the WAL or without it.
-    Whole {
-        /// Whether its WAL, if there was one, is part of it.
-        with_wal: bool,
-        /// How its rollback journal was used.
-        journal: JournalUse,
-    },
-    /// The rows that its pages still contain.
-    Salvaged(Box<Salvaged>),
-}
-
-impl Rebuilt {
-    /// Whether everything was recovered without doubt.
-    pub fn is_whole(&self) -> bool {
-        match self {
-            Rebuilt::Whole { .. } => true,
-            Rebuilt::Salvaged(salvaged) => salvaged.is_whole(),
-        }
-    }
-}
 
 impl Run<'_> {
     /// Keeps the files of an unreadable database, and puts `desired` in its place.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::Utc;
 
-use super::examine::is_zone;
+use super::zone::is_zone;
 use crate::doctor::evidence::Content;
 use crate::doctor::{self, Evidence};
 use crate::engine::statement::verb;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::apply::Run;
 use super::journal::Phase;
 use super::release::check_writable;
+use super::run::Run;
 use super::script::Changes;
 use super::work::{Settings, Work};
 use super::{NoObserver, Observer, Step, removed, statistics};

@@ -1,8 +1,8 @@
 //! Rollback: restores the database from the staged copy, and the server to its previous state.
 
-use super::apply::Run;
 use super::journal::{Journal, Phase};
 use super::migration::is_migrating;
+use super::run::Run;
 use super::{Observer, Step};
 use crate::backup::{Guarded, StagedCopy, raw};
 use crate::docker::RunState;

@@ -4,10 +4,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
-
-use super::apply::Run;
-use super::journal::Phase;
+use super::journal::{Noted, Phase};
+use super::run::Run;
+use super::work::{UpgradeResult, UpgradeWork};
 use super::{Observer, Step};
 use crate::backup::{Guarded, StagedCopy};
 use crate::engine::sqlite::SqliteFile;
@@ -17,46 +16,14 @@ use crate::files;
 use crate::instance::{DbLocation, Instance, Server};
 use crate::kuma::read::{read_counts, read_database, read_last_beat};
 use crate::kuma::transfer::{self, Target};
-use crate::kuma::upgrade::{self, Options, Upgraded, read_facts};
+use crate::kuma::upgrade::{self, read_facts};
 use crate::model::state::Database;
-use crate::schema::Release;
 use crate::upgrade::preflight::{Facts, Preflight};
 use crate::upgrade::{NoRoute, Route};
 use crate::value::image_parts;
 
 /// How often the container is looked at while its image is to be changed.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// An upgrade, as `Work`.
-#[derive(Clone, Debug)]
-pub struct UpgradeWork<'a> {
-    /// The way to the release.
-    pub route: &'a Route,
-    /// How it is done.
-    pub options: Options,
-}
-
-/// The upgrade that an open journal belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Noted {
-    /// The release.
-    pub release: String,
-    /// Id and name of the image of the container before.
-    pub image: Option<(String, String)>,
-}
-
-impl Noted {
-    /// What is in it that kumadb does not write: both names are repeated in commands that users are asked to run.
-    pub(super) fn find_problem(&self) -> Option<String> {
-        if self.release.parse::<Release>().is_err() {
-            return Some(format!("`{}` is not a release", self.release));
-        }
-        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');
-        let is_name = |text: &str| !text.starts_with('-') && text.chars().all(is_part);
-        let named = self.image.iter().flat_map(|(id, name)| [id, name]).find(|name| !is_name(name));
-        named.map(|name| format!("`{name}` is not a name of an image"))
-    }
-}
 
 /// What the journal notes about the upgrade of `instance`.
 pub(super) fn note(instance: &Instance, route: &Route) -> Noted {
@@ -147,15 +114,6 @@ pub fn upgrade_copy(
     let made = read(&mut *staged.reader()?, Some(Target::Sqlite(&path)), order, observer)?;
     check_release(&mut *SqliteFile::new(&path).reader()?, order.route)?;
     Ok((staged.with_database(&path)?, made))
-}
-
-/// What became of a database.
-#[derive(Clone, Debug)]
-pub struct UpgradeResult {
-    /// The changes of its rows.
-    pub upgraded: Upgraded,
-    /// The rows of each table.
-    pub transfer: transfer::Report,
 }
 
 /// Upgrades the rows of `source` into `target`, or only reads them.

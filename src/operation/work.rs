@@ -6,17 +6,20 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Rebuilt;
 use super::script::{Changes, Script};
-use super::{statistics, upgrade};
+use super::statistics;
 use crate::backup::{Manifest, Snapshot, StagedCopy, Undone};
-use crate::kuma::transfer::Report;
+use crate::kuma::damaged::JournalUse;
+use crate::kuma::fresh::Salvaged;
+use crate::kuma::transfer::{self, Report};
 use crate::kuma::upgrade::correct::Correction;
+use crate::kuma::upgrade::{Options, Upgraded};
 use crate::kuma::write::WriteResult;
 use crate::model::state::Fingerprint;
 use crate::plan::Plan;
 use crate::plan::history::Pruning;
 use crate::schema::Release;
+use crate::upgrade::Route;
 use crate::value::Row;
 
 /// What happens to the server during the write.
@@ -106,7 +109,7 @@ pub enum Work<'a> {
     /// SQLite: a new database built from a damaged one, of this release if the database does not show its own.
     Salvage(Option<Release>),
     /// A new database of a newer release, made from the present one.
-    Upgrade(&'a upgrade::UpgradeWork<'a>),
+    Upgrade(&'a UpgradeWork<'a>),
     /// Right statistics in place of those that a server made wrongly when it upgraded the database.
     Statistics(&'a statistics::StatisticsWork),
 }
@@ -167,7 +170,7 @@ pub struct Outcome {
     /// What a new database was built from, where one was.
     pub rebuilt: Option<Rebuilt>,
     /// What an upgrade has changed.
-    pub upgraded: Option<upgrade::UpgradeResult>,
+    pub upgraded: Option<UpgradeResult>,
     /// What was replaced in the statistics.
     pub corrected: Option<Correction>,
     /// What a conversion read, wrote and changed.
@@ -188,5 +191,47 @@ impl Outcome {
     /// The manifest of the undo snapshot, stored or pending.
     pub fn made(&self) -> Option<&Manifest> {
         self.snapshot.as_ref().map(|snapshot| &snapshot.manifest).or(self.kept.as_ref())
+    }
+}
+
+/// An upgrade, as `Work`.
+#[derive(Clone, Debug)]
+pub struct UpgradeWork<'a> {
+    /// The way to the release.
+    pub route: &'a Route,
+    /// How it is done.
+    pub options: Options,
+}
+
+/// What became of a database.
+#[derive(Clone, Debug)]
+pub struct UpgradeResult {
+    /// The changes of its rows.
+    pub upgraded: Upgraded,
+    /// The rows of each table.
+    pub transfer: transfer::Report,
+}
+
+/// What the new database was built from.
+#[derive(Clone, Debug)]
+pub enum Rebuilt {
+    /// The files as they are, with rebuilt indexes, and with the WAL or without it.
+    Whole {
+        /// Whether its WAL, if there was one, is part of it.
+        with_wal: bool,
+        /// How its rollback journal was used.
+        journal: JournalUse,
+    },
+    /// The rows that its pages still contain.
+    Salvaged(Box<Salvaged>),
+}
+
+impl Rebuilt {
+    /// Whether everything was recovered without doubt.
+    pub fn is_whole(&self) -> bool {
+        match self {
+            Rebuilt::Whole { .. } => true,
+            Rebuilt::Salvaged(salvaged) => salvaged.is_whole(),
+        }
     }
 }

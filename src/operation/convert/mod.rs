@@ -4,6 +4,8 @@
 //! `db-config.json`, which is replaced in one step; the old database is set aside after that.
 
 mod checks;
+mod destination;
+mod engine_switch;
 mod switch;
 
 use std::path::{Path, PathBuf};
@@ -12,13 +14,14 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 
 pub use self::checks::check_instance;
-pub use self::switch::EngineSwitch;
+pub use self::destination::{ConversionTarget, Destination};
+pub use self::engine_switch::EngineSwitch;
 
-use super::apply::Run;
 use super::begin::{check_mode, check_server};
 use super::journal::Phase;
-use super::upgrade::{Start, UpgradeResult, note, preflight};
-use super::work::{Mode, Outcome, Settings};
+use super::run::Run;
+use super::upgrade::{Start, note, preflight};
+use super::work::{Mode, Outcome, Settings, UpgradeResult};
 use super::{Observer, Step, label, pending, space};
 use crate::backup::stage::{CopyScope, Label, Source};
 use crate::backup::{Changed, StagedCopy, Store};
@@ -28,7 +31,7 @@ use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Reader};
 use crate::error::{ConvertError, Error, OperationError, Result};
 use crate::files;
-use crate::instance::config::{self, Config};
+use crate::instance::config::{self};
 use crate::instance::target::embedded_place;
 use crate::instance::{DbLocation, Instance, Session};
 use crate::kuma::create;
@@ -36,7 +39,7 @@ use crate::kuma::read::{read_database, read_last_beat};
 use crate::kuma::transfer::convert::{Convert, OnConflict};
 use crate::kuma::transfer::{Report, Target, Transform, check, load};
 use crate::kuma::upgrade::{Options, UpgradeConverted, Upgraded};
-use crate::schema::{Recording, Release};
+use crate::schema::Recording;
 use crate::upgrade::Route;
 use crate::upgrade::rules::Style;
 
@@ -45,57 +48,6 @@ const WORKSHOP: &str = "convert";
 
 /// The database of an embedded MariaDB.
 const EMBEDDED: &str = "kuma";
-
-/// Where the database goes.
-#[allow(clippy::large_enum_variant, reason = "there is one of it")]
-#[derive(Clone, Debug)]
-pub enum Destination {
-    /// A `kuma.db` in the data folder.
-    Sqlite,
-    /// The MariaDB inside the container.
-    Embedded,
-    /// This database, which is empty.
-    External(Address),
-}
-
-impl Destination {
-    /// The content of `db-config.json`.
-    pub fn config(&self) -> Config {
-        match self {
-            Destination::Sqlite => Config::Sqlite,
-            Destination::Embedded => Config::Embedded,
-            Destination::External(address) => Config::External(config::External::of(address)),
-        }
-    }
-
-    /// The engine.
-    pub fn engine(&self) -> EngineKind {
-        match self {
-            Destination::Sqlite => EngineKind::Sqlite,
-            Destination::Embedded | Destination::External(_) => EngineKind::MariaDb,
-        }
-    }
-
-    /// The engine in words, as [`Instance::engine_words`].
-    pub fn words(&self) -> &'static str {
-        match self {
-            Destination::Sqlite => "SQLite",
-            Destination::Embedded => "MariaDB (embedded)",
-            Destination::External(_) => "MariaDB (external)",
-        }
-    }
-}
-
-/// What a conversion makes of a database.
-#[derive(Clone, Debug)]
-pub struct ConversionTarget {
-    /// Where it goes.
-    pub to: Destination,
-    /// What happens to values that the new database cannot store.
-    pub on_conflict: OnConflict,
-    /// The release to upgrade it to.
-    pub release: Option<Release>,
-}
 
 /// A conversion that was checked.
 pub struct Conversion {
@@ -247,7 +199,7 @@ impl Conversion {
         let mut run = Run::begin(instance, settings, observer, |record, _| {
             check_server(instance, Mode::Stopped, settings.opens_lock)?;
             (record.loads, record.recipients) = (true, store.recipients());
-            record.converts = Some(EngineSwitch::of(instance, &self.config, &self.to)?);
+            record.converts = Some(EngineSwitch::new(instance, &self.config, &self.to)?);
             record.upgrade = self.route.as_ref().map(|route| note(instance, route));
             Ok(())
         })?;

@@ -3,87 +3,24 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use super::{Destination, installed};
+use super::engine_switch::Files;
+use super::installed;
 use crate::engine::mariadb::UNFINISHED;
 use crate::engine::{Connect as _, EngineKind};
 use crate::error::{ConvertError, Error, Result};
 use crate::files;
+use crate::instance::DbLocation;
 use crate::instance::config;
-use crate::instance::{DbLocation, Instance};
 use crate::kuma::create;
 use crate::kuma::transfer::publish;
-use crate::operation::apply::Run;
 use crate::operation::journal::{Phase, Record};
+use crate::operation::run::Run;
 use crate::operation::{Observer, Step};
 use crate::schema;
-
-/// A kind of database, by its files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Files {
-    /// `kuma.db` and its parts.
-    Sqlite,
-    /// The folder `mariadb`.
-    Embedded,
-    /// None in the data folder.
-    External,
-}
-
-impl Files {
-    fn names(self) -> &'static [&'static str] {
-        match self {
-            Files::Sqlite => &["kuma.db-wal", "kuma.db-shm", "kuma.db-journal", "kuma.db"],
-            Files::Embedded => &["mariadb"],
-            Files::External => &[],
-        }
-    }
-}
-
-/// From which database to which; the text of `db-config.json` shows which of them is used now.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EngineSwitch {
-    from: Files,
-    to: Files,
-    /// The hash of the new `db-config.json`.
-    after: String,
-    /// Whether there was one before.
-    had_config: bool,
-    /// Whether the new database may be in the data folder.
-    #[serde(default)]
-    placed: bool,
-}
 
 /// The name of a file or folder that is set aside by an operation that began at `started`: nothing opens it by this name.
 fn aside(name: &str, started: chrono::DateTime<chrono::Utc>) -> String {
     format!("{name}.before-convert-{}", started.format("%Y%m%dT%H%M%SZ"))
-}
-
-fn hash(text: &str) -> String {
-    blake3::hash(text.as_bytes()).to_hex().to_string()
-}
-
-impl EngineSwitch {
-    pub(super) fn of(instance: &Instance, config: &str, to: &Destination) -> Result<EngineSwitch> {
-        let had_config = instance.config_path().is_some();
-        let from = match instance.place {
-            DbLocation::Sqlite(_) => Files::Sqlite,
-            DbLocation::Embedded(_) => Files::Embedded,
-            DbLocation::External(_) => Files::External,
-        };
-        let to = match to {
-            Destination::Sqlite => Files::Sqlite,
-            Destination::Embedded => Files::Embedded,
-            Destination::External(_) => Files::External,
-        };
-        Ok(EngineSwitch { from, to, after: hash(config), had_config, placed: false })
-    }
-
-    /// Whether the server on `folder` opens the new database.
-    fn is_done(&self, folder: &Path) -> Result<bool> {
-        Ok(config::read_file(folder)?.is_some_and(|text| hash(&text) == self.after))
-    }
 }
 
 impl Record {
