@@ -4,10 +4,11 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::document::{self, DocumentArgs, Planned, PruneArgs};
+use super::document::{self, DocumentArgs, PruneArgs};
 use super::fleet::{self, Fleet, FleetArgs};
+use super::inputs::Inputs;
 use super::plan::Saved;
-use super::remote::Inputs;
+use super::tally::Planned;
 use super::tally::{self, summary, summary_json};
 use super::write::{WriteArgs, WriteRequest, carry_out, read_from};
 use crate::error::{Error, Exit, InputError, OperationError, Result};

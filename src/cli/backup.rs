@@ -12,6 +12,7 @@ use super::instance::are_ambiguous;
 use super::prune::{self, PruneArgs};
 use super::schedule::{self, ScheduleArgs};
 use super::show::{self, ShowArgs};
+use super::snapshots::{document, find};
 use super::store::{EncryptionArgs, KeyArgs};
 use super::table::Header;
 use super::write::{duration, read_from};
@@ -265,12 +266,6 @@ fn waiting_words(one: &PendingSnapshot) -> String {
     )
 }
 
-/// The copies of the snapshot `desired`; only `latest` needs an instance.
-pub(super) fn find(stores: &Stores, desired: &str, context: &mut Context<'_>) -> Result<Vec<Snapshot>> {
-    let origin = if desired == "latest" { context.origin()? } else { String::new() };
-    stores.find(desired, &origin, &mut |error| context.ui.warn(&error.to_string()))
-}
-
 fn no_snapshots(stores: &Stores, what: &str) -> String {
     let names: Vec<String> = stores.iter().map(|store| format!("`{}`", store.address())).collect();
     format!("no {what} in {}", names.join(", "))
@@ -372,20 +367,6 @@ fn words(snapshot: &Snapshot) -> String {
         bytes(snapshot.size),
         manifest.verified.join(", "),
     )
-}
-
-/// The JSON document of the copies of one snapshot.
-pub(super) fn document(copies: &[&Snapshot]) -> Json {
-    let first = copies[0];
-    let paths: Vec<String> = copies.iter().map(|copy| copy.location()).collect();
-    json!({
-        "path": paths[0],
-        "paths": paths,
-        "size_bytes": first.size,
-        "encrypted": first.is_encrypted(),
-        "class": first.manifest.class(),
-        "manifest": first.manifest,
-    })
 }
 
 /// Summary of one instance for the table of many.

@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
-use super::remote::Inputs;
+use super::inputs::Inputs;
 use super::upgrade::{Image, upgraded_lines};
 use super::write::{WriteArgs, finish, outcome_json, with};
 use super::{Context, Ui, remote_job};

@@ -8,10 +8,12 @@ use clap::Args;
 
 use super::Context;
 use super::engine;
+use super::inputs::Inputs;
+use super::list_map::LABELS;
 use super::list_map::MapArgs;
-use super::remote::Inputs;
 use super::store::KeyArgs;
 use super::tally;
+use super::tally::Planned;
 use super::texts::{Texts, read_texts};
 use super::write::read_from;
 use crate::backup;
@@ -29,7 +31,7 @@ use crate::kuma::init;
 use crate::kuma::read::{read_all_dependents, read_config};
 use crate::model::fixture::Fixture;
 use crate::model::state::Config;
-use crate::plan::fixture::{ApplyOptions, Entropy, LeftOut, PlanReport, Unmanaged, plan_fixture};
+use crate::plan::fixture::{ApplyOptions, Entropy, LeftOut, Unmanaged, plan_fixture};
 use crate::text::counted;
 use crate::value::Secret;
 
@@ -88,23 +90,6 @@ pub struct Read {
     pub remarks: Vec<ReportLine>,
     /// The problems of what was left out as invalid.
     pub left_out: Vec<Problem>,
-}
-
-/// A plan and what it was made for.
-pub struct Planned {
-    /// The configuration that was read.
-    pub config: Config,
-    /// The plan.
-    pub report: PlanReport,
-    /// The report about the files.
-    pub remarks: Vec<ReportLine>,
-}
-
-impl Planned {
-    /// Whether everything in the fixtures was planned.
-    pub fn is_whole(&self) -> bool {
-        self.remarks.iter().all(|remark| remark.outcome == Outcome::Dropped) && self.report.warnings.is_empty()
-    }
 }
 
 impl DocumentArgs {
@@ -192,9 +177,6 @@ impl DocumentArgs {
         })
     }
 }
-
-/// The name of the labels of containers as a format.
-pub const LABELS: &str = "docker-labels";
 
 /// The prefix of AutoKuma's labels, unless another is set.
 const LABEL_PREFIX: &str = "kuma";

@@ -6,8 +6,9 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::document::{self, DocumentArgs, Planned};
+use super::document::{self, DocumentArgs};
 use super::fleet::{self, Fleet, FleetArgs};
+use super::tally::Planned;
 use super::tally::{self, summary, summary_json};
 use super::write::{changes_json, shown_lines, step_lines};
 use crate::error::{Exit, Result};

@@ -8,7 +8,6 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::document::LABELS;
 use crate::error::{Error, Exit, FileError, Hint, InputError, Result};
 use crate::files;
 use crate::formats::foreign::{Format, Map};
@@ -106,3 +105,6 @@ pub fn formats(_args: &FormatsArgs, context: &mut Context<'_>) -> Result<Exit> {
     context.ui.result(&json!({"formats": list}), || lines.join("\n"))?;
     Ok(Exit::Done)
 }
+
+/// The name of the labels of containers as a format.
+pub const LABELS: &str = "docker-labels";

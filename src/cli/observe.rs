@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use clap::Args;
 
-use super::backup::find;
-use super::remote::Inputs;
+use super::inputs::Inputs;
+use super::snapshots::find;
 use super::store::KeyArgs;
 use super::ui::Color;
 use super::write::read_from;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Context;
-use super::remote::Inputs;
+use super::inputs::Inputs;
 use crate::error::Result;
 use crate::files;
 use crate::value::Secret;

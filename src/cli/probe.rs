@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::remote::Inputs;
+use super::inputs::Inputs;
 use super::write::{duration, read_from};
 use super::{Context, Ui};
 use crate::docker::RunState;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use serde_json::{Value as Json, json};
 use signal_hook::low_level::pipe;
 
-use super::ui::failure;
 use crate::cancel::Cancel;
+use crate::error::Error;
 use crate::files;
 
 /// How long the run may take to end by itself.
@@ -47,4 +48,9 @@ pub fn end_on(cancel: Cancel, must_finish: Arc<AtomicBool>, json: bool) -> std::
         }
     });
     Ok(())
+}
+
+/// `error` as in `docs/json.md`.
+pub fn failure(error: &Error) -> Json {
+    json!({"error": {"message": error.to_string(), "hint": error.hint(), "exit": error.exit() as u8}})
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::json;
 
-use super::backup::{document, find};
+use super::snapshots::{document, find};
 use super::store::KeyArgs;
 use super::{Context, Ui};
 use crate::backup::store::RestoreTestRecord;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Ui;
-use super::remote::Inputs;
+use super::inputs::Inputs;
 use crate::backup::{CopyScope, Credentials, Encryption, Keys, Store, Stores};
 use crate::error::{Error, InputError, Result};
 use crate::files;

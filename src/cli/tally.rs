@@ -3,11 +3,11 @@
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::document::Planned;
-
 use crate::formats::foreign::{Outcome, ReportLine};
 use crate::model::entities::ENTITIES;
+use crate::model::state::Config;
 use crate::plan::fixture::ItemOutcome;
+use crate::plan::fixture::PlanReport;
 use crate::text::counted;
 
 /// The summary in words: `3 to create, 1 unchanged`.
@@ -138,5 +138,22 @@ pub fn report_remarks(remarks: &[ReportLine], context: &mut Context<'_>) {
     }
     if remarks.len() > SHOWN {
         context.ui.warn(&format!("… and {} more; to list all: --json", remarks.len() - SHOWN));
+    }
+}
+
+/// A plan and what it was made for.
+pub struct Planned {
+    /// The configuration that was read.
+    pub config: Config,
+    /// The plan.
+    pub report: PlanReport,
+    /// The report about the files.
+    pub remarks: Vec<ReportLine>,
+}
+
+impl Planned {
+    /// Whether everything in the fixtures was planned.
+    pub fn is_whole(&self) -> bool {
+        self.remarks.iter().all(|remark| remark.outcome == Outcome::Dropped) && self.report.warnings.is_empty()
     }
 }

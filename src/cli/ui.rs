@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 
+use super::promptly::failure;
 use super::{Cli, prompt, promptly};
 use crate::cancel::Cancel;
 use crate::error::{Error, Exit, InputError, OperationError, Result, SnapshotError};
@@ -441,11 +442,6 @@ fn note_signal(number: i32, note: &Arc<AtomicUsize>) -> std::io::Result<()> {
     signal_hook::flag::register(number, armed)?;
     signal_hook::flag::register_usize(number, note.clone(), number.unsigned_abs() as usize)?;
     Ok(())
-}
-
-/// `error` as in `docs/json.md`.
-pub fn failure(error: &Error) -> Json {
-    json!({"error": {"message": error.to_string(), "hint": error.hint(), "exit": error.exit() as u8}})
 }
 
 impl Observer for Ui {

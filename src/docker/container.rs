@@ -8,7 +8,8 @@ use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateSt
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{helper, real};
+use super::label;
+use super::real;
 use crate::error::{Error, Result, TargetError};
 use crate::files::tidy;
 use crate::value::{Secret, image_parts};
@@ -436,7 +437,7 @@ impl Mount {
 
 /// Whether image name, labels or environment identify the server. Our helper containers use its image too.
 fn is_server(image: &str, labels: &BTreeMap<String, String>, env: &BTreeMap<String, Secret>) -> bool {
-    if helper::is_ours(|label| labels.contains_key(label)) {
+    if label::is_ours(|label| labels.contains_key(label)) {
         return false;
     }
     let (repository, _) = image_parts(image);

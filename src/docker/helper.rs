@@ -8,15 +8,10 @@ use std::time::{Duration, Instant};
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptions};
 
+use super::label::LABEL;
 use super::{Container, Docker, Image, RunState, status};
 use crate::error::{DockerError, Error, FileError, Result};
 use crate::files;
-
-/// The label of our helper containers; its value is set by the caller.
-pub(super) const LABEL: &str = "kumadb.helper";
-
-/// The label of remote jobs; its value is the id of the server's container.
-pub(super) const ERRAND: &str = "kumadb.remote-job";
 
 /// The label of remote jobs whose files are downloaded after they have ended.
 pub(super) const FETCHED: &str = "kumadb.remote-job.fetched";
@@ -281,11 +276,6 @@ impl Docker {
             })),
         }
     }
-}
-
-/// Whether these are the labels of a container of kumadb.
-pub(super) fn is_ours(has: impl Fn(&str) -> bool) -> bool {
-    has(LABEL) || has(ERRAND)
 }
 
 /// `prefix-0123abcd`: an unused name.

@@ -21,6 +21,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 use super::endpoint::Transport;
+use super::label;
 use super::{Container, Docker, Mount, MountKind, RunState, helper, status};
 use crate::error::{DockerError, Error, RemoteError, Result};
 use crate::files;
@@ -366,7 +367,7 @@ impl Docker {
 
     /// The existing containers of remote jobs, in any state.
     pub fn errands(&self) -> Result<Vec<Container>> {
-        self.labelled(helper::ERRAND)
+        self.labelled(label::JOB)
     }
 
     /// Removes ended remote jobs that no process waits for. `now` is the time of the engine's clock.
@@ -400,7 +401,7 @@ impl Docker {
 
 impl JobSpec {
     fn labels(&self) -> HashMap<String, String> {
-        let mut labels = HashMap::from([(helper::ERRAND.to_owned(), self.server.id.clone())]);
+        let mut labels = HashMap::from([(label::JOB.to_owned(), self.server.id.clone())]);
         labels.extend(self.fetched.then(|| (helper::FETCHED.to_owned(), String::new())));
         labels
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bollard::query_parameters::ListContainersOptionsBuilder;
 
-use super::{Docker, helper, settled};
+use super::label;
+use super::{Docker, settled};
 use crate::error::Result;
 
 /// A container with its labels.
@@ -36,7 +37,7 @@ impl Docker {
             labels: one.labels.unwrap_or_default().into_iter().collect(),
         });
         let mut found: Vec<Labelled> =
-            labelled.filter(|one| !helper::is_ours(|label| one.labels.contains_key(label))).collect();
+            labelled.filter(|one| !label::is_ours(|label| one.labels.contains_key(label))).collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
     }

@@ -12,6 +12,7 @@ mod fault;
 mod helper;
 mod image;
 mod job;
+mod label;
 mod labels;
 mod life;
 mod logs;
@@ -193,7 +194,7 @@ impl Docker {
             let listed = settled(|| self.client.list_containers(Some(options.clone()))).await;
             let listed = listed.map_err(|error| self.failed("list", "", &error))?;
             let ours = |labels: Option<&HashMap<String, String>>| {
-                labels.is_some_and(|labels| helper::is_ours(|label| labels.contains_key(label)))
+                labels.is_some_and(|labels| label::is_ours(|label| labels.contains_key(label)))
             };
             let ids = listed.into_iter().filter(|one| !ours(one.labels.as_ref())).filter_map(|one| one.id);
             // The list has neither the environment nor the image name as given, so each container is inspected. One that is

@@ -13,8 +13,10 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::pin::HELD;
 use super::{TEMPORARY, WORK};
+
+/// Where the system shows the open files of this process.
+pub(super) const HELD: &str = "/proc/self/fd";
 
 /// How a folder is opened.
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);

@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::door::HELD;
 use super::{door, parent};
 use crate::error::{Error, Result};
-
-/// Where the system shows the open files of this process.
-pub(super) const HELD: &str = "/proc/self/fd";
 
 /// An open folder, and a path that leads to it even when it was replaced by a link.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 //! Long because it has one function for each shape of entry in the tables of `model::entities` and `model::fields`.
 
 mod autokuma;
+mod files;
 mod rest;
 mod terraform;
 pub mod tool;

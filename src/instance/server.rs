@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::target::elsewhere;
 use crate::docker::{Answer, Container, Docker, Helper, Image, RunState, ServerFiles, Start, Successor};
+use crate::error::RemoteError;
 use crate::error::{DockerError, Error, Result, TargetError};
 
 /// How long a removed container may take to be recreated: compose takes a second, a person longer.
@@ -342,4 +342,12 @@ impl Server {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn elsewhere(container: &Container, folder: &Path, docker: &Docker) -> Error {
+    Error::Remote(RemoteError::DataNotLocal {
+        container: container.name.clone(),
+        folder: folder.display().to_string(),
+        engine: docker.address().to_owned(),
+    })
 }

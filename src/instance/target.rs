@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{self, Config};
+use super::server::elsewhere;
 use super::{DbLocation, Instance, Server};
 use crate::docker::{Container, Docker, NO_SOCKET, RunState};
 use crate::engine::mariadb::{Address, Tls};
@@ -178,14 +179,6 @@ impl Locator {
         let server = Server::new(docker.clone(), container);
         Ok(Instance::new(name, Some(folder), Some(server), place, &self.state))
     }
-}
-
-pub(super) fn elsewhere(container: &Container, folder: &Path, docker: &Docker) -> Error {
-    Error::Remote(RemoteError::DataNotLocal {
-        container: container.name.clone(),
-        folder: folder.display().to_string(),
-        engine: docker.address().to_owned(),
-    })
 }
 
 /// Whether `folder` belongs to users that this process cannot act as: those of a rootless engine, which exist only in

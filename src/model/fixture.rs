@@ -2,7 +2,7 @@
 
 use super::entities::Entity;
 use super::fields::{Field, ValueShape};
-use super::view::spelled;
+use super::view::{proxy_name, spelled};
 use crate::error::Problem;
 use crate::text::At;
 use crate::value::Value;
@@ -118,13 +118,5 @@ impl Desired {
             column => format!("{}.{}", self.path, spelled(self.entity, column)),
         };
         Problem::at(at, &path, message)
-    }
-}
-
-/// The name of a proxy: its address.
-pub fn proxy_name(protocol: &str, host: &str, port: &str) -> String {
-    match port {
-        "" => format!("{protocol}://{host}"),
-        port => format!("{protocol}://{host}:{port}"),
     }
 }

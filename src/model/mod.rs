@@ -16,6 +16,7 @@ pub mod release;
 pub mod row;
 mod rules;
 pub mod state;
+mod subject;
 pub mod typed;
 pub mod view;
 

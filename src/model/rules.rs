@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use serde_json::Value as Json;
 
-use super::check::{Found, Subject, grouped, shell_word};
 use super::fields::field;
 use super::games::renamed_game;
 use super::release::*;
+use super::subject::{Found, Subject, grouped, shell_word};
 use super::typed::{shown, texts};
 
 /// Adds the problems of the fields of the subject's type.

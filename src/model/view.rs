@@ -6,7 +6,6 @@ use serde_json::Value as Json;
 
 use super::entities::{Entity, MONITORS};
 use super::fields::Field;
-use super::fixture::proxy_name;
 use super::same;
 use super::state::{Config, monitor_paths};
 use crate::value::{Row, Value};
@@ -116,5 +115,13 @@ pub fn spelled<'c>(entity: &Entity, column: &'c str) -> &'c str {
         ("notification", "is_default") => "default",
         ("user", "password") => "password_hash",
         (_, column) => column,
+    }
+}
+
+/// The name of a proxy: its address.
+pub fn proxy_name(protocol: &str, host: &str, port: &str) -> String {
+    match port {
+        "" => format!("{protocol}://{host}"),
+        port => format!("{protocol}://{host}:{port}"),
     }
 }

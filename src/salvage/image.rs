@@ -1,5 +1,6 @@
 //! The numbered pages of a database file, alone or with its WAL applied.
 
+use super::bytes::Bytes;
 use super::page::{self, Page};
 use super::wal::Frames;
 
@@ -8,38 +9,6 @@ const SIZES: [usize; 8] = [4096, 1024, 8192, 2048, 16384, 32768, 512, 65536];
 
 /// Pages that are checked to find the page size.
 const SAMPLES: u64 = 200;
-
-/// Bytes of a file or in memory.
-pub trait Bytes: Sync {
-    /// Their number.
-    fn size(&self) -> u64;
-
-    /// Fills `into` from `at` on; returns how many bytes could be read: fewer at the end or after a read error.
-    fn read_at(&self, at: u64, into: &mut [u8]) -> usize;
-}
-
-impl Bytes for [u8] {
-    fn size(&self) -> u64 {
-        self.len() as u64
-    }
-
-    fn read_at(&self, at: u64, into: &mut [u8]) -> usize {
-        let rest = usize::try_from(at).ok().and_then(|at| self.get(at..)).unwrap_or_default();
-        let count = rest.len().min(into.len());
-        into[..count].copy_from_slice(&rest[..count]);
-        count
-    }
-}
-
-impl Bytes for Vec<u8> {
-    fn size(&self) -> u64 {
-        self.as_slice().size()
-    }
-
-    fn read_at(&self, at: u64, into: &mut [u8]) -> usize {
-        self.as_slice().read_at(at, into)
-    }
-}
 
 /// The pages of a database at one point in time.
 pub struct Image<'a> {

@@ -8,6 +8,7 @@
 //! and every intact index agrees. SQLite has no checksums of cells: a changed letter in a text that is in no index
 //! cannot be detected. Every other row is *doubtful*.
 
+mod bytes;
 mod image;
 mod master;
 mod orphans;
@@ -23,7 +24,8 @@ use std::convert::Infallible;
 use crate::schema::{self, EngineKind, Recording, Release};
 use crate::value::Value;
 
-pub use image::{Bytes, Image};
+pub use bytes::Bytes;
+pub use image::Image;
 pub use shape::{Fit, TableShape};
 pub use wal::Frames;
 

@@ -1,6 +1,6 @@
 //! One page of a tree: its header, its cells, and its consistency.
 
-use super::record::{be16, be32, varint};
+use super::bytes::{be16, be32, varint};
 
 /// Bytes of the file's header, before the tree on page 1.
 const FILE_HEADER: usize = 100;

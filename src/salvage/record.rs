@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::bytes::{be32, varint};
 use super::image::Image;
 use super::page::{Cell, Page};
 use crate::value::Value;
@@ -11,31 +12,6 @@ const LONGEST: u64 = 64 << 20;
 
 /// SQLite's own limit of columns.
 const WIDEST: usize = 2000;
-
-/// A big-endian number of two bytes.
-pub fn be16(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
-}
-
-/// A big-endian number of four bytes.
-pub fn be32(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-/// The variable-length integer at `at`, and its size in bytes.
-pub fn varint(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
-    let mut number: u64 = 0;
-    for (index, byte) in bytes.get(at..)?.iter().take(9).enumerate() {
-        if index == 8 {
-            return Some(((number << 8 | u64::from(*byte)) as i64, 9));
-        }
-        number = number << 7 | u64::from(byte & 0x7f);
-        if byte & 0x80 == 0 {
-            return Some((number as i64, index + 1));
-        }
-    }
-    None
-}
 
 /// The cells of one row or one entry of an index.
 #[derive(Clone, Debug, PartialEq)]

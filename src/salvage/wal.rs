@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::image::Bytes;
-use super::record::be32;
+use super::bytes::{Bytes, be32};
 
 /// Bytes of the log's header.
 const HEADER: usize = 32;

@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::bytes::be32;
 use super::image::Image;
 use super::page::{Cell, Page, PageKind};
-use super::record::{self, be32};
+use super::record;
 use crate::value::Value;
 
 /// Maximum number of index entries that are kept to compare rows; larger indexes are only counted.

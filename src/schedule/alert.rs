@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use ureq::http::Uri;
 use ureq::{Agent, RequestBuilder};
 
-use super::job::RunResult;
+use super::result::RunResult;
 use crate::config::{Alert, AlertKind};
 use crate::error::{Error, JobError, Result, reason};
 use crate::value::Secret;

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use chrono::{DateTime, Utc};
 
-use super::job::{Copy, RunResult};
+use super::result::{Copy, RunResult};
 use super::state::Note;
 use crate::config::Job;
 use crate::error::Result;

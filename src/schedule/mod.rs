@@ -6,6 +6,7 @@ pub mod job;
 mod metrics;
 mod notice;
 mod problems;
+mod result;
 mod state;
 mod watch;
 
@@ -17,8 +18,9 @@ use crate::operation::Observer;
 
 pub use alert::reach;
 pub use event::{Event, Level};
-pub use job::{RunEnv, RunResult};
+pub use job::RunEnv;
 pub use problems::problems;
+pub use result::{Copy, RunResult};
 pub use state::JobState;
 pub use watch::{once, watch};
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::job::RunResult;
+use super::result::RunResult;
 use crate::error::{Error, JobError, Result, io_reason};
 use crate::text::bytes;
 

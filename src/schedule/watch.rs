@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::job::{RunEnv, RunResult, run};
+use super::job::{RunEnv, run};
+use super::result::RunResult;
 use super::{Event, Host, JobState, Level};
 use crate::config::{Config, Job};
 use crate::error::{Error, InputError, OperationError, Result};

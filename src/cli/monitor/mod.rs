@@ -17,7 +17,7 @@ use clap::{Args, Subcommand};
 pub use outages::read_outages;
 
 use super::Context;
-use super::remote::Inputs;
+use super::inputs::Inputs;
 use crate::error::{Exit, Hint, Result};
 use crate::plan::pick::Pick;
 

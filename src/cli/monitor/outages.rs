@@ -8,7 +8,6 @@ use serde_json::json;
 
 use super::PickArgs;
 use super::span::SpanArgs;
-use super::uptime::outages_text;
 use crate::cli::Context;
 use crate::cli::format::{Format, FormatArgs};
 use crate::cli::observe::{Observed, SourceArgs, StatusFilter};
@@ -20,6 +19,7 @@ use crate::kuma::beats::read_changes;
 use crate::report::outage::{Outage, outages};
 use crate::report::status::Status;
 use crate::report::uptime::{Unit, Window};
+use crate::text::counted;
 use crate::text::duration_words;
 use crate::value::{local_time, rfc3339};
 
@@ -113,4 +113,9 @@ fn cells(id: i64, outage: &Outage, observed: &Observed, (format, now): (Format, 
         lasted.into(),
         outage.message.clone().into(),
     ]
+}
+
+/// `2 outages, 3 h 5 min down`, for a summary.
+pub fn outages_text(outages: usize, down: TimeDelta) -> String {
+    format!("{}, {} down", counted(outages, "outage"), duration_words(down))
 }

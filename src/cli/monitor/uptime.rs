@@ -17,7 +17,7 @@ use crate::error::{Exit, Result};
 use crate::kuma::uptime::read_tallies;
 use crate::report::outage::Outage;
 use crate::report::uptime::{Tally, Window, percent, percent_text, ping_text};
-use crate::text::{counted, duration_words};
+use crate::text::duration_words;
 use crate::value::{local_time, rfc3339};
 
 #[derive(Args, Debug)]
@@ -227,9 +227,4 @@ impl Report {
 /// A sum of outages; `-` for none.
 fn down_text(down: TimeDelta) -> String {
     if down.num_seconds() > 0 { duration_words(down) } else { "-".into() }
-}
-
-/// `2 outages, 3 h 5 min down`, for a summary.
-pub fn outages_text(outages: usize, down: TimeDelta) -> String {
-    format!("{}, {} down", counted(outages, "outage"), duration_words(down))
 }

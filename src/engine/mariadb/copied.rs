@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::dump_text::{each_line, name_of};
 use super::literal::{quoted_end, split_definition};
-use super::load::{Copy, each_line, name_of, values_of};
+use super::load::{Copy, values_of};
 use crate::error::{Error, Result, SnapshotError};
 use crate::value::Value;
 

@@ -19,23 +19,14 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
+use super::dump_text::{FIRST, LAST, SETTINGS, each_line, table_end};
 use super::literal::{LiteralKind, one_line, split_definition};
-use super::load::each_line;
 use super::tables::text;
 use super::{MariaDb, Transaction};
 use crate::engine::{Counts, quote};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// The start of the first line of a dump.
-pub(super) const FIRST: &str = "-- kumadb dump 1 of ";
-/// The start of the last line of a dump.
-pub(super) const LAST: &str = "-- kumadb dump complete: ";
-/// Settings for the client that loads the dump.
-pub(super) const SETTINGS: &str = "SET NAMES utf8mb4;
-SET FOREIGN_KEY_CHECKS=0, UNIQUE_CHECKS=0, TIME_ZONE='+00:00', AUTOCOMMIT=0;
-SET SQL_MODE='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';
-";
 /// Bytes of one INSERT, unless a single row is larger. Part of the format: the same rows must produce the same lines.
 const LINE: usize = 512 * 1024;
 /// Rows between two calls of `progress`.
@@ -230,11 +221,6 @@ impl MariaDb {
         }
         Ok(Layout { select, lines: Lines::of(table, names.into_iter()) })
     }
-}
-
-/// The line after the rows of a table.
-pub(super) fn table_end(table: &str, rows: u64) -> String {
-    format!("-- {}: {rows} rows\n", quote(table))
 }
 
 /// `line` as one line: what a server reports about itself must not end the comment that it is in.

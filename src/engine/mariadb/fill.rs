@@ -13,8 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 
+use super::dump_text::name_of;
 use super::literal::split_definition;
-use super::load::{CopiedTable, Copy, LOADING, name_of};
+use super::load::{CopiedTable, Copy, LOADING};
 use super::{Access, Address, MariaDb};
 use crate::engine::{IntegrityError, WriteKey, beside, quote};
 use crate::error::{Error, OperationError, Result};

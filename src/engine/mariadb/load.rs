@@ -7,18 +7,16 @@
 //! exist already, the same as in the dump; AUTO_INCREMENT is not changed, which is never too low. Other tables are
 //! loaded by [`shadow`](super::shadow).
 
-use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
 use super::definition::rewrite;
-use super::dump::{FIRST, LAST, SETTINGS, table_end};
+use super::dump_text::{FIRST, LAST, SETTINGS, each_line, name_of, table_end};
 use super::literal::{quoted_end, row_starts, split_definition};
 use super::rows::Insert;
 use super::{MariaDb, SQL_MODE, Writer as _};
 use crate::engine::{Counts, orphans, quote};
 use crate::error::{DatabaseError, Error, OperationError, Result, SnapshotError};
-use crate::files;
 
 /// Session settings for loading rows, as in the header of a dump.
 pub(super) const LOADING: &str = "foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'";
@@ -333,23 +331,6 @@ fn column_differences(table: &str, now: &str, then: &str) -> Vec<String> {
     differences
 }
 
-/// Passes the lines of the file at `path`, from position `start`, to `each`, including the newline, until it returns
-/// `false`.
-pub(super) fn each_line(path: &Path, start: u64, each: &mut dyn FnMut(&[u8]) -> Result<bool>) -> Result<()> {
-    let mut file = files::open(path)?;
-    file.seek(SeekFrom::Start(start)).map_err(Error::file("read", path))?;
-    let (mut reader, mut line) = (BufReader::with_capacity(1 << 18, file), Vec::new());
-    loop {
-        line.clear();
-        if reader.read_until(b'\n', &mut line).map_err(Error::file("read", path))? == 0 {
-            return Ok(());
-        }
-        if !each(&line)? {
-            return Ok(());
-        }
-    }
-}
-
 /// Whether `line` is one of the settings at the beginning of a dump.
 fn is_setting(line: &[u8]) -> bool {
     line.starts_with(b"SET ") && SETTINGS.split_inclusive('\n').any(|setting| setting.as_bytes() == line)
@@ -378,16 +359,6 @@ pub(super) fn values_in(statement: &[u8]) -> Option<&[u8]> {
         }
     }
     Some(&statement[at + VALUES.len()..])
-}
-
-/// The name between backticks at the start of `text`.
-pub(super) fn name_of(text: &str) -> Option<String> {
-    let end = text.starts_with('`').then(|| quoted_end(text.as_bytes(), b'`'))?;
-    let mut end = end;
-    while text[end..].starts_with('`') {
-        end += quoted_end(&text.as_bytes()[end..], b'`');
-    }
-    Some(text[1..end - 1].replace("``", "`"))
 }
 
 #[cfg(test)]

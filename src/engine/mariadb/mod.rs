@@ -11,6 +11,7 @@ mod copied;
 mod create;
 mod definition;
 mod dump;
+mod dump_text;
 mod fault;
 mod fill;
 mod literal;

@@ -1,7 +1,7 @@
 //! The rows of a dump, read as data and written again: no part of a dump is sent to MariaDB as it is.
 
+use super::dump_text::name_of;
 use super::literal::{quoted_end, write_byte};
-use super::load::name_of;
 use crate::engine::quote;
 
 /// The rows in one line of a dump, as a statement that was written here.

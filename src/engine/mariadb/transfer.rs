@@ -6,7 +6,8 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use super::collation::compared;
-use super::dump::{FIRST, LAST, Lines, SETTINGS, table_end};
+use super::dump::Lines;
+use super::dump_text::{FIRST, LAST, SETTINGS, table_end};
 use super::literal::write_text;
 use super::{MariaDb, UNFINISHED};
 use crate::engine::fit::{ColumnFit, Loss};

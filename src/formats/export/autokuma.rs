@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value as Json, json};
 
-use super::tool::{Files, Labels, Losses, is_chosen, other_kinds};
+use super::files::{Files, Labels, Losses, is_chosen, other_kinds};
 use super::{Choice, Exporter, Secrets};
 use crate::model::entities::{DOCKER_HOSTS, Entity, MONITORS, NOTIFICATIONS, TAGS};
 use crate::model::provider_keys::is_public;

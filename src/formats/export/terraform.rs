@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use self::hcl::{block, json_encode, literal, quote};
 use super::super::resources::{self, PREFIX, PROVIDER, Resource};
-use super::tool::{Files, Labels, Losses, is_chosen, other_kinds};
+use super::files::{Files, Labels, Losses, is_chosen, other_kinds};
 use super::{Choice, Exporter, Secrets};
 use crate::model::entities::{DOCKER_HOSTS, Entity, MONITORS, NOTIFICATIONS, PROXIES, TAGS};
 use crate::model::provider_keys::is_public;

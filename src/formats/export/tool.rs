@@ -1,11 +1,9 @@
 //! Exports the configuration as files of another tool, with a report about everything that these files cannot contain.
 
-use std::collections::{BTreeMap, HashSet};
+pub use super::files::Files;
 
-use super::{Choice, Exporter, autokuma, terraform};
-use crate::model::entities::ENTITIES;
+use super::{Choice, autokuma, terraform};
 use crate::model::state::Config;
-use crate::text::counted;
 
 /// A tool with files of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,110 +14,10 @@ pub enum Tool {
     Autokuma,
 }
 
-/// The files of a tool, with their report.
-#[derive(Clone, Debug, Default)]
-pub struct Files {
-    /// The path of each file, and its text; the path is empty for the only one.
-    pub files: Vec<(String, String)>,
-    /// Secrets that were left out, as ``monitor `Shop`: body``.
-    pub left_out: Vec<String>,
-    /// Variables and their values.
-    pub variables: Vec<(String, String)>,
-    /// What the files do not contain.
-    pub warnings: Vec<String>,
-    /// Number of items of each kind.
-    pub counts: Vec<(&'static str, usize)>,
-}
-
 /// Exports the part of `config` that `choice` selects for `tool`.
 pub fn export_to(tool: Tool, config: &Config, choice: &Choice) -> Files {
     match tool {
         Tool::Terraform => terraform::export(config, choice),
         Tool::Autokuma => autokuma::export(config, choice),
-    }
-}
-
-/// What the files of a tool do not contain.
-#[derive(Default)]
-pub(super) struct Losses {
-    fields: BTreeMap<(String, String, &'static str), Vec<String>>,
-}
-
-impl Losses {
-    /// The monitor at `path` of type `kind` has a value of `field` that is left out for the reason `why`.
-    pub(super) fn field(&mut self, field: &str, kind: &str, path: &str, why: &'static str) {
-        self.fields.entry((field.to_owned(), kind.to_owned(), why)).or_default().push(path.to_owned());
-    }
-
-    /// One line for each field, type and reason.
-    pub(super) fn lines(self) -> impl Iterator<Item = String> {
-        self.fields.into_iter().map(|((field, kind, why), paths)| {
-            let of = match paths.as_slice() {
-                [path] => format!("monitor `{path}`"),
-                paths => counted(paths.len(), &format!("{kind} monitor")),
-            };
-            format!("`{field}` of {of}: {why}: left out")
-        })
-    }
-}
-
-/// Reports the items of all chosen kinds that are not in `known`.
-pub(super) fn other_kinds(exporter: &mut Exporter<'_>, known: &[&str], why: &str) {
-    let choice = exporter.choice;
-    // Some monitors are no complete export anyway.
-    if choice.monitors.is_some() {
-        return;
-    }
-    for entity in ENTITIES.into_iter().filter(|one| is_chosen(choice, one.key) && !known.contains(&one.key)) {
-        match exporter.config.rows(entity.table).len() {
-            0 => {}
-            n => exporter.warnings.push(format!("{}: {why}", counted(n, entity.noun))),
-        }
-    }
-}
-
-/// Whether items of a kind are exported.
-pub(super) fn is_chosen(choice: &Choice, key: &str) -> bool {
-    choice.kinds.is_empty() || choice.kinds.contains(key)
-}
-
-/// Names in lower case that are used once each.
-pub(super) struct Labels {
-    separator: char,
-    used: HashSet<String>,
-}
-
-impl Labels {
-    pub(super) fn new(separator: char) -> Labels {
-        Labels { separator, used: HashSet::new() }
-    }
-
-    /// `scope` and `name`, with the separator for everything but letters, digits and `/`; with a number if it is used.
-    pub(super) fn label(&mut self, scope: &str, name: &str) -> String {
-        let mut plain = String::new();
-        for letter in name.chars().flat_map(char::to_lowercase) {
-            match letter {
-                'a'..='z' | '0'..='9' => plain.push(letter),
-                '/' if self.separator == '-' => plain.push('/'),
-                _ if plain.is_empty() || plain.ends_with([self.separator, '/']) => {}
-                _ => plain.push(self.separator),
-            }
-        }
-        let plain: Vec<&str> = plain.split('/').map(|part| part.trim_matches(self.separator)).collect();
-        let plain: Vec<&str> = plain.into_iter().map(|part| if part.is_empty() { "unnamed" } else { part }).collect();
-        let plain = plain.join("/");
-        // A label of Terraform does not begin with a digit.
-        let digit = self.separator == '_' && plain.starts_with(|first: char| first.is_ascii_digit());
-        let plain = format!("{scope}{}{plain}", if digit { "_" } else { "" });
-        let is_new = |used: &HashSet<String>, label: &String| !used.contains(label);
-        let label = match is_new(&self.used, &plain) {
-            true => plain,
-            false => {
-                let numbered = (2..).map(|n| format!("{plain}{}{n}", self.separator));
-                numbered.into_iter().find(|label| is_new(&self.used, label)).unwrap_or(plain)
-            }
-        };
-        self.used.insert(label.clone());
-        label
     }
 }

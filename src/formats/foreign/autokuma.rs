@@ -9,11 +9,12 @@ use std::collections::HashMap;
 use super::super::node::{At, Data, Entry, Node};
 use super::Source;
 use super::address::kind_of;
-use super::columns::{Keep, columns, parsed, parts, tags};
+use super::columns::{Keep, columns, tags};
 use super::draft::{Draft, Monitor, Parent, entry};
 use super::dump::{self, DOCKER_HOST};
 use super::status_page;
 use super::words::{flag, is_off};
+use super::words::{parsed, parts};
 
 pub(super) use containers::is_containers;
 pub use containers::{Container, of_containers};

@@ -5,14 +5,12 @@ use std::sync::LazyLock;
 
 use super::super::node::{Data, Entry, Node};
 use super::draft::{Draft, entry, section_of};
-use super::problem;
 use super::words;
-use crate::error::Problem;
+use super::words::{as_text, parsed, parts};
 use crate::model::defaults::{defaults_of, page_default, template};
 use crate::model::fields::FIELDS;
 use crate::model::{Field, MonitorType, ValueShape, field, from_json, kind, normalise, same};
 use crate::schema::{Release, newest};
-use crate::text::did_you_mean;
 
 /// Synonyms of columns, in addition to the names of the database and the page.
 const ALSO: [(&str, &str); 14] = [
@@ -221,12 +219,6 @@ fn shaped(field: &Field, value: &Node) -> Node {
     }
 }
 
-/// The JSON in a text.
-pub(super) fn parsed(value: &Node) -> Option<Node> {
-    let json = serde_json::from_str::<serde_json::Value>(value.text()?).ok()?;
-    (json.is_array() || json.is_object()).then(|| Node::from_json(&value.at, &json))
-}
-
 /// A list of texts, from a list, JSON, or a text with separators.
 pub(super) fn texts(value: &Node) -> Node {
     let value = parsed(value).unwrap_or_else(|| value.clone());
@@ -235,22 +227,6 @@ pub(super) fn texts(value: &Node) -> Node {
         _ => parts(&value),
     };
     Node::new(value.at, items)
-}
-
-pub(super) fn as_text(item: &Node) -> Node {
-    item.scalar().map_or_else(|| item.clone(), |text| Node::new(item.at.clone(), text))
-}
-
-/// The parts of a text between `,`, `;` and `|`; a list has its items.
-pub(super) fn parts(value: &Node) -> Vec<Node> {
-    match &value.data {
-        Data::List(items) => items.clone(),
-        _ => {
-            let text = value.scalar().unwrap_or_default();
-            let parts = text.split([',', ';', '|']).map(str::trim).filter(|part| !part.is_empty());
-            parts.map(|part| Node::new(value.at.clone(), part)).collect()
-        }
-    }
 }
 
 /// The groups in a path `A/B`, or in a list of names.
@@ -304,11 +280,6 @@ fn tag(name: &Node, value: Option<&Node>) -> Node {
         Some(value) => Node::map(name.at.clone(), [("name", name.clone()), ("value", value)]),
         None => name.clone(),
     }
-}
-
-/// The problem of a key that is not in `known`.
-pub(super) fn unknown_key<'k>(one: &Entry, what: &str, known: impl Iterator<Item = &'k str>) -> Problem {
-    problem(&one.at, what, format!("unknown key `{}`{}", one.key, did_you_mean(&one.key, known)))
 }
 
 /// Rejects keys of `node` that are not in `known`.

@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::node::{At, Data, Entry, Node};
-use super::columns::unknown_key;
 use super::ledger::UsedValues;
 use super::{Converted, Outcome, ReportLine, Source, problem};
 use crate::error::Problem;
 use crate::model::Reference;
 use crate::model::entities::entity;
 use crate::text::counted;
+use crate::text::did_you_mean;
 
 /// The lists of a native fixture, in order.
 const SECTIONS: [&str; 8] =
@@ -362,4 +362,14 @@ fn has_file(node: &Node, files: &HashSet<Arc<str>>) -> bool {
 /// An entry whose key has the position of its value.
 pub(super) fn entry(key: impl Into<String>, value: Node) -> Entry {
     Entry { key: key.into(), at: value.at.clone(), value }
+}
+
+/// The problem of a key that is not in `known`.
+pub(super) fn unknown_key<'k>(one: &Entry, what: &str, known: impl Iterator<Item = &'k str>) -> Problem {
+    problem(&one.at, what, format!("unknown key `{}`{}", one.key, did_you_mean(&one.key, known)))
+}
+
+/// An id as text: tools write `2` as `2.0` or `"2"`.
+pub(super) fn id_of(node: &Node) -> Option<String> {
+    node.int().map_or_else(|| node.scalar(), |id| Some(id.to_string()))
 }

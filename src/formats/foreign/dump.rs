@@ -2,8 +2,10 @@
 
 use super::super::node::{At, Data, Entry, Node};
 use super::address::type_of;
-use super::columns::{Keep, check_keys, columns, parsed, tags};
+use super::columns::{Keep, check_keys, columns, tags};
+use super::draft::id_of;
 use super::draft::{Draft, Monitor, Parent, Places, entry};
+use super::words::parsed;
 use super::words::{self, flag, is_off};
 use super::{maintenance, status_page};
 
@@ -139,11 +141,6 @@ pub(super) fn named(draft: &mut Draft, section: &'static str, one: &Node, column
         entries.extend(one.first(names).map(|value| (*column, value.clone())));
     }
     draft.add(section, Node::map(one.at.clone(), entries));
-}
-
-/// An id as text: tools write `2` as `2.0` or `"2"`.
-pub(super) fn id_of(node: &Node) -> Option<String> {
-    node.int().map_or_else(|| node.scalar(), |id| Some(id.to_string()))
 }
 
 fn refer(draft: &mut Draft, section: &'static str, one: &Node, name: &str) {

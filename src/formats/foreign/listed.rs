@@ -2,8 +2,9 @@
 
 use super::super::node::{At, Data, Entry, Node};
 use super::address::{Address, host_of, kind_of};
-use super::columns::{Keep, columns, field_of, groups, parts, tags};
+use super::columns::{Keep, columns, field_of, groups, tags};
 use super::draft::{Draft, Monitor, Parent, entry};
+use super::words::parts;
 
 /// Keys of a listed monitor that are not columns of the database.
 pub(super) const OWN: [&str; 17] = [

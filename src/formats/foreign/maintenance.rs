@@ -1,9 +1,10 @@
 //! Maintenance in the format of the server or of its table.
 
 use super::super::node::{Data, Node};
-use super::columns::{check_keys, parsed};
+use super::columns::check_keys;
 use super::draft::{Draft, Places};
 use super::words::flag;
+use super::words::parsed;
 
 /// Keys of a maintenance in sources, including those that the server computes.
 const KEYS: [&str; 47] = [

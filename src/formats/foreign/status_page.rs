@@ -1,8 +1,8 @@
 //! Status pages in the format of the server: their settings, groups and incidents.
 
 use super::super::node::{Data, Entry, Node};
+use super::draft;
 use super::draft::{Draft, Places, entry};
-use super::dump;
 use super::words::{flag, is_off};
 
 /// The columns of a status page with their names in sources, and whether they are flags.
@@ -75,7 +75,7 @@ pub(super) fn status_page(draft: &mut Draft, one: &Node, places: &Places) -> Opt
     if let Some(google) = google.filter(|google| google.value.scalar().is_some_and(|id| !id.is_empty())) {
         entries.push(entry("analytics_type", Node::new(google.at.clone(), "google")));
     }
-    if let Some(id) = config.first(&["id"]).and_then(dump::id_of) {
+    if let Some(id) = config.first(&["id"]).and_then(draft::id_of) {
         draft.refer("status_pages", &id, slug.as_str());
     }
     let listed = one.first(&GROUPS).or_else(|| config.first(&GROUPS));

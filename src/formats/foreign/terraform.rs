@@ -3,8 +3,9 @@
 use super::super::node::{Data, Entry, Node};
 use super::super::resources::{self, PREFIX};
 use super::Source;
+use super::draft::id_of;
 use super::draft::{Draft, entry};
-use super::dump::{self, Dump, id_of};
+use super::dump::{self, Dump};
 
 /// One resource of the provider.
 struct Resource<'n> {

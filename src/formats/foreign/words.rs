@@ -1,7 +1,6 @@
 //! What people and programs write for nothing, true and false, times, numbers and status codes.
 
 use super::super::node::{Data, Node};
-use super::columns::{as_text, parsed, parts};
 
 /// Whether a text stands for no value.
 pub(super) fn is_nothing(text: &str) -> bool {
@@ -114,6 +113,28 @@ fn range(code: &Node) -> Node {
     match (hundreds(first), hundreds(last)) {
         (Some(first), Some(last)) => Node::new(code.at.clone(), format!("{first}00-{last}99")),
         _ => Node::new(code.at.clone(), text),
+    }
+}
+
+pub(super) fn as_text(item: &Node) -> Node {
+    item.scalar().map_or_else(|| item.clone(), |text| Node::new(item.at.clone(), text))
+}
+
+/// The JSON in a text.
+pub(super) fn parsed(value: &Node) -> Option<Node> {
+    let json = serde_json::from_str::<serde_json::Value>(value.text()?).ok()?;
+    (json.is_array() || json.is_object()).then(|| Node::from_json(&value.at, &json))
+}
+
+/// The parts of a text between `,`, `;` and `|`; a list has its items.
+pub(super) fn parts(value: &Node) -> Vec<Node> {
+    match &value.data {
+        Data::List(items) => items.clone(),
+        _ => {
+            let text = value.scalar().unwrap_or_default();
+            let parts = text.split([',', ';', '|']).map(str::trim).filter(|part| !part.is_empty());
+            parts.map(|part| Node::new(value.at.clone(), part)).collect()
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! early finds nothing, or everything. A database on MariaDB has all but one table until everything else is complete.
 
 mod database;
+mod note;
 pub mod place;
 mod workshop;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::workshop::{self, Note};
+use super::note::{self, Note, read_note};
 use crate::error::{DatabaseError, Error, Hint, Result};
 use crate::files;
 use crate::kuma::init;
@@ -40,10 +40,10 @@ pub fn look(folder: &Path) -> Result<Found> {
     if names.is_empty() {
         return Ok(Found::Empty);
     }
-    if names.iter().any(|name| name == workshop::NAME) {
-        let note = workshop::read_note(folder)?;
+    if names.iter().any(|name| name == note::NAME) {
+        let note = read_note(folder)?;
         let entries = note.as_ref().map(|note| note.entries.clone()).unwrap_or_default();
-        names.retain(|name| name != workshop::NAME && !entries.contains(name));
+        names.retain(|name| name != note::NAME && !entries.contains(name));
         if names.is_empty() {
             return Ok(Found::Unfinished(note));
         }

@@ -3,38 +3,18 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
+use super::note::{NAME, NOTE, Note, read_note};
 use super::place::Found;
 use crate::error::{DatabaseError, Error, FileError, Hint, Result};
 use crate::files::{self, Lock, Pinned};
 use crate::instance::config;
 
-/// The name of the folder.
-pub const NAME: &str = ".kumadb-restore";
 /// Its content: the lock, the new data folder, and the note that everything is verified.
 const LOCK: &str = "lock";
 const DATA: &str = "data";
-const NOTE: &str = "ready.json";
 
 /// Entries in the order in which they are moved: others first, because they are of no use alone.
 const LAST: [&str; 3] = ["kuma.db", "mariadb", config::FILE];
-
-/// The note that everything is built and verified: from here on the next run finishes an interrupted one.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Note {
-    /// The snapshot.
-    pub snapshot: String,
-    /// The entries to move up, in this order.
-    pub entries: Vec<String>,
-}
-
-/// Reads the note in `folder`, if there is one.
-pub fn read_note(folder: &Path) -> Result<Option<Note>> {
-    let path = folder.join(NAME).join(NOTE);
-    let note = files::read_text(&path)?.map(|text| serde_json::from_str(&text));
-    note.transpose().map_err(|error| Error::File(FileError::Decode { path: path.clone(), why: error.to_string() }))
-}
 
 /// An open build folder. Dropped before anything was moved out of it, it is removed, and so is the data folder if it
 /// was created.

@@ -8,7 +8,7 @@ use chrono::Utc;
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::kuma::read::read_database;
 use kumadb::kuma::upgrade::Options;
-use kumadb::operation::upgrade::UpgradeWork;
+use kumadb::operation::UpgradeWork;
 use kumadb::operation::{self, Journal, Resumed, Settings, Work, pending};
 use kumadb::upgrade::Route;
 use kumadb::upgrade::rules::Style;

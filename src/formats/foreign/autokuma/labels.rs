@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::super::super::node::{At, Data, Entry, Node};
 use super::super::Source;
-use super::super::columns::parsed;
 use super::super::draft::{Draft, entry};
+use super::super::words::parsed;
 use super::{Entity, spelled};
 
 /// The prefix of AutoKuma's labels.

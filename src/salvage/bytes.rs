@@ -1,0 +1,58 @@
+//! Bytes of a file or in memory, and the numbers in them.
+
+/// Bytes of a file or in memory.
+pub trait Bytes: Sync {
+    /// Their number.
+    fn size(&self) -> u64;
+
+    /// Fills `into` from `at` on; returns how many bytes could be read: fewer at the end or after a read error.
+    fn read_at(&self, at: u64, into: &mut [u8]) -> usize;
+}
+
+impl Bytes for [u8] {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> usize {
+        let rest = usize::try_from(at).ok().and_then(|at| self.get(at..)).unwrap_or_default();
+        let count = rest.len().min(into.len());
+        into[..count].copy_from_slice(&rest[..count]);
+        count
+    }
+}
+
+impl Bytes for Vec<u8> {
+    fn size(&self) -> u64 {
+        self.as_slice().size()
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> usize {
+        self.as_slice().read_at(at, into)
+    }
+}
+
+/// A big-endian number of two bytes.
+pub fn be16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// A big-endian number of four bytes.
+pub fn be32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// The variable-length integer at `at`, and its size in bytes.
+pub fn varint(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
+    let mut number: u64 = 0;
+    for (index, byte) in bytes.get(at..)?.iter().take(9).enumerate() {
+        if index == 8 {
+            return Some(((number << 8 | u64::from(*byte)) as i64, 9));
+        }
+        number = number << 7 | u64::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            return Some((number as i64, index + 1));
+        }
+    }
+    None
+}
