@@ -1,15 +1,30 @@
 //! Backs up, edits, restores and repairs the database of Uptime Kuma, on SQLite and MariaDB.
 //!
-//! A write ([`run::run`]) takes the lock of the instance, opens a journal, stops the server, stages and verifies a copy of
-//! the database, writes in one transaction, starts the server, and verifies that it is up. When a step fails, everything is
-//! rolled back; after an interruption, [`run::resume()`] finishes or rolls back the operation. No connection can write without
-//! a verified copy: see [`backup::Guarded`].
+//! # Laws
+//! - **No write without a verified copy.** Only [`backup::Guarded`] opens a database for writing, and it requires a
+//!   [`backup::StagedCopy`] that was read back. The exceptions create databases: [`kuma::init`], [`kuma::create`].
+//! - **One way to write**: [`operation::run`] locks the instance, opens a journal, stops the server, stages the copy, writes in
+//!   one transaction, starts the server, and verifies that it is up. When a step fails, everything is rolled back; after an
+//!   interruption, [`operation::resume()`] finishes or rolls back the operation.
+//! - **Reading changes nothing**: no lock, no checkpoint, no file beside the database.
+//! - **The data folder is not trusted**: no link in it is followed, nothing in it is executed.
+//! - **Errors are typed**: each [`Error`] has an exit code and hints, and names what to do.
 //!
-//! An [`instance::Instance`] is found by an [`instance::Sight`], which takes the same targets as `kumadb -t`. `ARCHITECTURE.md`
-//! describes the modules and their layers.
+//! # Where to start
+//! An [`instance::Locator`] finds an [`instance::Instance`]: by folder, container, or address. [`kuma::read`] reads it,
+//! [`plan`] makes changes of it, [`doctor`] examines it. `ARCHITECTURE.md` describes the modules and their layers.
+//!
+//! The monitors of an instance whose server does not have to run:
+//! ```no_run
+#![doc = include_str!("../examples/list_monitors.rs")]
+//! ```
+//! `examples/backup.rs` takes a verified backup.
+//!
+//! The feature `cli` (default) has the command line: the module `cli`, and the crates that only it needs.
 
 pub mod backup;
 pub mod cancel;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
 pub mod docker;

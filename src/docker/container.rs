@@ -8,8 +8,7 @@ use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateSt
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::label;
-use super::real;
+use super::{label, real};
 use crate::error::{Error, Result, TargetError};
 use crate::files::tidy;
 use crate::value::{Secret, image_parts};
@@ -470,8 +469,8 @@ mod tests {
     #[test]
     fn one_that_podman_is_stopping_still_runs() {
         let life = |status, running| {
-            ContainerStatus::from_inspect(ContainerState { status: Some(status), running, ..Default::default() }, 0)
-                .life
+            let state = ContainerState { status: Some(status), running, ..Default::default() };
+            ContainerStatus::from_inspect(state, 0).life
         };
         assert_eq!(life(ContainerStateStatusEnum::STOPPING, Some(false)), RunState::Running);
         assert_eq!(life(ContainerStateStatusEnum::EXITED, Some(false)), RunState::Stopped);

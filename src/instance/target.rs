@@ -12,7 +12,7 @@ use super::{DbLocation, Instance, Server};
 use crate::docker::{Container, Docker, NO_SOCKET, RunState};
 use crate::engine::mariadb::{Address, Tls};
 use crate::engine::sqlite::SqliteFile;
-use crate::error::{DockerError, Error, RemoteError, Result, TargetError};
+use crate::error::{DockerError, Error, Hint, RemoteError, Result, TargetError};
 use crate::files;
 
 /// The socket of the embedded MariaDB inside the container.
@@ -35,6 +35,17 @@ pub struct Locator {
 }
 
 impl Locator {
+    /// Finds instances in folders and databases only, without a Docker engine: containers that use them are not seen. The
+    /// journals of databases without a data folder are in `.kumadb` in the current folder.
+    pub fn without_docker() -> Locator {
+        let docker = Err(Error::Docker(DockerError::Unreachable {
+            address: "none".into(),
+            why: NO_SOCKET.into(),
+            hint: Hint::advice("use a Locator with a Docker engine"),
+        }));
+        Locator { docker, here: PathBuf::from("."), state: PathBuf::from(".kumadb"), beside: false }
+    }
+
     /// The instance selected by `target`; without one, the only instance found.
     pub fn find(&self, target: Option<&str>) -> Result<Instance> {
         let Some(target) = target else { return self.only() };

@@ -98,6 +98,7 @@ mod formats {
 
 /// The project itself: layers, words, documentation.
 mod house {
+    pub mod circles;
     pub mod crates;
     pub mod documents;
     pub mod fixture_tables;

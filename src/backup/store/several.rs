@@ -328,6 +328,12 @@ pub fn no_snapshots((store, others): &(String, Vec<String>)) -> Error {
     })
 }
 
+impl From<Store> for Stores {
+    fn from(store: Store) -> Stores {
+        Stores::new(vec![store.clone()], store)
+    }
+}
+
 impl From<Vec<Store>> for Stores {
     /// At least one store.
     fn from(all: Vec<Store>) -> Stores {

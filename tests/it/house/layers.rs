@@ -179,3 +179,32 @@ fn long_files_say_why() {
         assert!(whole.lines().count() <= 500 || says, "{} has over 500 lines and does not say why", path.display());
     }
 }
+
+/// Files and items that ARCHITECTURE and the design pages name exist.
+#[test]
+fn the_design_names_what_exists() {
+    let files: Vec<String> = ["src", "tests"]
+        .iter()
+        .flat_map(|folder| rust_files(&root().join(folder)))
+        .map(|path| path.strip_prefix(root()).unwrap().display().to_string())
+        .collect();
+    let source: String = sources().into_iter().map(|(.., text)| text).collect();
+    let words: BTreeSet<&str> = source.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    let pages = fs::read_dir(root().join("docs/design")).unwrap().map(|entry| entry.unwrap().path());
+    let mut wrong = Vec::new();
+    for page in pages.chain(["ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root().join(name))) {
+        let text = fs::read_to_string(&page).unwrap();
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "_:/.".contains(c);
+        for word in text.split(|c: char| !is_part(c)).map(|word| word.trim_end_matches(['.', ':'])) {
+            let exists = match word.strip_suffix(".rs") {
+                Some(_) => files.iter().any(|file| file.ends_with(&format!("/{word}"))),
+                None if word.contains("::") => word.split("::").all(|part| words.contains(part)),
+                None => true,
+            };
+            if !exists {
+                wrong.push(format!("{}: {word}", page.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

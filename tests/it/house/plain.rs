@@ -271,13 +271,15 @@ fn texts() -> Vec<Text> {
     for (n, used) in used.iter().enumerate() {
         assert!(used, "allowed.txt: {} has no such text: {}", allowed[n].0, allowed[n].1);
     }
-    let named = ["README.md", "CHANGELOG.md", "ARCHITECTURE.md", "Cargo.toml"].map(|name| root().join(name));
+    let named =
+        ["README.md", "CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "Cargo.toml"].map(|name| root().join(name));
     let is_text = |path: &std::path::PathBuf| path.extension().is_none_or(|kind| kind != "png");
     let pages = pages(&root().join("docs")).into_iter().chain(pages(&root().join("packaging")));
     for path in named.into_iter().chain(pages.filter(is_text)) {
         let text = fs::read_to_string(&path).unwrap();
         let file = name_of(&path);
-        let text = if file == "ARCHITECTURE.md" { without_code(&text) } else { text };
+        let shows_code = file == "ARCHITECTURE.md" || file == "CONTRIBUTING.md" || file.starts_with("docs/design/");
+        let text = if shows_code { without_code(&text) } else { text };
         texts.push(Text { file, line: 1, text });
     }
     helps(&mut kumadb::cli::command(), "kumadb", &mut texts);
