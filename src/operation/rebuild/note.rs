@@ -10,7 +10,7 @@ use crate::files;
 /// The name of the folder.
 pub(super) const NAME: &str = ".kumadb-restore";
 
-/// The file in it that says so.
+/// The file in it.
 pub(super) const NOTE: &str = "ready.json";
 
 /// The note that everything is built and verified: from here on the next run finishes an interrupted one.

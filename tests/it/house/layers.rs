@@ -195,9 +195,9 @@ fn the_design_names_what_exists() {
     for page in pages.chain(["ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root().join(name))) {
         let text = fs::read_to_string(&page).unwrap();
         let is_part = |c: char| c.is_ascii_alphanumeric() || "_:/.".contains(c);
-        for word in text.split(|c: char| !is_part(c)).map(|word| word.trim_end_matches(['.', ':'])) {
+        for word in text.split(|c: char| !is_part(c)).map(|word| word.trim_end_matches(['.', ':', '/'])) {
             let exists = match word.strip_suffix(".rs") {
-                Some(_) => files.iter().any(|file| file.ends_with(&format!("/{word}"))),
+                Some(_) => files.iter().any(|file| file == word || file.ends_with(&format!("/{word}"))),
                 None if word.contains("::") => word.split("::").all(|part| words.contains(part)),
                 None => true,
             };
