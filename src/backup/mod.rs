@@ -35,7 +35,7 @@ pub use store::{
 /// Unpacks the snapshot selected by `desired`, see [`Stores::find`], into the new folder `folder`: the first intact copy of it;
 /// `warn` is called for each other. Or copies a database file there that 1.x left behind before it patched its database:
 /// `kuma.db.bak0`.
-pub fn hold(
+pub fn stage_snapshot(
     stores: &Stores,
     desired: &str,
     origin: &str,

@@ -9,7 +9,7 @@ use crate::cancel::Cancel;
 use crate::engine::mariadb::count_dump;
 use crate::engine::space::{Layout, TableSpace, read_space};
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, beside};
+use crate::engine::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, join};
 use crate::error::{DatabaseError, Error, Result, SnapshotError};
 use crate::files;
 use crate::kuma::read::{history, read_any_database, read_counts, read_database};
@@ -236,7 +236,7 @@ fn prove_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect,
         Ok::<_, Error>((database, counts, copied.pages()?, faults))
     };
     let check_file = || check_sound(&mut copy.read_only()?, &source, depth);
-    let ((compared, member), faults) = beside(|| beside(compare_all, || written(folder, SQLITE, &cancel)), check_file);
+    let ((compared, member), faults) = join(|| join(compare_all, || written(folder, SQLITE, &cancel)), check_file);
     let ((database, counts, pages, references), member, mut faults) = (compared?, member?, faults?);
     faults.extend(references);
     let references = faults.is_empty().then_some("foreign keys");
@@ -303,7 +303,7 @@ fn dump_live(
     let check_source = || check_sound(&mut *source, &connect.describe(), depth);
     let count = || compare("rows per table", &counts, &count_dump(&copy)?);
     let (faults, (counted, member)) =
-        beside(check_source, || beside(count, || written(folder, MARIADB, &connect.cancel())));
+        join(check_source, || join(count, || written(folder, MARIADB, &connect.cancel())));
     let (faults, (), member) = (faults?, counted?, member?);
     let full = scope.full_check.then_some("CHECK TABLE EXTENDED");
     let references = faults.is_empty().then_some("foreign keys");

@@ -327,7 +327,7 @@ fn read_snapshots(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read
         let origin = if desired == "latest" { context.origin()? } else { String::new() };
         let scratch = stores.scratch()?;
         let warn = &mut |error: &Error| context.ui.warn(&error.to_string());
-        let staged = backup::hold(&stores, &desired, &origin, &scratch.path().join("held"), warn)?;
+        let staged = backup::stage_snapshot(&stores, &desired, &origin, &scratch.path().join("held"), warn)?;
         let source = format!("snapshot {}", staged.manifest.id);
         let config = read_config(&mut *staged.reader()?, &source)?;
         let release = &config.database.release;

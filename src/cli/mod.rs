@@ -58,7 +58,7 @@ mod user;
 mod vacuum;
 mod write;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -265,7 +265,7 @@ impl Cli {
     pub fn run(mut self, ui: &mut Ui) -> Result<Exit> {
         let ordered = remote_job::overrides()?;
         if let Some(overrides) = &ordered {
-            self.heed(overrides);
+            self.apply_overrides(overrides);
         }
         let recipients = ordered.as_ref().map(|overrides| overrides.recipients.clone());
         let bounds = ordered.as_ref().and_then(|overrides| overrides.undo);
@@ -276,8 +276,8 @@ impl Cli {
         if ends_promptly {
             ui.end_promptly()?;
         }
-        let (docker, found) = (RefCell::default(), RefCell::default());
-        let mut context = Context { ui, global: self.global, docker, found, recipients, bounds };
+        let (config, docker, found) = (OnceCell::new(), RefCell::default(), RefCell::default());
+        let mut context = Context { ui, global: self.global, config, docker, found, recipients, bounds };
         match self.verb.run(&mut context) {
             Err(error @ Error::Remote(RemoteError::DataNotLocal { .. })) if ordered.is_none() => {
                 remote::run(&self.verb, error, &mut context)
@@ -290,7 +290,7 @@ impl Cli {
         }
     }
 
-    fn heed(&mut self, overrides: &Overrides) {
+    fn apply_overrides(&mut self, overrides: &Overrides) {
         self.global.target = overrides.target.clone();
         self.global.docker_host = Some(format!("unix://{SOCKET}"));
         self.global.docker_context = None;
@@ -376,6 +376,8 @@ impl Verb {
 struct Context<'a> {
     ui: &'a mut Ui,
     global: Global,
+    /// The config file, once it was read.
+    config: OnceCell<Option<crate::config::Config>>,
     /// The engine that was used last.
     docker: RefCell<Option<Arc<Docker>>>,
     /// The instance that was found last.
@@ -395,7 +397,7 @@ impl Context<'_> {
     fn locator_on(&self, docker: Result<Arc<Docker>>) -> Result<Locator> {
         let here = std::env::current_dir().map_err(Error::file("find", "."))?;
         *self.docker.borrow_mut() = docker.as_ref().ok().cloned();
-        Ok(Locator { docker, here, state: state_folder(), beside: remote_job::overrides()?.is_some() })
+        Ok(Locator { docker, here, state: state_folder(), on_host: remote_job::overrides()?.is_some() })
     }
 
     /// The selected instance; warns when an operation on it was interrupted and no process works on it.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use super::backup::BackupVerb;
 use super::console::LocalInput;
 use super::inputs::Inputs;
-use super::user::UserVerb;
 use super::{Context, Verb, store};
 use crate::backup::Store;
 use crate::config::read_credentials;
@@ -53,25 +52,8 @@ impl Inputs {
             }
             Verb::Probe(args) => args.pack(&mut inputs)?,
             Verb::Push(args) => args.address.pack(&mut inputs)?,
-            Verb::User(UserVerb::Add(args)) => args.password.pack(&mut inputs)?,
-            Verb::User(UserVerb::Password(args)) => args.password.pack(&mut inputs)?,
-            Verb::Backup(BackupVerb::Create(args)) => {
-                args.encryption.pack(&mut inputs)?;
-                inputs.folders = context.local_stores()?.into_iter().map(PathBuf::from).collect();
-            }
-            Verb::Backup(BackupVerb::Show(args)) => {
-                args.keys.pack(&mut inputs)?;
-                inputs.take_with_parts(Path::new(&args.snapshot))?;
-            }
-            Verb::Backup(BackupVerb::Verify(args)) => {
-                args.keys.pack(&mut inputs)?;
-                args.snapshots.iter().try_for_each(|archive| inputs.take_with_parts(Path::new(archive)))?;
-            }
-            Verb::Backup(BackupVerb::Prune(args)) => {
-                args.keys.pack(&mut inputs)?;
-                inputs.options = args.configured(context)?.map_or(Vec::new(), |policy| policy.options());
-            }
-            Verb::Backup(BackupVerb::Check(args)) => inputs.options = args.configured(context)?,
+            Verb::User(verb) => verb.pack(&mut inputs)?,
+            Verb::Backup(verb) => inputs.add_backup(verb, context)?,
             Verb::Status(args) => inputs.options = args.configured(context)?,
             Verb::Convert(args) => args.pack(&mut inputs)?,
             Verb::Upgrade(args) => args.pack(&mut inputs)?,
@@ -82,9 +64,50 @@ impl Inputs {
                 let archive = inputs.snapshot.clone().or_else(|| args.snapshot.clone());
                 archive.map_or(Ok(()), |archive| inputs.take_with_parts(Path::new(&archive)))?;
             }
-            _ => {}
+            // They read and write no file of this machine.
+            Verb::Find(_)
+            | Verb::Maintenance(_)
+            | Verb::Init(_)
+            | Verb::Doctor(_)
+            | Verb::ApiKey(_)
+            | Verb::Salvage(_)
+            | Verb::History(_)
+            | Verb::Vacuum(_)
+            | Verb::Restart(_)
+            | Verb::Logs(_)
+            | Verb::Recover(_)
+            | Verb::Config(_)
+            | Verb::Formats(_)
+            | Verb::Schema(_)
+            | Verb::Completions(_)
+            | Verb::Man(_)
+            | Verb::RemoteJob(_) => {}
         }
         Ok(inputs)
+    }
+
+    fn add_backup(&mut self, verb: &BackupVerb, context: &mut Context<'_>) -> Result<()> {
+        match verb {
+            BackupVerb::Create(args) => {
+                args.encryption.pack(self)?;
+                self.folders = context.local_stores()?.into_iter().map(PathBuf::from).collect();
+            }
+            BackupVerb::Show(args) => {
+                args.keys.pack(self)?;
+                self.take_with_parts(Path::new(&args.snapshot))?;
+            }
+            BackupVerb::Verify(args) => {
+                args.keys.pack(self)?;
+                args.snapshots.iter().try_for_each(|archive| self.take_with_parts(Path::new(archive)))?;
+            }
+            BackupVerb::Prune(args) => {
+                args.keys.pack(self)?;
+                self.options = args.configured(context)?.map_or(Vec::new(), |policy| policy.options());
+            }
+            BackupVerb::Check(args) => self.options = args.configured(context)?,
+            BackupVerb::List(_) | BackupVerb::Schedule(_) => {}
+        }
+        Ok(())
     }
 
     fn env(&self) -> Vec<(String, String)> {

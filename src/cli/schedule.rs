@@ -32,7 +32,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
             docker: engine::connect(&engine::of(target, &global)),
             here: here.clone(),
             state: super::state_folder(),
-            beside: false,
+            on_host: false,
         })
     };
     let credentials = context.credentials()?;

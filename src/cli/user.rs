@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::Context;
 use super::format::FormatArgs;
+use super::inputs::Inputs;
 use super::password::PasswordArgs;
 use super::write::{WriteArgs, WriteRequest, carry_out, input, read_from};
 use crate::error::{Error, Exit, InputError, Problem, Result};
@@ -83,6 +84,22 @@ pub struct WhoArgs {
 pub struct SignOutArgs {
     #[command(flatten)]
     write: WriteArgs,
+}
+
+impl UserVerb {
+    /// Adds what it reads on this machine to `inputs`.
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
+        match self {
+            UserVerb::Add(args) => args.password.pack(inputs),
+            UserVerb::Password(args) => args.password.pack(inputs),
+            UserVerb::List(_)
+            | UserVerb::Rename(_)
+            | UserVerb::Disable2fa(_)
+            | UserVerb::Activate(_)
+            | UserVerb::Adopt(_)
+            | UserVerb::SignOut(_) => Ok(()),
+        }
+    }
 }
 
 pub fn run(verb: &UserVerb, context: &mut Context<'_>) -> Result<Exit> {

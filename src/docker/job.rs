@@ -366,13 +366,13 @@ impl Docker {
     }
 
     /// The existing containers of remote jobs, in any state.
-    pub fn errands(&self) -> Result<Vec<Container>> {
+    pub fn jobs(&self) -> Result<Vec<Container>> {
         self.labelled(label::JOB)
     }
 
     /// Removes ended remote jobs that no process waits for. `now` is the time of the engine's clock.
-    pub fn clear_errands(&self, now: DateTime<Utc>) -> Result<()> {
-        for job in self.errands()?.iter().filter(|job| job.state.life == RunState::Stopped) {
+    pub fn remove_old_jobs(&self, now: DateTime<Utc>) -> Result<()> {
+        for job in self.jobs()?.iter().filter(|job| job.state.life == RunState::Stopped) {
             let (since, patience) = match job.state.finished_at {
                 Some(ended) if job.labels.contains_key(helper::FETCHED) => (Some(ended), IN_TRANSFER),
                 Some(ended) => (Some(ended), JUST_ENDED),

@@ -181,7 +181,8 @@ impl WriteKey {
         WriteKey(())
     }
 
-    /// For tests with their own database; must not be called by the library or the binary.
+    /// For tests with their own database; a release build does not have it.
+    #[cfg(debug_assertions)]
     #[doc(hidden)]
     pub fn for_tests() -> Self {
         WriteKey(())
@@ -204,8 +205,8 @@ pub trait Connect: Send + Sync {
     fn writer(&self, key: &WriteKey) -> Result<Box<dyn Writer>>;
 }
 
-/// Does both at the same time.
-pub(crate) fn beside<A, B: Send>(first: impl FnOnce() -> A, second: impl FnOnce() -> B + Send) -> (A, B) {
+/// Does both in parallel.
+pub(crate) fn join<A, B: Send>(first: impl FnOnce() -> A, second: impl FnOnce() -> B + Send) -> (A, B) {
     thread::scope(|scope| {
         let second = scope.spawn(second);
         let first = first();

@@ -31,7 +31,7 @@ pub struct Locator {
     pub state: PathBuf,
     /// Whether this process runs on the host of the containers, with their users and in their network, as a remote job
     /// does.
-    pub beside: bool,
+    pub on_host: bool,
 }
 
 impl Locator {
@@ -43,7 +43,7 @@ impl Locator {
             why: NO_SOCKET.into(),
             hint: Hint::advice("use a Locator with a Docker engine"),
         }));
-        Locator { docker, here: PathBuf::from("."), state: PathBuf::from(".kumadb"), beside: false }
+        Locator { docker, here: PathBuf::from("."), state: PathBuf::from(".kumadb"), on_host: false }
     }
 
     /// The instance selected by `target`; without one, the only instance found.
@@ -174,7 +174,7 @@ impl Locator {
         }
         if let Err(error) = files::check_readable(&folder) {
             // Whoever may use the engine may also access the files through it, as the `docker` group does.
-            if error.kind() == std::io::ErrorKind::PermissionDenied && !self.beside {
+            if error.kind() == std::io::ErrorKind::PermissionDenied && !self.on_host {
                 return Err(elsewhere(&container, &data.path, docker));
             }
             return Err(Error::Target(TargetError::NoDataFolder {
@@ -183,7 +183,7 @@ impl Locator {
             }));
         }
         let place = place(&folder, Some(&container))?;
-        if !self.beside && (is_out_of_reach(&place) || has_other_users(docker, &folder, &place)?) {
+        if !self.on_host && (is_out_of_reach(&place) || has_other_users(docker, &folder, &place)?) {
             return Err(elsewhere(&container, &data.path, docker));
         }
         let name = container.name.clone();

@@ -8,7 +8,7 @@ use super::read::{STATISTICS, read_config};
 use super::write::{highest_in, last_id};
 use crate::doctor::evidence::{Beats, Content, NAMED, Orphans, ReusedIds};
 use crate::engine::space::{AutoVacuum, Layout};
-use crate::engine::{Connect, Reader, beside, quote};
+use crate::engine::{Connect, Reader, join, quote};
 use crate::error::Result;
 use crate::model::state::Database;
 use crate::schema::{self, EngineKind, Recording, Schema};
@@ -106,7 +106,7 @@ pub fn read_beats(connect: &dyn Connect, now: i64) -> Result<Beats> {
     let middle = first / 2 + last / 2;
     // Both limits are explicit: with a limit out of range of the column, MariaDB would read every row.
     let half = |ids| read_beats_within(&mut *connect.reader()?, now, ids);
-    let (older, newer) = beside(|| half(first..=middle), || half(middle + 1..=last));
+    let (older, newer) = join(|| half(first..=middle), || half(middle + 1..=last));
     let mut beats = older?;
     beats.add(newer?);
     Ok(beats)

@@ -48,7 +48,7 @@ pub fn take(
     let end = Instant::now() + options.patience;
     let staged = loop {
         wait_settled(instance, options.patience, end, observer)?;
-        let staged = hold(instance, &scratch.path().join("held"), reason, &options.scope, observer);
+        let staged = stage(instance, &scratch.path().join("held"), reason, &options.scope, observer);
         // A migration that began meanwhile may be in the copy, or have changed tables during it.
         if matches!(staged, Err(Error::Operation(OperationError::Interrupted { .. })))
             || !is_migrating(instance).unwrap_or(false)
@@ -85,7 +85,7 @@ pub fn take(
 }
 
 /// Copies the database of `instance` into the new folder `folder` and verifies the copy.
-pub(super) fn hold(
+pub(super) fn stage(
     instance: &Instance,
     folder: &Path,
     reason: &str,

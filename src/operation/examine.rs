@@ -17,7 +17,7 @@ use crate::docker::{Container, RunState};
 use crate::doctor::Evidence;
 use crate::doctor::evidence::{Content, FileEvidence, Folder, Running, Unavailable};
 use crate::engine::sqlite::{JournalFile, SqliteFile};
-use crate::engine::{Connect as _, Depth, EngineKind, beside};
+use crate::engine::{Connect as _, Depth, EngineKind, join};
 use crate::error::{DatabaseError, Error, Result, TargetError};
 use crate::files::{self, About, Lock};
 use crate::instance::{DbLocation, Instance, Session};
@@ -242,7 +242,7 @@ fn read_database(
         let check = || if is_checked { connect.reader()?.check(depth) } else { Ok(Vec::new()) };
         let beats = || read_beats(connect, now);
         let content = || read_content(&mut *connect.reader()?, &name, now, &is_zone);
-        let ((content, beats), faults) = beside(|| beside(content, beats), check);
+        let ((content, beats), faults) = join(|| join(content, beats), check);
         damage.extend(faults?.into_iter().filter(|fault| fault.rows == 0).map(|fault| fault.what));
         let content = content?;
         Ok(Content { beats: beats?, ..content })

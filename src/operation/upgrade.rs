@@ -94,7 +94,7 @@ pub fn dry_run_upgrade(
     }
     let scratch = files::temp_folder("kumadb-", None)?;
     files::require_space(scratch.path(), 2 * instance.size())?;
-    let staged = super::copy::hold(instance, &scratch.path().join("copy"), "upgrade", &Default::default(), observer)?;
+    let staged = super::copy::stage(instance, &scratch.path().join("copy"), "upgrade", &Default::default(), observer)?;
     let path = scratch.path().join("kuma.db");
     read(&mut *staged.reader()?, Some(Target::Sqlite(&path)), order, observer)
 }

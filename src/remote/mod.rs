@@ -63,7 +63,7 @@ impl<'a> RemoteVerb<'a> {
         let docker = self.docker;
         let engine = docker.engine()?;
         self.binary.check(&engine, docker.address())?;
-        docker.clear_errands(engine.now)?;
+        docker.remove_old_jobs(engine.now)?;
         let place = format!("{}/bin/{}", VOLUME.1, self.binary.hash);
         let job = self.job(&place, &order);
         if let Some(taken) = order.files.keys().find(|file| job.is_mounted(file)) {

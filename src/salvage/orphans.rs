@@ -82,7 +82,7 @@ pub fn place(survey: &mut Survey<'_>, strays: &OrphanPages) {
     // References decide among link tables, after the referenced tables are assigned.
     let ids = Ids::read(survey, &tied);
     for (leaves, mut best) in tied {
-        best.retain(|at| leaves.iter().all(|leaf| ids.hold(survey, *at, *leaf)));
+        best.retain(|at| leaves.iter().all(|leaf| ids.contain(survey, *at, *leaf)));
         match best.as_slice() {
             [one] => survey.tables[*one].orphans.extend(leaves),
             several => {
@@ -151,7 +151,7 @@ impl Ids {
     }
 
     /// Whether the rows on `leaf` would refer to existing rows if they belonged to this table.
-    fn hold(&self, survey: &Survey<'_>, at: usize, leaf: u32) -> bool {
+    fn contain(&self, survey: &Survey<'_>, at: usize, leaf: u32) -> bool {
         let shape = &survey.tables[at].shape;
         let schema = survey.recording.schema();
         let keys = schema.table(&shape.table).map(|table| table.foreign_keys.clone()).unwrap_or_default();

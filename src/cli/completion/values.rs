@@ -1,6 +1,6 @@
 //! The values that are read: names in the database, in the config file and in the stores.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::IpAddr;
@@ -283,7 +283,7 @@ fn with_context<T>(words: &[String], read: impl FnOnce(&Context<'_>) -> Option<T
     let global = Global::from_arg_matches(&matches).ok()?;
     let mut ui = Ui::silent();
     let (docker, found) = (RefCell::default(), RefCell::default());
-    read(&Context { ui: &mut ui, global, docker, found, recipients: None, bounds: None })
+    read(&Context { ui: &mut ui, global, config: OnceCell::new(), docker, found, recipients: None, bounds: None })
 }
 
 /// The options in `words` that select what is read, as a command line of its own; the word at the cursor is not complete.

@@ -41,7 +41,11 @@ pub fn required(context: &Context<'_>) -> Result<(PathBuf, Config)> {
 /// # Errors
 /// A file that was named and does not exist; all problems in it.
 pub fn read(context: &Context<'_>) -> Result<Option<Config>> {
-    Ok(locate(context)?.map(|(_, config)| config))
+    if let Some(config) = context.config.get() {
+        return Ok(config.clone());
+    }
+    let config = locate(context)?.map(|(_, config)| config);
+    Ok(context.config.get_or_init(|| config).clone())
 }
 
 fn locate(context: &Context<'_>) -> Result<Option<(PathBuf, Config)>> {

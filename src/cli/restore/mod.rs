@@ -104,7 +104,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         report_of_newer(&stores, &instance, context)?;
     }
     let staged = match backup::is_database(Path::new(&desired)) {
-        true => backup::hold(&stores, &desired, &instance.origin(), &folder, &mut |_| {})?,
+        true => backup::stage_snapshot(&stores, &desired, &instance.origin(), &folder, &mut |_| {})?,
         false => {
             let copies = stores.find(&desired, &instance.origin(), &mut |error| context.ui.warn(&error.to_string()))?;
             let unpacked = unpack_first(&copies, &folder, &mut |error| context.ui.warn(&error.to_string()));

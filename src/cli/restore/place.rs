@@ -152,8 +152,8 @@ fn fresh(docker: Arc<Docker>, container: Container) -> Result<NewContainer> {
         Err(error) => return Err(error),
     };
     let folder = data.path.canonicalize().unwrap_or_else(|_| data.path.clone());
-    let beside = remote_job::overrides()?.is_some();
-    if !beside && !is_here(&docker, &container, &data.inside, &folder)? {
+    let on_host = remote_job::overrides()?.is_some();
+    if !on_host && !is_here(&docker, &container, &data.inside, &folder)? {
         return Err(Error::Remote(RemoteError::DataNotLocal {
             container: container.name.clone(),
             folder: data.path.display().to_string(),

@@ -23,7 +23,7 @@ impl Source {
     pub fn find(args: &RestoreArgs, stores: &Stores, folder: &Path, ui: &mut Ui) -> Result<Source> {
         let desired = args.snapshot.as_deref().unwrap_or_default();
         if backup::is_database(Path::new(desired)) {
-            let staged = backup::hold(stores, desired, "", &folder.join("held"), &mut |_| {})?;
+            let staged = backup::stage_snapshot(stores, desired, "", &folder.join("held"), &mut |_| {})?;
             return Ok(Source::File(Box::new(staged)));
         }
         let copies = copies(args, stores, &mut |error| ui.warn(&error.to_string()))?;

@@ -38,7 +38,7 @@ pub fn replace(
         false => snapshot.to_owned(),
     };
     let warn = &mut |error: &crate::error::Error| context.ui.warn(&error.to_string());
-    let staged = backup::hold(&stores, &desired, &instance.origin(), &scratch.path().join("staged"), warn)?;
+    let staged = backup::stage_snapshot(&stores, &desired, &instance.origin(), &scratch.path().join("staged"), warn)?;
     let (order, correction) = compare_with(instance, &staged, Utc::now(), context.ui)?;
     drop(staged);
     let found = describe(instance, &order, &correction);

@@ -17,7 +17,7 @@ use super::dump_text::name_of;
 use super::literal::split_definition;
 use super::load::{CopiedTable, Copy, LOADING};
 use super::{Access, Address, MariaDb};
-use crate::engine::{IntegrityError, WriteKey, beside, quote};
+use crate::engine::{IntegrityError, WriteKey, join, quote};
 use crate::error::{Error, OperationError, Result};
 
 /// From this number of rows on, two connections fill one table, and its keys are created after the rows. More than two
@@ -92,7 +92,7 @@ impl Filler {
                     thread::sleep(Duration::from_millis(200));
                     read_back(&mut self.db)
                 };
-                let (same, made) = beside(read_later, || maker.db.run(keys));
+                let (same, made) = join(read_later, || maker.db.run(keys));
                 made?;
                 same?
             }
@@ -132,7 +132,7 @@ impl Filler {
             })
         };
         let (put, put_others) =
-            beside(|| self.put_part(table, from, 0..half, &mut |rows| progress(count(rows))), put_others);
+            join(|| self.put_part(table, from, 0..half, &mut |rows| progress(count(rows))), put_others);
         put.and(put_others)
     }
 

@@ -133,7 +133,7 @@ fn with_env<T>(lab: &Lab, run: impl FnOnce(&RunEnv<'_>) -> T) -> T {
             why: "not here".into(),
             hint: Hint::advice(""),
         }));
-        Ok(Locator { docker, here: root.clone(), state: root.join("state"), beside: false })
+        Ok(Locator { docker, here: root.clone(), state: root.join("state"), on_host: false })
     };
     run(&RunEnv {
         locator: &locator,

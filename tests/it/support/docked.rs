@@ -294,7 +294,7 @@ impl Docked {
 /// The instance named `target`, with the engine of this bench.
 pub fn find(target: &str, root: &Path) -> Instance {
     let docker = Docker::connect(&dockerd::endpoint()).map(Arc::new);
-    let locator = Locator { docker, here: root.to_owned(), state: root.join("state"), beside: false };
+    let locator = Locator { docker, here: root.to_owned(), state: root.join("state"), on_host: false };
     locator.find(Some(target)).unwrap()
 }
 
