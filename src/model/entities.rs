@@ -375,7 +375,7 @@ const INCIDENTS: Entity = Entity {
     table: "incident",
     name: "title",
     fields: &INCIDENT_FIELDS,
-    defaults: &[("style", Given::Text("warning")), ("pin", Given::Int(1)), ("active", Given::Int(1))],
+    defaults: &[("style", Given::Text("primary")), ("pin", Given::Int(1)), ("active", Given::Int(1))],
     owner: "status_page_id",
     ..THING
 };

@@ -125,6 +125,7 @@ mod plan {
     pub mod drift;
     pub mod model;
     pub mod names;
+    pub mod recorded;
 }
 
 /// Engines and instances elsewhere.
