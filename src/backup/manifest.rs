@@ -235,6 +235,13 @@ impl Manifest {
         if found.exact { schema::recording(engine, found.release) } else { None }
     }
 
+    /// The same for a database that will have been upgraded to the release of `target`, on SQLite.
+    pub fn become_release(&mut self, target: &Recording) {
+        let migrations: Vec<String> = target.migrations().map(str::to_owned).collect();
+        self.migrations = if migrations.is_empty() { target.patches().into_iter().collect() } else { migrations };
+        (self.release, self.engine) = (target.release.to_string(), EngineKind::Sqlite);
+    }
+
     /// Rows of `table`.
     pub fn rows(&self, table: &str) -> u64 {
         self.counts.get(table).copied().unwrap_or(0)

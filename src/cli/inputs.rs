@@ -24,7 +24,7 @@ pub struct Inputs {
     pub(super) filled: Option<PathBuf>,
     /// Folders of this machine for its snapshots.
     pub(super) folders: Vec<PathBuf>,
-    /// The archive that it restores.
+    /// The archive that it restores, or that it reads old heartbeats from.
     pub(super) snapshot: Option<String>,
 }
 

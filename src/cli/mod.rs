@@ -296,9 +296,10 @@ impl Cli {
         self.global.docker_context = None;
         self.global.config = None;
         self.global.store = overrides.stores.clone();
-        if let (Verb::Restore(args), Some(snapshot)) = (&mut self.verb, &overrides.snapshot) {
-            args.snapshot = Some(snapshot.clone());
-            args.before = None;
+        match (&mut self.verb, &overrides.snapshot) {
+            (Verb::Restore(args), Some(snapshot)) => (args.snapshot, args.before) = (Some(snapshot.clone()), None),
+            (Verb::Upgrade(args), Some(snapshot)) => args.stats_from = Some(snapshot.clone()),
+            _ => {}
         }
     }
 }

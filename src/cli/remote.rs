@@ -56,7 +56,11 @@ impl Inputs {
             Verb::Backup(verb) => inputs.add_backup(verb, context)?,
             Verb::Status(args) => inputs.options = args.configured(context)?,
             Verb::Convert(args) => args.pack(&mut inputs)?,
-            Verb::Upgrade(args) => args.pack(&mut inputs)?,
+            Verb::Upgrade(args) => {
+                args.keys().pack(&mut inputs)?;
+                inputs.snapshot = args.local_archive(origin, context)?;
+                inputs.snapshot.clone().map_or(Ok(()), |archive| inputs.take_with_parts(Path::new(&archive)))?;
+            }
             Verb::Undo(args) => args.keys.pack(&mut inputs)?,
             Verb::Restore(args) => {
                 args.keys.pack(&mut inputs)?;

@@ -12,13 +12,15 @@ use super::store::KeyArgs;
 use super::write::{WriteArgs, finish, outcome_json, read_from};
 use crate::backup::undo::next;
 use crate::backup::{Changed, Manifest, Snapshot, StagedCopy, Store, Stores, Undone, unpack_first};
+use crate::docker::ServerFiles;
 use crate::error::{Error, Exit, Hint, InputError, Result, SnapshotError};
 use crate::files;
 use crate::instance::Instance;
 use crate::kuma::read::history;
-use crate::model::state::Fingerprint;
+use crate::model::state::{Database, Fingerprint};
 use crate::operation::pending::{self, PendingSnapshot};
 use crate::operation::{self, LastUndo, Settings, Work, put_files_back};
+use crate::schema::RecognizedRelease;
 use crate::text::counted;
 use crate::value::local_time;
 
@@ -213,25 +215,49 @@ fn compare(staged: StagedCopy, changed: Changed, args: &UndoArgs, instance: &Ins
         let (now, then) = Now::read(reader, name, &staged, merged)?;
         Ok((now, then, tables))
     })?;
-    if now.database().migrations.iter().ne(&manifest.migrations) {
-        return Err(Error::Snapshot(SnapshotError::OtherRelease {
-            id: manifest.id.clone(),
-            release: manifest.release.to_string(),
-            here: now.database().release.to_string(),
-            hint: Some(match &instance.container {
-                None => Hint::command(format!("kumadb restore {} --other-release", manifest.id)),
-                Some(_) => Hint::advice(format!(
-                    "set the image of the container back to release {} without starting it (docker compose up --no-start, \
-                     or docker create), then run: kumadb restore {} --other-release",
-                    manifest.release, manifest.id
-                )),
-            }),
-        }));
-    }
+    check_release(now.database(), manifest, parts, instance)?;
     let kept = if parts { kept } else { Vec::new() };
     let shown = now.fingerprint.clone();
     let difference = Difference::between(now, &then?, &staged, &kept);
     Ok(UndoMethod { staged, kept, merges, difference, shown })
+}
+
+/// Fails where `manifest` is of another release than the database `now`, and only `parts` of it are restored, or the container does
+/// not have an image of that release: the server would migrate the database again, or not be able to use it.
+fn check_release(now: &Database, manifest: &Manifest, parts: bool, instance: &Instance) -> Result<()> {
+    if now.migrations.iter().eq(&manifest.migrations) {
+        return Ok(());
+    }
+    let fits = match &instance.container {
+        Some(server) => server.shipped()?.is_some_and(|shipped| is_of(&shipped, manifest)),
+        None => true,
+    };
+    if fits && !parts {
+        return Ok(());
+    }
+    Err(Error::Snapshot(SnapshotError::OtherRelease {
+        id: manifest.id.clone(),
+        release: manifest.release.to_string(),
+        here: now.release.to_string(),
+        hint: Some(match fits {
+            true => Hint::command(format!("kumadb restore {} --other-release", manifest.id)),
+            false => Hint::advice(format!(
+                "set the image of the container back to release {} without starting it (docker compose up --no-start, or \
+                 docker create), then run: kumadb undo {}",
+                manifest.release, manifest.id
+            )),
+        }),
+    }))
+}
+
+/// Whether the image with the files `shipped` is of the release of `manifest`. Images of 1.x have files of patches that are not
+/// applied.
+fn is_of(shipped: &ServerFiles, manifest: &Manifest) -> bool {
+    let RecognizedRelease { oldest, release, .. } = manifest.recognise();
+    let named = shipped.release.as_ref().and_then(|release| release.parse().ok());
+    shipped.problems(&manifest.migrations).is_empty()
+        && (named.is_some_and(|named| (oldest..=release).contains(&named))
+            || shipped.migrations().into_iter().eq(&manifest.migrations))
 }
 
 fn carry_out(

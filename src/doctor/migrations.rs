@@ -130,7 +130,8 @@ fn half(table: &str, column: Option<&str>, what: String, fix: Option<Vec<String>
 }
 
 /// Whether a server runs and is not in a restart loop.
-fn is_up(evidence: &Evidence) -> bool {
+/// Whether a server has the database open now.
+pub(super) fn is_up(evidence: &Evidence) -> bool {
     evidence.container.as_ref().is_some_and(|container| container.up && !container.looping)
         || evidence.folder.as_ref().is_some_and(|folder| !folder.holders.is_empty())
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use super::migrations::is_up;
 use super::monitors::{delete, set, subject};
 use super::{Evidence, Fault, Fix};
 use crate::text::counted;
@@ -58,6 +59,16 @@ pub(super) fn find_stuck_statistics(evidence: &Evidence, faults: &mut Vec<Fault>
     let Some(text) = row.text("value") else { return };
     let is_text = serde_json::from_str::<Json>(text).is_ok_and(|json| json == MIGRATING);
     if !is_text && text != MIGRATING {
+        return;
+    }
+    if is_up(evidence) {
+        // A server that finds this state at its start ends at once: this one has written it.
+        let what = "a server aggregates the heartbeats of 1.x now: its upgrade is not done".into();
+        let fix = Fix::Advice(
+            "wait until it is done; its log shows the progress. Do not stop the server: it would not start again"
+                .into(),
+        );
+        faults.push(Fault { subject: subject("setting", row, "value"), what, fix });
         return;
     }
     // Old heartbeats are deleted after the last one was aggregated (2.0.0 to 2.5.3): their statistics are complete, and cannot

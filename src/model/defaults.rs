@@ -56,10 +56,11 @@ pub fn page_default(column: &str, kind: &str, release: Release) -> Option<Value>
         .map(|default| default.given.into())
 }
 
-/// What the pages of all releases send in `column` for types that do not use it.
+/// What the pages of all releases, and the tools that copy them, send in `column` for types that do not use it. Where the pages send
+/// nothing, these tools send what the pages send for the types that use it.
 pub fn defaults_of(column: &str) -> Vec<Value> {
     let all = || DEFAULTS.iter().filter(move |default| default.column == column);
-    let is_general = all().any(|default| default.kinds.is_empty());
+    let is_general = all().any(|default| default.kinds.is_empty() && !matches!(default.given, Nothing));
     all().filter(|default| !is_general || default.kinds.is_empty()).map(|default| default.given.into()).collect()
 }
 
@@ -114,7 +115,8 @@ static DEFAULTS: &[Default] = &[
     all("retry_interval", R1_23, Int(60)),
     only("retry_interval", &["ntp"], R2_5, Int(300)),
     all("resend_interval", R1_23, Int(0)),
-    all("maxretries", R1_23, Int(0)),
+    all("maxretries", R1_23, Int(1)).until(R1_23_8),
+    all("maxretries", R1_23_8, Int(0)),
     all("retry_only_on_status_code_failure", R2_1, Int(0)),
     all("timeout", R1_23, Real(48.0)),
     only("timeout", &["ping"], R2_0, Real(10.0)),
@@ -160,8 +162,8 @@ static DEFAULTS: &[Default] = &[
     only("http_body_encoding", &["http", "keyword", "json-query"], R1_23, Text("json")),
     all("kafka_producer_brokers", R1_23, Text("[]")),
     all("kafka_producer_sasl_options", R1_23, Text("{\"mechanism\":\"None\"}")),
-    all("kafka_producer_ssl", R1_23, Int(0)),
-    all("kafka_producer_allow_auto_topic_creation", R1_23, Int(0)),
+    all("kafka_producer_ssl", R1_23_3, Int(0)),
+    all("kafka_producer_allow_auto_topic_creation", R1_23_3, Int(0)),
     all("cache_bust", R2_0, Int(0)),
     all("gamedig_given_port_only", R1_23, Int(1)),
     all("gamedig_token", R2_4, Text("")),

@@ -4,6 +4,10 @@ use crate::schema::Release;
 
 /// The oldest release that is supported.
 pub const R1_23: Release = Release::new(1, 23, 0);
+/// The page's flags for Kafka monitors.
+pub const R1_23_3: Release = Release::new(1, 23, 3);
+/// The page's default for retries was 1 before.
+pub const R1_23_8: Release = Release::new(1, 23, 8);
 /// MariaDB, conditions, ping options.
 pub const R2_0: Release = Release::new(2, 0, 0);
 /// Intervals from 1 s, saved responses.

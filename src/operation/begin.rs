@@ -120,7 +120,13 @@ pub(super) fn report_network(instance: &Instance, observer: &mut dyn Observer) -
 
 /// Fails unless the server, if it runs, can be stopped now and started again.
 pub(super) fn check_server(instance: &Instance, mode: Mode, opens_lock: bool) -> Result<()> {
-    let Some(server) = &instance.container else { return Ok(()) };
+    let Some(server) = &instance.container else {
+        // Whoever is told to stop the server must not be told so while it migrates.
+        return match (&instance.place, opens_lock) {
+            (DbLocation::Sqlite(_), false) => check_settled(instance),
+            _ => Ok(()),
+        };
+    };
     if !server.is_running()? {
         return Ok(());
     }

@@ -8,19 +8,28 @@ use crate::error::{Error, OperationError, Result};
 use crate::files;
 use crate::instance::{DbLocation, Instance};
 use crate::kuma::read::read_migrating;
+use crate::kuma::upgrade::read_state;
+use crate::upgrade::settings::AggregationState;
 
 /// Polling interval for a server that migrates.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Whether a running server is migrating its database. It shows a page while it fills the statistics; during every
 /// other migration the only sign is a lock in the database. Where no container is known, open connections to the
-/// database indicate a running server.
+/// database indicate a running server, and a setting that it fills them.
 pub(super) fn is_migrating(instance: &Instance) -> Result<bool> {
     let locked = || instance.connect()?.reader().map(|mut reader| read_migrating(&mut *reader));
     match &instance.container {
         Some(server) => Ok(server.is_running()? && (locked().unwrap_or(false) || server.is_migrating()?)),
+        None if matches!(instance.place, DbLocation::Sqlite(_)) => {
+            Ok(is_used(instance)? && (locked().unwrap_or(false) || is_aggregating(instance).unwrap_or(false)))
+        }
         None => Ok(locked()? && is_used(instance)?),
     }
+}
+
+fn is_aggregating(instance: &Instance) -> Result<bool> {
+    Ok(read_state(&mut *instance.connect()?.reader()?)? == Some(AggregationState::Interrupted))
 }
 
 fn is_used(instance: &Instance) -> Result<bool> {

@@ -24,13 +24,14 @@ pub struct StatisticsWork {
 }
 
 /// Compares the statistics of `instance` with those that the copy `staged` from before the upgrade of the server gives; reads
-/// everything and changes nothing.
+/// everything and changes nothing. `name` is what messages call the copy.
 ///
 /// # Errors
 /// Why the copy does not belong to the database.
 pub fn compare_with(
     instance: &Instance,
     staged: &StagedCopy,
+    name: &str,
     now: DateTime<Utc>,
     observer: &mut dyn Observer,
 ) -> Result<(StatisticsWork, Correction)> {
@@ -41,7 +42,7 @@ pub fn compare_with(
         if database.schema.table("stat_daily").is_none() {
             return Err(OperationError::NoStatistics { release: database.release.to_string() }.into());
         }
-        let old = read_old(&mut *source, live, &staged.manifest.id, now)?;
+        let old = read_old(&mut *source, live, name, now)?;
         let correction = compare(live, &database.schema, &old, now)?;
         let table = correction.first_table().unwrap_or("stat_daily").to_owned();
         Ok((StatisticsWork { old, now, table }, correction))

@@ -137,6 +137,7 @@ mod remote {
 
 /// Snapshots put back, and changes undone.
 mod restore {
+    pub mod older;
     pub mod parts;
     pub mod to;
     pub mod transfer;

@@ -95,7 +95,8 @@ class Page {
             let isQuiet = true;
             this.watch.forEach(([name, run], at) => {
                 const [before, now] = [this.seen[at], this.read(name)];
-                if (!Object.is(before, now)) {
+                // What is computed may be another object of the same content each time.
+                if (JSON.stringify(before) !== JSON.stringify(now)) {
                     this.seen[at] = now;
                     isQuiet = false;
                     run.call(this.vm, now, before);

@@ -9,10 +9,12 @@ use super::launch;
 use super::place::{NewContainer, RestoreTarget};
 use crate::backup::Manifest;
 use crate::cli::{Context, engine};
-use crate::docker::{Docker, Image};
+use crate::docker::{Docker, Image, ServerFiles};
 use crate::engine::EngineKind;
 use crate::error::{DatabaseError, DockerError, Error, Hint, InputError, Result};
 use crate::operation::rebuild::{Database, Initializer};
+use crate::schema::{Release, recognise_applied, recorded};
+use crate::value::image_parts;
 
 /// The database type of `db-config.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,7 +34,7 @@ pub struct NewArgs {
     /// Create a new instance from the snapshot: in a new or empty folder, in the empty database
     /// mysql://user@host/database, or in a container that was never started
     #[arg(long, value_name = "LOCATION", conflicts_with_all = [
-        "config_only", "monitors", "other_release", "no_upgrade", "live", "no_restart", "wait_beats", "allow_unknown_release",
+        "config_only", "monitors", "other_release", "live", "no_restart", "wait_beats", "allow_unknown_release",
     ])]
     pub to: Option<String>,
     /// With `latest` or `--before`: use snapshots of this instance, given by name or by its original data folder
@@ -97,6 +99,19 @@ impl Choice {
             None => None,
         };
         Ok(Choice { kind, image, found, docker })
+    }
+
+    /// The newest known release that the server can use: by its files, if they are known, or by the name of the image,
+    /// `:2.5.3-slim`.
+    pub fn release(&self, shipped: Option<&ServerFiles>) -> Option<Release> {
+        if let Some(shipped) = shipped {
+            let names = shipped.migrations().into_iter().map(str::to_owned).collect();
+            let found = recognise_applied(&names);
+            return found.exact.then_some(found.release);
+        }
+        let (_, tag) = image_parts(&self.image);
+        let named: Release = tag.and_then(|tag| tag.split('-').next()?.parse().ok())?;
+        recorded(EngineKind::Sqlite).iter().map(|recording| recording.release).filter(|one| *one <= named).max()
     }
 
     /// The engine of the place, or the one found on this machine.

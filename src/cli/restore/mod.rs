@@ -72,19 +72,27 @@ impl RestoreArgs {
         if self.new.to.is_some() {
             return source::local_archive(self, context);
         }
-        let named = self.snapshot.as_ref().filter(|named| Path::new(named).exists());
-        if named.is_some() || context.local_stores()?.is_empty() {
-            return Ok(named.cloned());
-        }
-        let stores = context.stores()?.with_keys(&self.keys.keys()?);
         let desired = match (&self.snapshot, &self.before) {
             (Some(snapshot), _) => snapshot.clone(),
-            (None, Some(before)) => last_before(&stores, before, origin)?,
+            (None, Some(_)) if context.local_stores()?.is_empty() => return Ok(None),
+            (None, Some(before)) => last_before(&context.stores()?.with_keys(&self.keys.keys()?), before, origin)?,
             (None, None) => return Ok(None),
         };
-        let copies = stores.find(&desired, origin, &mut |_| {})?;
-        Ok(copies.iter().find(|copy| copy.store().folder().is_some()).map(Snapshot::location))
+        local_archive(&desired, &self.keys, origin, context)
     }
+}
+
+/// The file of this machine that `desired` selects, a path or a snapshot of an instance at `origin` in a folder that is a
+/// store.
+pub fn local_archive(desired: &str, keys: &KeyArgs, origin: &str, context: &Context<'_>) -> Result<Option<String>> {
+    if Path::new(desired).exists() {
+        return Ok(Some(desired.to_owned()));
+    }
+    if context.local_stores()?.is_empty() {
+        return Ok(None);
+    }
+    let copies = context.stores()?.with_keys(&keys.keys()?).find(desired, origin, &mut |_| {})?;
+    Ok(source::local(&copies))
 }
 
 pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {

@@ -13,7 +13,7 @@ use crate::kuma::upgrade::Options;
 use crate::model::state::Database;
 use crate::operation::upgrade::upgrade_copy;
 use crate::operation::{UpgradeWork, check_shipped};
-use crate::schema::recognise_applied;
+use crate::schema::{Release, recognise_applied};
 use crate::text::counted;
 use crate::upgrade::Route;
 use crate::upgrade::rules::Style;
@@ -47,24 +47,30 @@ pub fn upgrade(
     instance: &Instance,
     ui: &mut Ui,
 ) -> Result<StagedCopy> {
-    let Some(shipped) = shipped.filter(|_| staged.manifest.is_whole()) else { return Ok(staged) };
+    let Some(shipped) = shipped else { return Ok(staged) };
     let names = shipped.migrations().into_iter().map(str::to_owned).collect();
     let found = recognise_applied(&names);
-    let applied = staged.manifest.migrations.iter().cloned().collect();
-    let Ok(route) = Route::find(EngineKind::Sqlite, &applied, &staged.manifest.release, found.release) else {
-        return Ok(staged);
-    };
-    if !found.exact || route.is_current() {
-        return Ok(staged);
-    }
+    let Some(route) = newer(&staged.manifest, found.exact.then_some(found.release)) else { return Ok(staged) };
     if instance.engine() == EngineKind::MariaDb {
         let now = instance.open().and_then(|session| session.read(|reader| read_database(reader, "the database")));
         if !now.is_ok_and(|now| now.migrations == names) {
             return Ok(staged);
         }
     }
-    let (id, from, to) = (staged.manifest.id.clone(), route.from.clone(), found.release.to_string());
-    let order = UpgradeWork { route: &route, options: Options { style: Style::Intended, zone: None, now: Utc::now() } };
+    upgrade_along(staged, &route, ui)
+}
+
+/// The way from the release of `manifest` to `to`, if that is a newer one.
+pub fn newer(manifest: &Manifest, to: Option<Release>) -> Option<Route> {
+    let applied = manifest.migrations.iter().cloned().collect();
+    let route = Route::find(EngineKind::Sqlite, &applied, &manifest.release, to?).ok()?;
+    (manifest.is_whole() && !route.is_current()).then_some(route)
+}
+
+/// `staged` upgraded to the release of `route`, on SQLite.
+pub fn upgrade_along(staged: StagedCopy, route: &Route, ui: &mut Ui) -> Result<StagedCopy> {
+    let (id, from, to) = (staged.manifest.id.clone(), route.from.clone(), route.target.release.to_string());
+    let order = UpgradeWork { route, options: Options { style: Style::Intended, zone: None, now: Utc::now() } };
     let (staged, made) = upgrade_copy(staged, &order, ui).map_err(|error| match error {
         Error::Operation(OperationError::CannotUpgrade(problems)) => {
             let problems = problems.iter().map(|one| format!("{}: {}", one.subject, one.message)).collect();

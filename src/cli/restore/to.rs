@@ -30,9 +30,20 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
     let temporary = std::env::temp_dir();
     let scratch = stores.scratch_for(0, &temporary)?;
     let source = Source::find(args, &stores, scratch.path(), context.ui)?;
-    let manifest = source.manifest().clone();
+    let mut manifest = source.manifest().clone();
     check_manifest(&manifest, args)?;
     let choice = Choice::make(&args.new, &manifest, &place, context)?;
+    let shipped = match &place {
+        RestoreTarget::Container(fresh) => fresh.docker.shipped(&fresh.container)?,
+        _ => None,
+    };
+    let route = match args.no_upgrade {
+        true => None,
+        false => release::newer(&manifest, choice.release(shipped.as_ref())),
+    };
+    if let Some(route) = &route {
+        manifest.become_release(route.target);
+    }
     let rebuild = Rebuild {
         folder: data_folder,
         database: choice.database(&args.new, &place)?,
@@ -41,14 +52,16 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
     };
     check_files(&manifest, &rebuild, &place)?;
     rebuild.check(&manifest)?;
-    if let RestoreTarget::Container(fresh) = &place
-        && let Some(shipped) = fresh.docker.shipped(&fresh.container)?
-    {
-        release::check_image(&manifest, &shipped, &fresh.container.image, context.ui)?;
+    if let (RestoreTarget::Container(fresh), Some(shipped)) = (&place, &shipped) {
+        release::check_image(&manifest, shipped, &fresh.container.image, context.ui)?;
     }
     let unpacked = stores.scratch_for(manifest.size(), &temporary)?;
     let staged = source.unpack(unpacked.path(), &stores, typed, context)?;
     check_config(&staged, args, choice.kind)?;
+    let staged = match &route {
+        Some(route) => release::upgrade_along(staged, route, context.ui)?,
+        None => staged,
+    };
     if !manifest.without.is_empty() {
         context.ui.warn(&format!(
             "snapshot `{}` contains only the configuration: the new instance will have no history",

@@ -2,7 +2,6 @@
 
 mod statistics;
 
-use std::path::Path;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -11,7 +10,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::inputs::Inputs;
+use super::restore::local_archive;
 use super::store::KeyArgs;
 use super::write::{WriteArgs, duration, finish, outcome_json, read_from, with};
 use crate::error::{Error, Exit, Hint, InputError, OperationError, Problem, Result};
@@ -28,7 +27,8 @@ use crate::upgrade::preflight::server_seconds;
 use crate::upgrade::rules::{RULES, Style};
 use crate::upgrade::settings::AggregationState;
 
-/// How many heartbeats kumadb upgrades in a second, with the staged copy and all checks (two cores, release build).
+/// How many heartbeats kumadb upgrades in a second, with the staged copy and all checks. Measured with `benches/upgrade` (a million
+/// heartbeats, release build, two cores); an estimate for any other machine.
 const RATE: f64 = 100_000.0;
 
 #[derive(Args, Debug)]
@@ -42,7 +42,7 @@ pub struct UpgradeArgs {
     /// Replace the statistics that a server aggregated in another time zone than UTC, or not to the end, by right ones
     /// from a snapshot or a copy of kuma.db from before that
     #[arg(long, value_name = "SNAPSHOT", conflicts_with_all = ["to", "check", "as_server", "wait"])]
-    stats_from: Option<String>,
+    pub stats_from: Option<String>,
     /// Do it exactly as the server does, with its mistakes: to compare
     #[arg(long)]
     as_server: bool,
@@ -64,10 +64,17 @@ impl UpgradeArgs {
         self.check || self.write.is_dry_run()
     }
 
-    /// Adds the snapshot with the old heartbeats, if it is a file of this machine.
-    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
-        self.keys.pack(inputs)?;
-        self.stats_from.iter().try_for_each(|path| inputs.take_with_parts(Path::new(path)))
+    /// The keys of the snapshot with the old heartbeats.
+    pub fn keys(&self) -> &KeyArgs {
+        &self.keys
+    }
+
+    /// The snapshot with the old heartbeats, of an instance at `origin`, where it is a file of this machine.
+    pub fn local_archive(&self, origin: &str, context: &Context<'_>) -> Result<Option<String>> {
+        match &self.stats_from {
+            Some(snapshot) => local_archive(&statistics::database_in(snapshot), &self.keys, origin, context),
+            None => Ok(None),
+        }
     }
 }
 
@@ -236,7 +243,7 @@ impl Found<'_> {
         if preflight.aggregates > 0 {
             let (own, server) = (own_seconds(facts.beats), server_seconds(preflight.aggregates));
             let compared =
-                if server > own { format!(", {} if the server did it", time(server)) } else { String::new() };
+                if server > own { format!(", about {} if the server did it", time(server)) } else { String::new() };
             let beats = counted(many(preflight.aggregates), "heartbeat");
             lines.push(format!("{beats} to aggregate: about {}{compared}", time(own)));
         }

@@ -31,15 +31,12 @@ pub fn replace(
 ) -> Result<Exit> {
     let stores = context.stores()?.with_keys(&args.keys.keys_or_ask(context.ui)?);
     let scratch = scratch_for(&stores, instance.size(), instance)?;
-    // A data folder stands for the database in it.
-    let within = Path::new(snapshot).join("kuma.db");
-    let desired = match backup::is_database(&within) {
-        true => within.display().to_string(),
-        false => snapshot.to_owned(),
-    };
+    let desired = database_in(snapshot);
     let warn = &mut |error: &crate::error::Error| context.ui.warn(&error.to_string());
     let staged = backup::stage_snapshot(&stores, &desired, &instance.origin(), &scratch.path().join("staged"), warn)?;
-    let (order, correction) = compare_with(instance, &staged, Utc::now(), context.ui)?;
+    // The copy of a file has an id that nobody knows.
+    let name = if backup::is_database(Path::new(&desired)) { &desired } else { &staged.manifest.id };
+    let (order, correction) = compare_with(instance, &staged, name, Utc::now(), context.ui)?;
     drop(staged);
     let found = describe(instance, &order, &correction);
     if correction.is_empty() {
@@ -63,6 +60,15 @@ pub fn replace(
         format!("replaced the statistics of `{}`: {}", instance.name, counted(done.changes(), "row"))
     })?;
     finish(&outcome, context.ui)
+}
+
+/// What `snapshot` stands for: a data folder stands for the database in it.
+pub fn database_in(snapshot: &str) -> String {
+    let within = Path::new(snapshot).join("kuma.db");
+    match backup::is_database(&within) {
+        true => within.display().to_string(),
+        false => snapshot.to_owned(),
+    }
 }
 
 fn describe(instance: &Instance, order: &StatisticsWork, correction: &Correction) -> Json {

@@ -85,7 +85,8 @@ fn read_foreign(schema: &Schema, target: &Schema) -> Vec<String> {
     foreign
 }
 
-pub(super) fn read_state(reader: &mut dyn Reader) -> Result<Option<AggregationState>> {
+/// The progress of the aggregation of the heartbeats.
+pub fn read_state(reader: &mut dyn Reader) -> Result<Option<AggregationState>> {
     let rows = reader.query("SELECT `value` FROM `setting` WHERE `key` = ?", &[Value::from(AGGREGATED)])?;
     Ok(rows.first().map(|row| AggregationState::of(row.cell("value"))))
 }

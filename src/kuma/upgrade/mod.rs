@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 pub use converted::UpgradeConverted;
-pub use facts::read_facts;
+pub use facts::{read_facts, read_state};
 
 use self::row::Map;
 use super::transfer::{Feed, Put, Schemas, Transform};

@@ -313,6 +313,27 @@ fn statistics_of_deleted_heartbeats_are_kept() {
 }
 
 #[test]
+fn a_server_that_aggregates_on_a_folder_is_not_to_be_stopped() {
+    let lab = Lab::sqlite("2.5.3");
+    lab.sql("UPDATE setting SET value = '\"migrating\"' WHERE key = 'migrateAggregateTableState'");
+    let before = lab.rows();
+    // As a server on this machine has it open.
+    let open = fs::File::open(lab.folder().join("kuma.db")).unwrap();
+    let k005 = found(&lab, "K005");
+    assert!(k005[0]["fix"].as_str().unwrap().contains("Do not stop the server"), "{k005:?}");
+    lab.run("doctor --fix --yes");
+    let refused = lab.fails(9, "monitor add group --name New");
+    assert!(
+        refused.err.contains("wait until the migration is done") && !refused.err.contains("stop that"),
+        "{}",
+        refused.err
+    );
+    assert_eq!(lab.rows(), before);
+    drop(open);
+    assert_eq!(found(&lab, "K005")[0]["fixable"], true);
+}
+
+#[test]
 fn a_wrong_clock_deletes_no_history() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);

@@ -199,6 +199,8 @@ fn a_snapshot_comes_home_whole_and_goes_back() {
         assert!(restored.out.contains("to its state at"), "{restored:?}");
         assert_eq!(lab.picture(), before);
         laptop.kumadb(&["--yes", "--store", "snapshots", "restore", "latest", "--dry-run"]).ended(0);
+        let refused = laptop.kumadb(&["--yes", "--store", "snapshots", "upgrade", "--stats-from", &id]).ended(9);
+        refused.given(&format!("cannot replace the statistics from `{id}`")).given("are aggregated already");
         // Its backups are checked without the engine where the store is here, else where they are.
         let checked = laptop.kumadb(&["--store", "snapshots", "backup", "check"]).ended(0);
         assert!(checked.out.starts_with(&format!("OK: {}: newest backup ", lab.server.name)), "{checked:?}");

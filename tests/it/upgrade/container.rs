@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use kumadb::docker::RunState;
+use kumadb::docker::{Answer, RunState};
 use kumadb::engine::EngineKind;
 use kumadb::engine::mariadb::Address;
 use kumadb::error::{Error, OperationError, Result};
@@ -22,6 +22,7 @@ use crate::docker::recreated::At;
 use crate::docker::verbs::become_release;
 use crate::support::docked::{Docked, Kind, new_instance, seed};
 use crate::support::dockerd::{self, Folder, Image, cli};
+use crate::support::lab::Lab;
 use crate::support::mariadbd::Mariadbd;
 use crate::support::wait::wait_until;
 
@@ -103,6 +104,13 @@ fn the_server_starts_when_its_container_has_the_new_image() {
     old.lab.is_well();
     // The image is right, and nothing is left to do.
     assert_eq!(old.lab.kumadb(&["upgrade", "--yes", "--json"]).ended(0).json()["changes"], serde_json::json!([]));
+    // It is undone when the container has the old image again.
+    old.lab.kumadb(&["undo", "--yes"]).ended(9).given("set the image of the container back").given("kumadb undo ");
+    old.lab.is_well();
+    become_release(&old.lab, "2.0.2");
+    old.lab.kumadb(&["undo", "--yes"]).ended(0);
+    assert_eq!(old.migrations(), "28");
+    old.lab.is_well();
 }
 
 #[test]
@@ -180,4 +188,82 @@ fn a_conversion_to_a_newer_release_starts_the_server_with_its_image_only() {
     assert!(outcome.downtime.is_some() && outcome.upgraded.is_some(), "{outcome:?}");
     assert_eq!(server.sql("kuma", "SELECT count(*) FROM knex_migrations").trim(), "55");
     assert_eq!(old.life(), RunState::Running);
+}
+
+#[test]
+fn a_server_that_aggregates_is_never_stopped() {
+    let Some(lab) = Docked::up(Kind::Sqlite) else { return };
+    let state = |state| {
+        lab.inside(&format!("UPDATE setting SET value = '\"{state}\"' WHERE key = 'migrateAggregateTableState'"))
+    };
+    state("migrating");
+    lab.folder.misbehave("migrating");
+    cli(&["restart", "-t", "60", &lab.server.name]);
+    let shows_page = || matches!(lab.bench.docker.probe(&lab.bench.look(&lab.server)), Ok(Answer::Migrating));
+    wait_until(60, "the page of the migration", shows_page);
+    let counted = lab.starts_and_stops();
+    let found = lab.kumadb(&["doctor", "--json"]).json();
+    let k005 = found["findings"].as_array().unwrap().iter().find(|one| one["code"] == "K005").unwrap();
+    assert!(k005["what"].as_str().unwrap().contains("aggregates the heartbeats of 1.x now"), "{k005}");
+    assert!(k005["fix"].as_str().unwrap().contains("Do not stop the server"), "{k005}");
+    let fixed = lab.kumadb(&["--yes", "doctor", "--fix"]);
+    assert!(!fixed.out.contains("DELETED") && !fixed.err.contains("DELETED"), "{fixed:?}");
+    lab.kumadb(&["--yes", "upgrade"]).ended(9).given("wait until it has finished");
+    lab.add("New", &[]).ended(9).given("wait until the migration is done");
+    assert_eq!(lab.starts_and_stops(), counted);
+    assert_eq!(lab.sql("SELECT value FROM setting WHERE key = 'migrateAggregateTableState'"), ["\"migrating\""]);
+    state("migrated");
+    lab.folder.behave();
+    lab.wait_up();
+    lab.is_well();
+}
+
+/// A container whose server uses a database on a MariaDB of this machine.
+fn external() -> Option<(Docked, Mariadbd)> {
+    let bench = dockerd::bench()?;
+    let server = Mariadbd::with(&["--port={port}", "--bind-address=0.0.0.0"])?;
+    let database = server.create_database("kuma", "utf8mb4");
+    init::fill_database(&database, &new_instance()).unwrap();
+    seed(&database);
+    server.sql("mysql", "CREATE USER kuma@'%' IDENTIFIED BY 'Kuma-2026'; GRANT ALL ON *.* TO kuma@'%'");
+    // Its address is known once a container runs, which has no database yet.
+    let folder = Folder::empty();
+    let container = bench.run(Image::Full, &["-v", &folder.mount()]);
+    let gateway = cli(&["inspect", "-f", "{{.NetworkSettings.Gateway}}", &container.name]);
+    let config = format!(
+        r#"{{"type":"mariadb","hostname":"{}","port":{},"dbName":"kuma","username":"kuma","password":"Kuma-2026"}}"#,
+        gateway.trim(),
+        server.port()
+    );
+    folder.write("db-config.json", &config);
+    cli(&["restart", "-t", "60", &container.name]);
+    let lab = Docked::around(bench, Kind::MariaDb, folder, container);
+    lab.wait_up();
+    Some((lab, server))
+}
+
+/// Restores snapshots of older releases, of both engines, into `lab`.
+fn restore_older(lab: &Docked) {
+    become_release(lab, "2.5.3");
+    for older in [Some(Lab::sqlite("1.23.17")), Lab::mariadb("2.0.2")].into_iter().flatten() {
+        older.sql(super::verb::ROWS);
+        let path = older.json("backup create")["path"].as_str().unwrap().to_owned();
+        lab.kumadb(&["--yes", "restore", &path]).ended(0).given("is upgraded to 2.5.3, the release of the image");
+        assert_eq!(lab.monitors(), ["Shop", "Old"]);
+        assert_eq!(lab.sql("SELECT count(*) FROM knex_migrations"), ["55"]);
+        let days = if older.mariadbd.is_some() { "0" } else { "2" };
+        assert_eq!(lab.sql("SELECT count(*) FROM stat_daily WHERE timestamp < 1710000000"), [days]);
+    }
+    lab.is_well();
+    lab.kumadb(&["--yes", "undo"]).ended(0);
+    assert_eq!(lab.monitors(), ["Shop", "Old"]);
+}
+
+#[test]
+fn a_snapshot_of_an_older_release_is_upgraded_on_mariadb() {
+    std::thread::scope(|scope| {
+        let embedded = scope.spawn(|| Docked::up(Kind::MariaDb).iter().for_each(restore_older));
+        external().iter().for_each(|(lab, _)| restore_older(lab));
+        assert!(embedded.join().is_ok(), "it failed on the embedded MariaDB, see above");
+    });
 }
