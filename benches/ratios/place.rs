@@ -101,7 +101,8 @@ impl Place {
             why: "not in this measurement".into(),
             hint: Hint::advice(""),
         }));
-        let locator = Locator { docker, here: self.root().to_owned(), state: self.root().join("state"), on_host: false };
+        let locator =
+            Locator { docker, here: self.root().to_owned(), state: self.root().join("state"), on_host: false };
         locator.find(Some(&self.target)).unwrap()
     }
 
