@@ -9,7 +9,7 @@ use kumadb::cli::{Cli, Ui};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> anyhow::Result<ExitCode> {
+pub(crate) fn main() -> anyhow::Result<ExitCode> {
     if kumadb::cli::complete() {
         return Ok(ExitCode::SUCCESS);
     }
