@@ -323,11 +323,12 @@ pub fn make_folder(kind: Kind) -> Option<Folder> {
 
 /// The files of a MariaDB with such a database in it, made once for all tests.
 fn template() -> Option<PathBuf> {
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kuma-mariadb-{}", schema::newest()));
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kuma-mariadb-data-{}", schema::newest()));
     let lock = fs::File::create(place.with_extension("lock")).unwrap();
     lock.lock().unwrap();
     if !place.exists() {
-        let mariadbd = Mariadbd::start()?;
+        // With the log size that the server starts it with; another one has the log written anew at each start.
+        let mariadbd = Mariadbd::with(&["--skip-networking", "--innodb-log-file-size=96M"])?;
         let database = mariadbd.create_database("kuma", "utf8mb4");
         init::fill_database(&database, &new_instance()).unwrap();
         seed(&database);

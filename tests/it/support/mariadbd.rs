@@ -128,7 +128,7 @@ impl Mariadbd {
     pub fn shut_down(mut self, to: &Path) {
         self.sql("", "SHUTDOWN");
         self.child.wait().unwrap();
-        copy_folder(&self.folder.path().join("data"), to);
+        copy_without_zeros(&self.folder.path().join("data"), to);
     }
 
     /// Ends it with SIGKILL, as a power cut would.
@@ -207,7 +207,7 @@ fn launch(programs: &[PathBuf; 3], folder: &Path, options: &[String]) -> Child {
 fn template(programs: &[PathBuf; 3]) -> PathBuf {
     let version = Command::new(&programs[0]).arg("--version").output().unwrap().stdout;
     let version: String = String::from_utf8_lossy(&version).chars().filter(|c| c.is_ascii_alphanumeric()).collect();
-    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mariadb-{version}"));
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mariadb-data-{version}"));
     if place.exists() {
         return place;
     }
@@ -221,15 +221,26 @@ fn template(programs: &[PathBuf; 3]) -> PathBuf {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let sparse = made.path().with_extension("sparse");
+    copy_without_zeros(made.path(), &sparse);
     // Another test may have been faster; its folder is as good.
-    if fs::rename(made.path(), &place).is_ok() {
-        let _ = made.keep();
+    if fs::rename(&sparse, &place).is_err() {
+        fs::remove_dir_all(&sparse).unwrap();
     }
     place
 }
 
 /// Copies a folder with everything in it to the new folder `to`.
 pub fn copy_folder(from: &Path, to: &Path) {
-    let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    copy(&["-a"], from, to);
+}
+
+/// The same with holes in place of zeros, which most of a new MariaDB is: such a folder is copied much faster.
+fn copy_without_zeros(from: &Path, to: &Path) {
+    copy(&["-a", "--sparse=always"], from, to);
+}
+
+fn copy(options: &[&str], from: &Path, to: &Path) {
+    let done = Command::new("cp").args(options).arg(from).arg(to).status().unwrap();
     assert!(done.success());
 }
