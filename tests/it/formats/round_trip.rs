@@ -24,10 +24,11 @@ use kumadb::plan::fixture::{ApplyOptions, Entropy, PlanReport, plan_fixture};
 use kumadb::schema::{Release, recorded};
 use kumadb::value::Secret;
 use proptest::prelude::*;
-use proptest::test_runner::TestRunner;
+use proptest::test_runner::{RngSeed, TestRunner};
 use serde_json::{Map, Value as Json, json};
 
 use crate::support::mariadbd::Mariadbd;
+use crate::support::rounds;
 
 /// Texts that some syntax, or some reader of it, could take for something else.
 pub const ODD: [&str; 38] = [
@@ -348,17 +349,24 @@ fn releases() -> Vec<Release> {
 fn a_configuration_is_written_down_and_made_again() {
     let releases = releases();
     let made = Cell::new(0);
-    run(48, 3..12, |at, names, monitors| {
+    let cases = rounds::count(16, 48);
+    run(cases, 3..12, |at, names, monitors| {
         let release = releases[at % releases.len()];
         made.set(made.get() + check(release, &names, &monitors, &[Made::sqlite(release)]));
     });
     // Chance may make all monitors of one configuration invalid, but not of most.
-    assert!(made.get() >= 48, "{} monitors", made.get());
+    assert!(made.get() >= cases, "{} monitors", made.get());
 }
 
 /// Runs `test` on `cases` configurations drawn by chance.
-fn run(cases: u32, count: Range<usize>, test: impl Fn(usize, Vec<String>, Vec<Drawn>)) {
-    let config = ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 60, ..ProptestConfig::default() };
+fn run(cases: usize, count: Range<usize>, test: impl Fn(usize, Vec<String>, Vec<Drawn>)) {
+    let config = ProptestConfig {
+        cases: cases as u32,
+        rng_seed: RngSeed::Fixed(rounds::seed()),
+        failure_persistence: None,
+        max_shrink_iters: 60,
+        ..ProptestConfig::default()
+    };
     let drawn = (0..1000usize, prop::collection::vec(text(), 3), prop::collection::vec(drawn(), count));
     let ran = TestRunner::new(config).run(&drawn, |(at, names, monitors)| {
         test(at, names, monitors);
@@ -371,7 +379,7 @@ fn run(cases: u32, count: Range<usize>, test: impl Fn(usize, Vec<String>, Vec<Dr
 fn a_configuration_goes_to_mariadb_and_back() {
     let Some(server) = Mariadbd::start() else { return };
     let releases: Vec<Release> = recorded(EngineKind::MariaDb).iter().map(|recording| recording.release).collect();
-    run(16, 3..10, |at, names, monitors| {
+    run(rounds::count(6, 16), 3..10, |at, names, monitors| {
         let release = releases[at % releases.len()];
         let others = [Made::mariadb(&server, release), Made::sqlite(release)];
         check(release, &names, &monitors, &others);

@@ -35,7 +35,7 @@ pub fn points(stride: usize) -> impl Iterator<Item = usize> {
 }
 
 /// What the rounds of this run are drawn by.
-fn seed() -> u64 {
+pub fn seed() -> u64 {
     static SEED: OnceLock<u64> = OnceLock::new();
     *SEED.get_or_init(|| {
         let given = std::env::var("KUMADB_TEST_SEED").ok().filter(|text| !text.is_empty());
