@@ -186,7 +186,7 @@ fn user() -> &'static str {
 
 fn launch(programs: &[PathBuf; 3], folder: &Path, options: &[String]) -> Child {
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
-    Command::new(&programs[0])
+    ended_with_test(&programs[0])
         .arg("--no-defaults")
         .arg(format!("--datadir={}", folder.join("data").display()))
         .arg(format!("--socket={}", folder.join("sock").display()))
@@ -201,6 +201,14 @@ fn launch(programs: &[PathBuf; 3], folder: &Path, options: &[String]) -> Child {
         .stderr(log)
         .spawn()
         .unwrap()
+}
+
+/// `program`, which the kernel ends when the thread that started it ends, also by SIGKILL.
+fn ended_with_test(program: &Path) -> Command {
+    let Some(setpriv) = need::program(&["setpriv"]) else { return Command::new(program) };
+    let mut command = Command::new(setpriv);
+    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command
 }
 
 /// A data folder as `mariadb-install-db` makes it, made once for all tests.
