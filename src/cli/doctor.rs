@@ -16,7 +16,7 @@ use crate::instance::{DbLocation, Instance};
 use crate::kuma::damaged::DamagedDb;
 use crate::kuma::fresh::weigh;
 use crate::operation::examine::{gather, gather_nowhere, gather_stopped};
-use crate::operation::{self, Rebuilt, Settings};
+use crate::operation::{self, Outcome, Rebuilt, Settings};
 use crate::schema::Release;
 use crate::text::counted;
 
@@ -207,16 +207,9 @@ fn document(evidence: &Evidence, findings: &[Finding]) -> Json {
     json!({"findings": findings, "unread": unread, "interrupted": evidence.unfinished})
 }
 
-/// Fixes what can be fixed, and examines again.
-fn fix(
-    instance: &Instance,
-    evidence: &Evidence,
-    findings: &[Finding],
-    args: &DoctorArgs,
-    context: &mut Context<'_>,
-) -> Result<Exit> {
+/// The findings that are fixed now: some prevent others from being fixed.
+fn fixable_now<'f>(evidence: &Evidence, findings: &'f [Finding], args: &DoctorArgs, ui: &mut Ui) -> Vec<&'f Finding> {
     let mut fixable: Vec<&Finding> = findings.iter().filter(|finding| is_fixed(finding, args)).collect();
-    let all = fixable.len();
     // The server continues its migrations as soon as it can; other findings are fixed afterwards.
     if fixable.iter().any(|finding| finding.code == "K009") {
         fixable.retain(|finding| ["K008", "K009"].contains(&finding.code));
@@ -225,7 +218,7 @@ fn fix(
     // Other findings need a database that can be read completely: a damaged one may hide the rows that others refer to.
     if !evidence.damage.is_empty() {
         if !fixable.iter().any(|finding| salvages(finding)) {
-            context.ui.warn(match doctor::examine(evidence).iter().any(salvages) {
+            ui.warn(match doctor::examine(evidence).iter().any(salvages) {
                 true => "the database is damaged; fix that first: kumadb doctor --fix",
                 false => {
                     "the database is damaged; restore a snapshot before other findings are fixed: kumadb backup list"
@@ -234,6 +227,19 @@ fn fix(
         }
         fixable.retain(|finding| salvages(finding) || matches!(finding.fault.fix, Fix::Files(_)));
     }
+    fixable
+}
+
+/// Fixes what can be fixed, and examines again.
+fn fix(
+    instance: &Instance,
+    evidence: &Evidence,
+    findings: &[Finding],
+    args: &DoctorArgs,
+    context: &mut Context<'_>,
+) -> Result<Exit> {
+    let all = findings.iter().filter(|finding| is_fixed(finding, args)).count();
+    let fixable = fixable_now(evidence, findings, args, context.ui);
     if fixable.is_empty() {
         return report(evidence, findings, args, context);
     }
@@ -274,28 +280,36 @@ fn fix(
         document.insert("fixed".into(), fixable.iter().map(|finding| finding.code).collect());
         document.insert("removed".into(), json!(outcome.removed));
         document.insert("rebuilt".into(), outcome.rebuilt.as_ref().map_or(Json::Null, rebuilt_json));
+        document.insert("snapshots".into(), json!(outcome.snapshots()));
         document.extend(outcome_json(&outcome));
     }
     warn_unread(&after, context.ui);
-    context.ui.result(&document, || {
-        let mut text = match left.is_empty() {
-            true => format!("fixed {}; checked again: no findings", counted(fixable.len(), "finding")),
-            false => format!("checked again:\n{}", findings_text(&left)),
-        };
-        if let Some(made) = &outcome.rebuilt {
-            text.insert_str(0, &format!("{}\n\n", rebuilt_text(made)));
-        }
-        match (&outcome.removed, &outcome.rebuilt) {
-            (Some(path), None) => text.push_str(&format!("\nthe deleted rows are saved in {}", path.display())),
-            (Some(path), _) => text.push_str(&format!("\ndoubtful and skipped rows are listed in {}", path.display())),
-            (None, _) => {}
-        }
-        text
-    })?;
+    context.ui.result(&document, || fixed_text(fixable.len(), &left, &outcome))?;
     let exit = finish(&outcome, context.ui)?;
     let all_there = outcome.rebuilt.as_ref().is_none_or(Rebuilt::is_whole);
     let is_whole = left.is_empty() && after.unread.is_empty() && all_there;
     Ok(if is_whole { exit } else { Exit::Partial })
+}
+
+/// What was fixed, and what is `left`.
+fn fixed_text(fixed: usize, left: &[Finding], outcome: &Outcome) -> String {
+    let mut text = match left.is_empty() {
+        true => format!("fixed {}; checked again: no findings", counted(fixed, "finding")),
+        false => format!("checked again:\n{}", findings_text(left)),
+    };
+    if let Some(made) = &outcome.rebuilt {
+        text.insert_str(0, &format!("{}\n\n", rebuilt_text(made)));
+    }
+    match (&outcome.removed, &outcome.rebuilt) {
+        (Some(path), None) => text.push_str(&format!("\nthe deleted rows are saved in {}", path.display())),
+        (Some(path), _) => text.push_str(&format!("\ndoubtful and skipped rows are listed in {}", path.display())),
+        (None, _) => {}
+    }
+    let snapshots = outcome.snapshots();
+    if snapshots.len() > 1 {
+        text.push_str(&format!("\nundo snapshots, one for each part: {}", snapshots.join(", ")));
+    }
+    text
 }
 
 /// Tests what can be tested without changing anything, and reports what was not.

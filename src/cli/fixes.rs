@@ -94,21 +94,10 @@ impl Fixes {
         if !self.files.is_empty() {
             outcome = operation::repair(instance, &self.files, settings, context.ui)?;
         }
-        if self.salvage {
-            let warnings = std::mem::take(&mut outcome.warnings);
-            outcome = operation::run(instance, &store, &Work::Salvage(release), settings, context.ui)?;
-            outcome.warnings.splice(0..0, warnings);
-        }
-        if !self.plan.is_empty() {
-            let warnings = std::mem::take(&mut outcome.warnings);
-            outcome = operation::run(instance, &store, &Work::Plan(&self.plan), settings, context.ui)?;
-            outcome.warnings.splice(0..0, warnings);
-        }
-        if !self.statements.is_empty() {
-            let Outcome { warnings, removed, .. } = outcome;
-            outcome = operation::run(instance, &store, &Work::Statements(&self.statements), settings, context.ui)?;
-            outcome.warnings.splice(0..0, warnings);
-            outcome.removed = removed;
+        let rows = (!self.plan.is_empty()).then_some(Work::Plan(&self.plan));
+        let statements = (!self.statements.is_empty()).then_some(Work::Statements(&self.statements));
+        for work in self.salvage.then_some(Work::Salvage(release)).into_iter().chain(rows).chain(statements) {
+            outcome = outcome.then(operation::run(instance, &store, &work, settings, context.ui)?);
         }
         Ok(outcome)
     }

@@ -14,11 +14,12 @@ use super::{Observer, Step, beats, compact, label, pending, space, upgrade};
 use crate::backup::stage::{CopyScope, Label, Source};
 use crate::backup::{Guarded, StagedCopy, Store};
 use crate::docker::RunState;
-use crate::engine::Reader;
+use crate::engine::{Connect, Reader};
 use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
 use crate::instance::{DbLocation, Instance, Server, Session};
 use crate::kuma::mark::read_mark;
 use crate::kuma::read::{read_any_database, read_database, read_fingerprint, read_last_beat, read_shown_state};
+use crate::model::state::{Database, Fingerprint};
 use crate::plan::history::Pruning;
 
 /// Runs `work` on `instance`, or leaves everything as it was.
@@ -101,6 +102,15 @@ fn check_shown(instance: &Instance, work: &Work<'_>) -> Result<()> {
     }
 }
 
+/// A database that is about to be changed.
+struct Write<'w> {
+    connect: &'w dyn Connect,
+    /// Its copy.
+    staged: &'w StagedCopy,
+    database: &'w Database,
+    before: &'w Fingerprint,
+}
+
 impl Run<'_> {
     fn forward(&mut self, work: &Work<'_>, observer: &mut dyn Observer) -> Result<()> {
         let live = self.journal.record.live();
@@ -125,33 +135,13 @@ impl Run<'_> {
             return self.salvage(file, *release, observer).map(|()| Vec::new());
         }
         let connect = session.connect();
-        let database = connect.reader().and_then(|mut reader| read_database(&mut *reader, &self.instance.name));
-        let database = match (database, work, &self.instance.place) {
+        let database = match (self.read_before(connect, work), work, &self.instance.place) {
             (Err(error), Work::Load { desired, .. }, DbLocation::Sqlite(file)) if error.is_unreadable() => {
                 return self.replace(file, desired, observer).map(|()| Vec::new());
             }
-            (Err(Error::Database(DatabaseError::NotKuma { .. })), Work::Load { .. }, _) => {
-                read_any_database(&mut *connect.reader()?)?
-            }
             (database, ..) => database?,
         };
-        // A load replaces all of it, so the leftovers of a migration do not matter; an upgrade has checked more.
-        if !matches!(work, Work::Load { .. } | Work::Upgrade(_)) {
-            check_release(&database, self.instance, self.settings)?;
-        }
-        let began = Instant::now();
-        observer.step(&Step::Hold { bytes: self.instance.size() })?;
-        let source = match &self.instance.place {
-            DbLocation::Sqlite(file) => Source::Still(file),
-            _ if matches!(work, Work::Load { .. }) => Source::Any(connect),
-            _ => Source::Live(connect),
-        };
-        let undoes = self.settings.undoes.clone();
-        let label = Label { undo: true, undoes, ..label(self.instance, &self.settings.verb) };
-        let mut progress = |done, total| observer.progress(done, total);
-        let staged = StagedCopy::take(&source, &self.staged_folder(), &label, &CopyScope::default(), &mut progress)?;
-        observer.step(&Step::Held { bytes: staged.manifest.size(), took: began.elapsed() })?;
-
+        let staged = self.stage(connect, work, observer)?;
         let mut guarded = Guarded::open(&staged, connect)?;
         let before = read_fingerprint(guarded.writer(), &database.schema)?;
         if let Work::Load { shown: Some(shown), .. } = work
@@ -165,42 +155,10 @@ impl Run<'_> {
             self.journal.record.last_beat = read_last_beat(guarded.writer())?;
         }
         self.journal.advance(Phase::Writing)?;
-        let touched = match work {
-            Work::Plan(_) | Work::Prune(_) | Work::Script(_) | Work::Statistics(_) => {
-                self.transact(&mut guarded, &database.schema, work, observer)?
-            }
-            Work::Compact(statements) => {
-                let counts = (!self.journal.record.live()).then_some(&staged.manifest.counts);
-                compact::run(guarded.writer(), statements, self.instance.work(), observer)?;
-                // The staged copy is complete, and what was rewritten may not be.
-                (self.attempted, self.journal.record.loads) = (true, true);
-                compact::check(guarded.writer(), &before, counts, observer)?;
-                (self.attempted, self.journal.record.loads) = (false, false);
-                self.note_changed(guarded.writer(), work, &database.schema, &staged.manifest.counts);
-                return Ok(Vec::new());
-            }
-            Work::Statements(statements) => {
-                run_statements(guarded.writer(), statements, &database.schema, &before, observer)?;
-                self.note_changed(guarded.writer(), work, &database.schema, &staged.manifest.counts);
-                // Not noted as committed: there is nothing to roll back.
-                return Ok(Vec::new());
-            }
-            Work::Salvage(_) => {
-                return Err(Error::Database(DatabaseError::NotSalvageable { database: self.instance.name.clone() }));
-            }
-            Work::Upgrade(order) => {
-                self.upgrade(&mut guarded, connect, &staged, order, observer)?;
-                Vec::new()
-            }
-            Work::Load { desired, kept, merges, .. } => {
-                self.load(&mut guarded, desired, kept, observer)?;
-                if *merges {
-                    self.merge(&mut guarded, desired, kept)?;
-                }
-                Vec::new()
-            }
-        };
+        let write = Write { connect, staged: &staged, database: &database, before: &before };
+        let touched = self.change(&mut guarded, &write, work, observer)?;
         self.note_changed(guarded.writer(), work, &database.schema, &staged.manifest.counts);
+        let Some(touched) = touched else { return Ok(Vec::new()) };
         self.committed();
         observer.step(&Step::Committed)?;
         if let Work::Prune(Pruning { compacting, .. }) = work
@@ -209,6 +167,81 @@ impl Run<'_> {
             self.outcome.warnings.push(format!("cannot reclaim disk space: {error}"));
         }
         Ok(touched)
+    }
+
+    /// Reads what the database is before anything is changed.
+    fn read_before(&self, connect: &dyn Connect, work: &Work<'_>) -> Result<Database> {
+        let database = connect.reader().and_then(|mut reader| read_database(&mut *reader, &self.instance.name));
+        let database = match (database, work) {
+            (Err(Error::Database(DatabaseError::NotKuma { .. })), Work::Load { .. }) => {
+                read_any_database(&mut *connect.reader()?)?
+            }
+            (database, _) => database?,
+        };
+        // A load replaces all of it, so the leftovers of a migration do not matter; an upgrade has checked more.
+        if !matches!(work, Work::Load { .. } | Work::Upgrade(_)) {
+            check_release(&database, self.instance, self.settings)?;
+        }
+        Ok(database)
+    }
+
+    fn stage(&self, connect: &dyn Connect, work: &Work<'_>, observer: &mut dyn Observer) -> Result<StagedCopy> {
+        let began = Instant::now();
+        observer.step(&Step::Hold { bytes: self.instance.size() })?;
+        let source = match &self.instance.place {
+            DbLocation::Sqlite(file) => Source::Still(file),
+            _ if matches!(work, Work::Load { .. }) => Source::Any(connect),
+            _ => Source::Live(connect),
+        };
+        let undoes = self.settings.undoes.clone();
+        let label = Label { undo: true, undoes, ..label(self.instance, &self.settings.verb) };
+        let mut progress = |done, total| observer.progress(done, total);
+        let staged = StagedCopy::take(&source, &self.staged_folder(), &label, &CopyScope::default(), &mut progress)?;
+        observer.step(&Step::Held { bytes: staged.manifest.size(), took: began.elapsed() })?;
+        Ok(staged)
+    }
+
+    /// Makes the change. Returns the changed monitors that should have heartbeats; `None` if there is nothing to roll back.
+    fn change(
+        &mut self,
+        guarded: &mut Guarded,
+        write: &Write<'_>,
+        work: &Work<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Vec<i64>>> {
+        Ok(match work {
+            Work::Plan(_) | Work::Prune(_) | Work::Script(_) | Work::Statistics(_) => {
+                Some(self.transact(guarded, &write.database.schema, work, observer)?)
+            }
+            Work::Compact(statements) => {
+                let counts = (!self.journal.record.live()).then_some(&write.staged.manifest.counts);
+                compact::run(guarded.writer(), statements, self.instance.work(), observer)?;
+                // The staged copy is complete, and what was rewritten may not be.
+                (self.attempted, self.journal.record.loads) = (true, true);
+                compact::check(guarded.writer(), write.before, counts, observer)?;
+                (self.attempted, self.journal.record.loads) = (false, false);
+                None
+            }
+            Work::Statements(statements) => {
+                run_statements(guarded.writer(), statements, &write.database.schema, write.before, observer)?;
+                // Not noted as committed: there is nothing to roll back.
+                None
+            }
+            Work::Salvage(_) => {
+                return Err(Error::Database(DatabaseError::NotSalvageable { database: self.instance.name.clone() }));
+            }
+            Work::Upgrade(order) => {
+                self.upgrade(guarded, write.connect, write.staged, order, observer)?;
+                Some(Vec::new())
+            }
+            Work::Load { desired, kept, merges, .. } => {
+                self.load(guarded, desired, kept, observer)?;
+                if *merges {
+                    self.merge(guarded, desired, kept)?;
+                }
+                Some(Vec::new())
+            }
+        })
     }
 
     /// Starts the server if it was running and verifies that it is up; then waits for the requested heartbeats.
@@ -261,30 +294,36 @@ impl Run<'_> {
                 self.journal.record.last_beat = newest;
             }
         };
-        let last = self.journal.record.last_beat;
-        let connect = self.instance.connect()?;
         self.outcome.downtime = Some(downtime);
         observer.step(&Step::Up { downtime })?;
-        if let Some(limit) = self.settings.wait_beats {
-            let desired: BTreeSet<i64> = touched.iter().copied().filter(|id| beating.contains(id)).collect();
-            if !desired.is_empty() {
-                observer.step(&Step::WaitBeats { monitors: desired.len() })?;
-                // The server is verified up: from here on nothing is a reason to roll back.
-                let mut seen =
-                    beats::wait(&*connect, last, &desired, false, limit, &mut || Ok(())).unwrap_or_else(|error| {
-                        self.outcome.warnings.push(format!("cannot read heartbeats: {error}"));
-                        BTreeMap::new()
-                    });
-                seen.retain(|id, _| desired.contains(id));
-                self.outcome.silent = desired.into_iter().filter(|id| !seen.contains_key(id)).collect();
-                self.outcome.beats = seen;
-            }
-        }
+        self.await_beats(touched, &beating, observer)?;
         if self.journal.record.life == Some(RunState::Paused)
             && let Err(error) = server.put_back(RunState::Paused, self.settings.grace)
         {
             self.outcome.warnings.push(format!("the container was paused before and is running now: {error}"));
         }
+        Ok(())
+    }
+
+    /// Waits for a heartbeat of each monitor of `touched` that should have heartbeats, if that was requested.
+    fn await_beats(&mut self, touched: &[i64], beating: &BTreeSet<i64>, observer: &mut dyn Observer) -> Result<()> {
+        let Some(limit) = self.settings.wait_beats else { return Ok(()) };
+        let desired: BTreeSet<i64> = touched.iter().copied().filter(|id| beating.contains(id)).collect();
+        if desired.is_empty() {
+            return Ok(());
+        }
+        observer.step(&Step::WaitBeats { monitors: desired.len() })?;
+        let last = self.journal.record.last_beat;
+        // The server is verified up: from here on nothing is a reason to roll back.
+        let connect = self.instance.connect();
+        let seen = connect.and_then(|connect| beats::wait(&*connect, last, &desired, false, limit, &mut || Ok(())));
+        let mut seen = seen.unwrap_or_else(|error| {
+            self.outcome.warnings.push(format!("cannot read heartbeats: {error}"));
+            BTreeMap::new()
+        });
+        seen.retain(|id, _| desired.contains(id));
+        self.outcome.silent = desired.into_iter().filter(|id| !seen.contains_key(id)).collect();
+        self.outcome.beats = seen;
         Ok(())
     }
 

@@ -161,6 +161,8 @@ pub struct Outcome {
     pub changes: Changes,
     /// The undo snapshot.
     pub snapshot: Option<Snapshot>,
+    /// The undo snapshots of earlier runs of the same command.
+    pub earlier: Vec<Snapshot>,
     /// The manifest of the pending snapshot, where the store has no space.
     pub kept: Option<Manifest>,
     /// The file with the deleted rows, where there is one.
@@ -188,6 +190,20 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The IDs of the stored undo snapshots, in the order in which they were taken.
+    pub fn snapshots(&self) -> Vec<&str> {
+        self.earlier.iter().chain(&self.snapshot).map(|snapshot| snapshot.manifest.id.as_str()).collect()
+    }
+
+    /// The outcome of `self` and then `next`, as one.
+    pub fn then(self, mut next: Outcome) -> Outcome {
+        next.warnings.splice(0..0, self.warnings);
+        next.earlier = self.earlier.into_iter().chain(self.snapshot).chain(next.earlier).collect();
+        next.removed = next.removed.or(self.removed);
+        next.rebuilt = next.rebuilt.or(self.rebuilt);
+        next
+    }
+
     /// The manifest of the undo snapshot, stored or pending.
     pub fn made(&self) -> Option<&Manifest> {
         self.snapshot.as_ref().map(|snapshot| &snapshot.manifest).or(self.kept.as_ref())

@@ -88,85 +88,111 @@ fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
         "gs" => "GOOGLE_",
         _ => "WEBDAV_",
     };
-    let wrong = |why: String| {
-        let mut names: Vec<&str> = credentials.iter().map(|(name, _)| name).collect();
-        names.retain(|name| name.starts_with(variables));
+    // One provider of cryptography for all of TLS; an existing choice stays.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let opening = Opening { address, variables, credentials };
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| opening.wrong(error.to_string()))?;
+    let door = StoreHandle {
+        address: address.trim_end_matches('/').to_owned(),
+        credentials: match scheme {
+            "s3" => "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and the permissions of this key",
+            "az" => "check AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+            "gs" => "check GOOGLE_APPLICATION_CREDENTIALS",
+            _ => "check WEBDAV_USERNAME and WEBDAV_PASSWORD, and the permissions of this user",
+        },
+        runtime: Arc::new(runtime),
+        cancel: credentials.cancel.clone(),
+    };
+    match scheme {
+        "s3" => opening.s3(host, prefix, door),
+        "az" => opening.azure(host, prefix, door),
+        "gs" => opening.google(host, prefix, door),
+        // `http` and `https` are for an archive on any web server.
+        _ => opening.webdav(&format!("{}://{host}", scheme.replacen("webdav", "http", 1)), prefix, door),
+    }
+}
+
+/// A store that is being opened: its address, the prefix of its variables, and these variables.
+struct Opening<'a> {
+    address: &'a str,
+    variables: &'static str,
+    credentials: &'a Credentials,
+}
+
+impl Opening<'_> {
+    fn wrong(&self, why: String) -> Error {
+        let mut names: Vec<&str> = self.credentials.iter().map(|(name, _)| name).collect();
+        names.retain(|name| name.starts_with(self.variables));
         Error::Store(StoreError::Open {
-            store: address.to_owned(),
+            store: self.address.to_owned(),
             variables: match names.is_empty() {
-                true => format!("no {variables}… variable set"),
+                true => format!("no {}… variable set", self.variables),
                 false => names.join(", "),
             },
             why,
         })
-    };
-    // One provider of cryptography for all of TLS; an existing choice stays.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| wrong(error.to_string()))?;
-    let refused = |error: object_store::Error| wrong(root(&error));
-    let door = |credentials_hint: &'static str| StoreHandle {
-        address: address.trim_end_matches('/').to_owned(),
-        credentials: credentials_hint,
-        runtime: Arc::new(runtime),
-        cancel: credentials.cancel.clone(),
-    };
-    let wire = |login: Option<Login>| Wire::new(address, variables, credentials, login).map_err(wrong);
-    // The scheme of the address alone decides which protocols are allowed.
-    let options = ClientOptions::new().with_allow_http(true);
-    Ok(match scheme {
-        "s3" => {
-            let builder = AmazonS3Builder::new().with_client_options(options).with_http_connector(wire(None)?);
-            let builder =
-                credentials.keys("AWS_").fold(builder, |builder, (key, value)| builder.with_config(key, value));
-            let built = builder.with_url(format!("s3://{host}")).with_disable_bulk_delete(true).build();
-            Remote::new(
-                built.map_err(refused)?,
-                prefix,
-                door("check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and the permissions of this key"),
-            )
-        }
-        "az" => {
-            let builder = MicrosoftAzureBuilder::new().with_client_options(options).with_http_connector(wire(None)?);
-            let builder =
-                credentials.keys("AZURE_").fold(builder, |builder, (key, value)| builder.with_config(key, value));
-            let built = builder.with_url(format!("az://{host}")).build();
-            Remote::new(
-                built.map_err(refused)?,
-                prefix,
-                door("check AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY"),
-            )
-        }
-        "gs" => {
-            let builder =
-                GoogleCloudStorageBuilder::new().with_client_options(options).with_http_connector(wire(None)?);
-            let builder =
-                credentials.keys("GOOGLE_").fold(builder, |builder, (key, value)| builder.with_config(key, value));
-            let built = builder.with_url(format!("gs://{host}")).build();
-            Remote::new(built.map_err(refused)?, prefix, door("check GOOGLE_APPLICATION_CREDENTIALS"))
-        }
-        // `http` and `https` are for an archive on any web server.
-        _ => {
-            // The path is the prefix: `object_store` interprets listed paths relative to the root of the host.
-            let url = format!("{}://{host}", scheme.replacen("webdav", "http", 1));
-            let host = Url::parse(&url).map_err(|error| wrong(error.to_string()))?;
-            let login = credentials.value("WEBDAV_USERNAME").map(|user| {
-                let password = credentials.value("WEBDAV_PASSWORD").unwrap_or_default();
-                Login::new(user, password, host.scheme() == "https")
-            });
-            let wire = wire(login)?;
-            let builder = HttpBuilder::new().with_url(&url).with_client_options(options);
-            let built = builder.with_http_connector(wire.clone()).build().map_err(refused)?;
-            Remote {
-                objects: Arc::new(PrefixStore::new(built, prefix.clone())),
-                bucket: None,
-                parts: None,
-                dav: Some(WebDav::new(host, prefix.clone(), wire)),
-                prefix,
-                door: door("check WEBDAV_USERNAME and WEBDAV_PASSWORD, and the permissions of this user"),
-                lists: OnceLock::new(),
-            }
-        }
-    })
+    }
+
+    fn refused(&self, error: object_store::Error) -> Error {
+        self.wrong(root(&error))
+    }
+
+    fn wire(&self, login: Option<Login>) -> Result<Wire> {
+        Wire::new(self.address, self.variables, self.credentials, login).map_err(|why| self.wrong(why))
+    }
+
+    /// The scheme of the address alone decides which protocols are allowed.
+    fn options() -> ClientOptions {
+        ClientOptions::new().with_allow_http(true)
+    }
+
+    fn s3(&self, host: &str, prefix: Key, door: StoreHandle) -> Result<Remote> {
+        let builder = AmazonS3Builder::new().with_client_options(Self::options()).with_http_connector(self.wire(None)?);
+        let keys = self.credentials.keys("AWS_");
+        let builder = keys.fold(builder, |builder, (key, value)| builder.with_config(key, value));
+        let built = builder.with_url(format!("s3://{host}")).with_disable_bulk_delete(true).build();
+        Ok(Remote::new(built.map_err(|error| self.refused(error))?, prefix, door))
+    }
+
+    fn azure(&self, host: &str, prefix: Key, door: StoreHandle) -> Result<Remote> {
+        let builder =
+            MicrosoftAzureBuilder::new().with_client_options(Self::options()).with_http_connector(self.wire(None)?);
+        let keys = self.credentials.keys("AZURE_");
+        let builder = keys.fold(builder, |builder, (key, value)| builder.with_config(key, value));
+        let built = builder.with_url(format!("az://{host}")).build();
+        Ok(Remote::new(built.map_err(|error| self.refused(error))?, prefix, door))
+    }
+
+    fn google(&self, host: &str, prefix: Key, door: StoreHandle) -> Result<Remote> {
+        let builder =
+            GoogleCloudStorageBuilder::new().with_client_options(Self::options()).with_http_connector(self.wire(None)?);
+        let keys = self.credentials.keys("GOOGLE_");
+        let builder = keys.fold(builder, |builder, (key, value)| builder.with_config(key, value));
+        let built = builder.with_url(format!("gs://{host}")).build();
+        Ok(Remote::new(built.map_err(|error| self.refused(error))?, prefix, door))
+    }
+
+    /// The path is the prefix: `object_store` interprets listed paths relative to the root of the host.
+    fn webdav(&self, url: &str, prefix: Key, door: StoreHandle) -> Result<Remote> {
+        let host = Url::parse(url).map_err(|error| self.wrong(error.to_string()))?;
+        let login = self.credentials.value("WEBDAV_USERNAME").map(|user| {
+            let password = self.credentials.value("WEBDAV_PASSWORD").unwrap_or_default();
+            Login::new(user, password, host.scheme() == "https")
+        });
+        let wire = self.wire(login)?;
+        let builder = HttpBuilder::new().with_url(url).with_client_options(Self::options());
+        let built = builder.with_http_connector(wire.clone()).build().map_err(|error| self.refused(error))?;
+        Ok(Remote {
+            objects: Arc::new(PrefixStore::new(built, prefix.clone())),
+            bucket: None,
+            parts: None,
+            dav: Some(WebDav::new(host, prefix.clone(), wire)),
+            prefix,
+            door,
+            lists: OnceLock::new(),
+        })
+    }
 }
 
 impl StoreHandle {

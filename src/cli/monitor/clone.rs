@@ -9,6 +9,7 @@ use crate::cli::Context;
 use crate::cli::write::WriteArgs;
 use crate::error::{Error, Exit, Hint, InputError, Problem, Result};
 use crate::kuma::read::{Columns, read_monitors, read_state};
+use crate::model::state::{Configuration, Monitor};
 use crate::model::{check_monitor, check_names, field};
 use crate::plan::monitor::{New, Notify, TagRequest};
 use crate::plan::pick::Pick;
@@ -53,13 +54,19 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
     let Some(model) = monitors.values().next() else {
         return Err(Error::Input(InputError::NoMonitor { what: format!("`{}`", args.monitor) }));
     };
-    let maker = maker(&state)?;
-    let mut row: Vec<(String, Value)> = model
-        .row
-        .iter()
-        .filter(|(column, _)| !OWN.contains(column))
-        .map(|(column, value)| (column.to_owned(), value.clone()))
-        .collect();
+    let row = new_row(args, model, &state)?;
+    let new = New { row, tags: tags(args, model, &state), notify: notify(args, model) };
+    args.duplicate.check(&new.row, &state, args.write.is_dry_run(), context.ui)?;
+    add(new, model.kind(), args.links.creates_tags(), &args.write, &instance, &state, context)
+}
+
+/// The row of `model` with the new name and the fields of the options.
+fn new_row(args: &CloneArgs, model: &Monitor, state: &Configuration) -> Result<Vec<(String, Value)>> {
+    let maker = maker(state)?;
+    let release = state.database.release.release;
+    let own = |(column, _): &(&str, &Value)| !OWN.contains(column);
+    let mut row: Vec<(String, Value)> =
+        model.row.iter().filter(own).map(|(column, value)| (column.to_owned(), value.clone())).collect();
     let mut problems = Vec::new();
     let mut give = |column: &str, value: Value| {
         if let Some(cell) = row.iter_mut().find(|(name, _)| name == column) {
@@ -71,58 +78,55 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
     if model.kind() == "push" {
         give("push_token", maker.push_token.into());
     }
-    for (column, text) in &args.fields.typed {
-        match parse_one(&state, column, text) {
+    let typed = args.fields.typed.iter().map(|(column, text)| (*column, text.as_str()));
+    let set = args.set.iter().map(|text| assignment(text)).collect::<Result<Vec<_>>>()?;
+    for (column, text) in typed.chain(set) {
+        match parse_one(state, column, text) {
             Ok(value) => {
-                problems.extend(check_names(state.database.release.release, model.kind(), [*column]));
+                problems.extend(check_names(release, model.kind(), [column]));
                 give(column, value);
             }
             Err(problem) => problems.push(problem),
         }
     }
-    for text in &args.set {
-        let parsed = text.split_once('=').and_then(|(name, value)| Some((field(name.trim())?, value)));
-        match parsed {
-            None => {
-                return Err(Error::Input(InputError::Option {
-                    option: format!("`--set {text}`"),
-                    why: "it must be FIELD=VALUE with an existing field".into(),
-                    hint: Some(Hint::command("kumadb monitor add TYPE --help")),
-                }));
-            }
-            Some((known, value)) => match parse_one(&state, known.column, value) {
-                Ok(value) => {
-                    problems.extend(check_names(state.database.release.release, model.kind(), [known.column]));
-                    give(known.column, value);
-                }
-                Err(problem) => problems.push(problem),
-            },
-        }
+    problems.extend(check_monitor(release, model.kind(), &row));
+    let respelled = |problem: Problem| match args.fields.typed.contains_key(problem.subject.as_str()) {
+        true => problem,
+        false => as_assignment(problem),
+    };
+    match problems.is_empty() {
+        true => Ok(row),
+        false => Err(Error::Input(InputError::Problems(problems.into_iter().map(respelled).collect()))),
     }
-    problems.extend(check_monitor(state.database.release.release, model.kind(), &row));
-    if !problems.is_empty() {
-        let respelled = |problem: Problem| match args.fields.typed.contains_key(problem.subject.as_str()) {
-            true => problem,
-            false => as_assignment(problem),
-        };
-        return Err(Error::Input(InputError::Problems(problems.into_iter().map(respelled).collect())));
-    }
-    let mut tags: Vec<TagRequest> = model
-        .tags
-        .iter()
-        .filter_map(|link| {
-            let tag = state.tags.iter().find(|row| row.int("id") == Some(link.tag))?;
-            Some(TagRequest { name: tag.text("name")?.to_owned(), value: link.value.clone() })
+}
+
+/// Column and value of `--set FIELD=VALUE`.
+fn assignment(text: &str) -> Result<(&'static str, &str)> {
+    let parsed = text.split_once('=').and_then(|(name, value)| Some((field(name.trim())?.column, value)));
+    parsed.ok_or_else(|| {
+        Error::Input(InputError::Option {
+            option: format!("`--set {text}`"),
+            why: "it must be FIELD=VALUE with an existing field".into(),
+            hint: Some(Hint::command("kumadb monitor add TYPE --help")),
         })
-        .collect();
-    tags.extend(args.links.tags());
-    let notify = match args.links.notify() {
+    })
+}
+
+/// The tags of `model`, and those of the options.
+fn tags(args: &CloneArgs, model: &Monitor, state: &Configuration) -> Vec<TagRequest> {
+    let own = model.tags.iter().filter_map(|link| {
+        let tag = state.tags.iter().find(|row| row.int("id") == Some(link.tag))?;
+        Some(TagRequest { name: tag.text("name")?.to_owned(), value: link.value.clone() })
+    });
+    own.chain(args.links.tags()).collect()
+}
+
+/// The notifications of the options, else those of `model`.
+fn notify(args: &CloneArgs, model: &Monitor) -> Notify {
+    match args.links.notify() {
         Notify::Defaults => {
             Notify::Only(model.notifications.iter().map(|link| link.notification.to_string()).collect())
         }
         other => other,
-    };
-    let new = New { row, tags, notify };
-    args.duplicate.check(&new.row, &state, args.write.is_dry_run(), context.ui)?;
-    add(new, model.kind(), args.links.creates_tags(), &args.write, &instance, &state, context)
+    }
 }

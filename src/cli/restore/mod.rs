@@ -13,7 +13,7 @@ use std::path::Path;
 
 use chrono::Local;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use self::choice::NewArgs;
 use crate::backup::datetime::parse_datetime;
@@ -29,7 +29,7 @@ use crate::error::{DatabaseError, Error, Exit, FileError, Hint, InputError, Resu
 use crate::files::Lock;
 use crate::instance::{DbLocation, Instance, Session};
 use crate::kuma::read::history;
-use crate::model::state::Config;
+use crate::model::state::{Config, Fingerprint};
 use crate::operation::examine::while_stopped;
 use crate::operation::{self, Work, put_files_back};
 use crate::text::{bytes, counted};
@@ -107,21 +107,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         (None, None) => return Err(offer(&stores, &instance, context)?),
     };
     let scratch = scratch_for(&stores, instance.size(), &instance)?;
-    let folder = scratch.path().join("held");
-    if desired == "latest" {
-        report_of_newer(&stores, &instance, context)?;
-    }
-    let staged = match backup::is_database(Path::new(&desired)) {
-        true => backup::stage_snapshot(&stores, &desired, &instance.origin(), &folder, &mut |_| {})?,
-        false => {
-            let copies = stores.find(&desired, &instance.origin(), &mut |error| context.ui.warn(&error.to_string()))?;
-            let unpacked = unpack_first(&copies, &folder, &mut |error| context.ui.warn(&error.to_string()));
-            unpacked.map_err(|error| with_older(error, &stores, &copies[0].manifest, "", context))?
-        }
-    };
-    if staged.manifest.raw {
-        return Err(Error::Snapshot(SnapshotError::Raw { id: staged.manifest.id.clone() }));
-    }
+    let staged = unpack(&desired, &scratch.path().join("held"), &stores, &instance, context)?;
     if !args.monitors.is_empty() {
         return monitors::restore(&staged, &args.monitors, &args.write, &instance, context);
     }
@@ -131,90 +117,164 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     let newer = if args.config_only || args.no_upgrade { None } else { shipped.as_ref() };
     let staged = release::upgrade(staged, newer, &instance, context.ui)?;
-    let Prepared { staged, rounded, read } = match ends_with_its_database(&instance)? && !args.write.is_dry_run() {
-        true => {
-            context
-                .ui
-                .ask(&format!("stop `{}`, which is in a restart loop, to compare its database?", instance.name))?;
-            let settings = operation::Settings { opens_lock: true, ..args.write.settings("restore") };
-            let look = |lock: &Lock| prepare(staged, &instance, &|| instance.open_locked(lock));
-            while_stopped(&instance, &settings, context.ui, look)??
-        }
-        false => prepare(staged, &instance, &|| instance.open())?,
-    };
+    let Prepared { staged, rounded, read } = prepare_still(staged, args, &instance, context)?;
     rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB stores it")));
     // A configuration-only restore keeps the current release anyway.
     if let (Some(shipped), Some(server), false) = (&shipped, &instance.container, args.config_only) {
         release::check_image(&staged.manifest, shipped, &server.container().image, context.ui)?;
     }
-    let (shown, kept, fingerprint) = match read {
+    let change = match read {
         Ok((now, then)) => {
             if !args.other_release && shipped.is_none() || args.config_only {
                 release::check_same(now.database(), &staged.manifest, args.config_only)?;
             }
-            let kept = match args.config_only || !staged.manifest.without.is_empty() {
-                true => history(&now.database().schema),
-                false => Vec::new(),
-            };
-            let fingerprint = now.fingerprint.clone();
-            (Some(Difference::between(now, &then?, &staged, &kept)), kept, Some(fingerprint))
+            Change::between(now, &then?, &staged, args.config_only)
         }
-        // An interrupted migration may have left tables that cannot be read as the server's.
-        Err(error)
-            if error.is_unreadable()
-                || instance.address().is_some() && matches!(error, Error::Database(DatabaseError::Sql { .. })) =>
-        {
-            let what = match instance.engine() {
-                EngineKind::Sqlite => "the undo snapshot will contain its files as they are",
-                EngineKind::MariaDb => "the undo snapshot will contain its tables as they are",
-            };
-            context.ui.warn(&format!("{error}; {what}"));
-            (None, Vec::new(), None)
-        }
-        Err(error) => return Err(error),
+        Err(error) => Change::unknown(error, &instance, context)?,
     };
-    let manifest = &staged.manifest;
-    let created = local_time(manifest.created);
-    let document = shown.as_ref().map_or(json!({}), Difference::json);
-    let verbose = context.global.verbose;
     if args.write.is_dry_run() {
-        let document = json!({"dry_run": true, "snapshot": manifest.id, "differs": document});
+        return change.dry_run(&staged.manifest, context);
+    }
+    change.ask(&staged.manifest, &instance, context)?;
+    change.make(&staged, &args.write, &instance, context)
+}
+
+/// Unpacks the snapshot `desired` into `folder`.
+fn unpack(
+    desired: &str,
+    folder: &Path,
+    stores: &Stores,
+    instance: &Instance,
+    context: &mut Context<'_>,
+) -> Result<StagedCopy> {
+    if desired == "latest" {
+        report_of_newer(stores, instance, context)?;
+    }
+    let staged = match backup::is_database(Path::new(desired)) {
+        true => backup::stage_snapshot(stores, desired, &instance.origin(), folder, &mut |_| {})?,
+        false => {
+            let copies = stores.find(desired, &instance.origin(), &mut |error| context.ui.warn(&error.to_string()))?;
+            let unpacked = unpack_first(&copies, folder, &mut |error| context.ui.warn(&error.to_string()));
+            unpacked.map_err(|error| with_older(error, stores, &copies[0].manifest, "", context))?
+        }
+    };
+    match staged.manifest.raw {
+        true => Err(Error::Snapshot(SnapshotError::Raw { id: staged.manifest.id.clone() })),
+        false => Ok(staged),
+    }
+}
+
+/// What a restore changes, as far as it is known before.
+struct Change {
+    /// The difference, where the current state can be read.
+    shown: Option<Difference>,
+    /// The tables whose rows stay.
+    kept: Vec<String>,
+    /// The configuration that the difference was shown of.
+    fingerprint: Option<Fingerprint>,
+}
+
+impl Change {
+    fn between(now: Now, then: &Config, staged: &StagedCopy, config_only: bool) -> Change {
+        let kept = match config_only || !staged.manifest.without.is_empty() {
+            true => history(&now.database().schema),
+            false => Vec::new(),
+        };
+        let fingerprint = Some(now.fingerprint.clone());
+        Change { shown: Some(Difference::between(now, then, staged, &kept)), kept, fingerprint }
+    }
+
+    /// The change of a database that cannot be read because of `error`; returns other errors.
+    fn unknown(error: Error, instance: &Instance, context: &mut Context<'_>) -> Result<Change> {
+        // An interrupted migration may have left tables that cannot be read as the server's.
+        let is_other = instance.address().is_some() && matches!(error, Error::Database(DatabaseError::Sql { .. }));
+        if !error.is_unreadable() && !is_other {
+            return Err(error);
+        }
+        let what = match instance.engine() {
+            EngineKind::Sqlite => "the undo snapshot will contain its files as they are",
+            EngineKind::MariaDb => "the undo snapshot will contain its tables as they are",
+        };
+        context.ui.warn(&format!("{error}; {what}"));
+        Ok(Change { shown: None, kept: Vec::new(), fingerprint: None })
+    }
+
+    fn document(&self) -> Json {
+        self.shown.as_ref().map_or(json!({}), Difference::json)
+    }
+
+    fn text(&self, context: &Context<'_>) -> String {
+        self.shown.as_ref().map_or(String::new(), |shown| shown.text(context.global.verbose))
+    }
+
+    fn dry_run(&self, manifest: &Manifest, context: &mut Context<'_>) -> Result<Exit> {
+        let document = json!({"dry_run": true, "snapshot": manifest.id, "differs": self.document()});
+        let text = self.text(context);
         context.ui.result(&document, || {
-            let text = shown.as_ref().map_or(String::new(), |shown| shown.text(verbose));
             let between = if text.is_empty() { "" } else { "\n" };
             format!("{text}{between}dry run: snapshot `{}` is valid; nothing was changed", manifest.id)
         })?;
-        return Ok(Exit::Done);
+        Ok(Exit::Done)
     }
-    if let Some(text) = shown.as_ref().map(|shown| shown.text(verbose)).filter(|text| !text.is_empty()) {
-        context.ui.say(&text);
+
+    fn ask(&self, manifest: &Manifest, instance: &Instance, context: &mut Context<'_>) -> Result<()> {
+        let text = self.text(context);
+        if !text.is_empty() {
+            context.ui.say(&text);
+        }
+        if manifest.origin != instance.origin() {
+            context
+                .ui
+                .warn(&format!("snapshot `{}` was taken from another instance, at {}", manifest.id, manifest.origin));
+        }
+        let what = if self.kept.is_empty() { "" } else { "the configuration of " };
+        let (created, size) = (local_time(manifest.created), bytes(manifest.size()));
+        context.ui.ask(&format!("restore {what}`{}` to its state at {created} ({size})?", instance.name))
     }
-    if manifest.origin != instance.origin() {
-        context.ui.warn(&format!("snapshot `{}` was taken from another instance, at {}", manifest.id, manifest.origin));
+
+    fn make(
+        &self,
+        staged: &StagedCopy,
+        write: &WriteArgs,
+        instance: &Instance,
+        context: &mut Context<'_>,
+    ) -> Result<Exit> {
+        let Change { kept, fingerprint, .. } = self;
+        let work = Work::Load { desired: staged, kept, merges: false, shown: fingerprint.as_ref() };
+        let mut outcome = operation::run(instance, &context.store()?, &work, &write.settings("restore"), context.ui)?;
+        // They belong to full snapshots: an undo with a configuration-only snapshot would not restore today's files.
+        let files = match kept.is_empty() {
+            true => put_files_back(instance, staged, &mut outcome),
+            false => Vec::new(),
+        };
+        let mut document = json!({"restored": staged.manifest.id, "differs": self.document(), "files": files});
+        if let Some(document) = document.as_object_mut() {
+            document.extend(outcome_json(&outcome));
+        }
+        context.ui.result(&document, || {
+            let with = if files.is_empty() { String::new() } else { format!(", and {}", counted(files.len(), "file")) };
+            let what = if kept.is_empty() { "database" } else { "configuration" };
+            let created = local_time(staged.manifest.created);
+            format!("restored the {what} of `{}` to its state at {created}{with}", instance.name)
+        })?;
+        finish(&outcome, context.ui)
     }
-    let what = if kept.is_empty() { "" } else { "the configuration of " };
-    context.ui.ask(&format!(
-        "restore {what}`{}` to its state at {created} ({})?",
-        instance.name,
-        bytes(manifest.size())
-    ))?;
-    let work = Work::Load { desired: &staged, kept: &kept, merges: false, shown: fingerprint.as_ref() };
-    let mut outcome = operation::run(&instance, &context.store()?, &work, &args.write.settings("restore"), context.ui)?;
-    // They belong to full snapshots: an undo with a configuration-only snapshot would not restore today's files.
-    let files = match kept.is_empty() {
-        true => put_files_back(&instance, &staged, &mut outcome),
-        false => Vec::new(),
-    };
-    let mut document = json!({"restored": manifest.id, "differs": document, "files": files});
-    if let Some(document) = document.as_object_mut() {
-        document.extend(outcome_json(&outcome));
+}
+
+/// The same as [`prepare`]; a server in a restart loop is stopped for it.
+fn prepare_still(
+    staged: StagedCopy,
+    args: &RestoreArgs,
+    instance: &Instance,
+    context: &mut Context<'_>,
+) -> Result<Prepared> {
+    if !ends_with_its_database(instance)? || args.write.is_dry_run() {
+        return prepare(staged, instance, &|| instance.open());
     }
-    context.ui.result(&document, || {
-        let with = if files.is_empty() { String::new() } else { format!(", and {}", counted(files.len(), "file")) };
-        let what = if kept.is_empty() { "database" } else { "configuration" };
-        format!("restored the {what} of `{}` to its state at {created}{with}", instance.name)
-    })?;
-    finish(&outcome, context.ui)
+    context.ui.ask(&format!("stop `{}`, which is in a restart loop, to compare its database?", instance.name))?;
+    let settings = operation::Settings { opens_lock: true, ..args.write.settings("restore") };
+    let look = |lock: &Lock| prepare(staged, instance, &|| instance.open_locked(lock));
+    while_stopped(instance, &settings, context.ui, look)?
 }
 
 /// A snapshot, and what it is compared with.
