@@ -14,7 +14,7 @@ use super::{Observer, Step, beats, compact, label, pending, space, upgrade};
 use crate::backup::stage::{CopyScope, Label, Source};
 use crate::backup::{Guarded, StagedCopy, Store};
 use crate::docker::RunState;
-use crate::engine::{Connect, Reader};
+use crate::engine::{Connect, EngineKind, Reader};
 use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
 use crate::instance::{DbLocation, Instance, Server, Session};
 use crate::kuma::mark::read_mark;
@@ -172,11 +172,12 @@ impl Run<'_> {
     /// Reads what the database is before anything is changed.
     fn read_before(&self, connect: &dyn Connect, work: &Work<'_>) -> Result<Database> {
         let database = connect.reader().and_then(|mut reader| read_database(&mut *reader, &self.instance.name));
-        let database = match (database, work) {
-            (Err(Error::Database(DatabaseError::NotKuma { .. })), Work::Load { .. }) => {
+        let database = match (database, work, connect.kind()) {
+            // On SQLite, the file is replaced.
+            (Err(Error::Database(DatabaseError::NotKuma { .. })), Work::Load { .. }, EngineKind::MariaDb) => {
                 read_any_database(&mut *connect.reader()?)?
             }
-            (database, _) => database?,
+            (database, ..) => database?,
         };
         // A load replaces all of it, so the leftovers of a migration do not matter; an upgrade has checked more.
         if !matches!(work, Work::Load { .. } | Work::Upgrade(_)) {
