@@ -28,7 +28,7 @@ const LINE: &str = "KUMADB_COMPLETE_LINE";
 const BREAKS: &str = "KUMADB_COMPLETE_BREAKS";
 
 /// What takes longer than this is given up: a network file system, a database under a long lock.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Answers a shell that completes a command line; `false` where this process is run for anything else.
 pub fn answer() -> bool {
