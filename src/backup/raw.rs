@@ -111,7 +111,7 @@ fn require_raw(kept: &StagedCopy) -> Result<()> {
 /// with the folder's owner.
 fn put(place: &Path, from: &Path) -> Result<()> {
     let was_there = files::is_there(place)?;
-    // Neither the copy nor what it replaces may lead elsewhere.
+    // Neither the copy nor what it replaces may lead to another folder.
     let mut source = files::open_regular(from)?;
     if was_there {
         files::open_regular(place)?;

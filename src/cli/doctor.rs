@@ -87,7 +87,7 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let mut findings = examine(&evidence, args);
     if args.fix && !args.full && findings.iter().any(doctor::deletes_orphans) {
-        // An index that lacks rows looks the same as rows that are missing.
+        // An index without some rows looks the same as rows that are missing.
         evidence = match is_stopped {
             true => gather_stopped(&instance, Utc::now(), Depth::Full, &stopped, context.ui)?,
             false => gather(&instance, Utc::now(), Depth::Full),

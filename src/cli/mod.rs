@@ -282,7 +282,7 @@ impl Cli {
             Err(error @ Error::Remote(RemoteError::DataNotLocal { .. })) if ordered.is_none() => {
                 remote::run(&self.verb, error, &mut context)
             }
-            // What it could not read, because it was told to end, is in its result as an error.
+            // What it could not read, because it had to end, is in its result as an error.
             Ok(_) if ends_promptly && context.ui.cancel().signal().is_some() => {
                 Ok(context.ui.signal_exit().unwrap_or(Exit::Interrupted))
             }
@@ -348,7 +348,7 @@ impl Verb {
     fn ends_promptly(&self) -> bool {
         match self {
             Verb::Backup(verb) => !matches!(verb, backup::BackupVerb::Schedule(_) | backup::BackupVerb::Prune(_)),
-            // They change things without one, finish what another run began, or only run another kumadb.
+            // They make changes without one, finish what another run began, or only run another kumadb.
             Verb::Init(_) | Verb::Recover(_) | Verb::Restart(_) | Verb::RemoteJob(_) => false,
             // A signal is how following ends.
             Verb::Logs(_) => false,

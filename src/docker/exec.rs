@@ -61,7 +61,7 @@ impl Docker {
                 if !stdin.is_empty() && input.write_all(stdin).await.is_ok() {
                     let _ = input.shutdown().await;
                 }
-                // Returned so that it lives as long as the output: the two are halves of one connection.
+                // Returned so that it lives as long as the output: both belong to one connection.
                 input
             };
             let read = async {

@@ -192,7 +192,7 @@ impl Docker {
     fn ask(&self, container: &Container, url: &str, tries: u32) -> Result<Result<(u16, String), String>> {
         let output = match self.exec(container, &["sh", "-c", ASK, "sh", url, &tries.to_string()], b"", QUESTION) {
             Ok(output) => output,
-            // The container may end at any moment; the next check shows it.
+            // The container may end at any time; the next check shows it.
             Err(Error::Docker(DockerError::Action { why, .. })) => return Ok(Err(why)),
             Err(error) => return Err(error),
         };

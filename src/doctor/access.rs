@@ -19,7 +19,7 @@ pub(super) fn find_bad_tokens(evidence: &Evidence, faults: &mut Vec<Fault>) {
     for row in pushes {
         let cell = row.cell("push_token");
         let token = cell.text().unwrap_or_default();
-        // A token with which heartbeats may arrive is not replaced: whoever sends them uses it.
+        // A token with which heartbeats may arrive is not replaced: the senders use it.
         let mut may_be_in_use = false;
         let why = if token.trim().is_empty() {
             format!("has {} push token: no heartbeat can be sent to it", if cell.is_null() { "no" } else { "a blank" })

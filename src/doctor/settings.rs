@@ -77,7 +77,7 @@ pub(super) fn find_stuck_statistics(evidence: &Evidence, faults: &mut Vec<Fault>
     let what = "the upgrade was interrupted while it aggregated old heartbeats, and each start now fails with \
                 \"migration is already in progress\"";
     if is_done && !content.unaggregated.is_empty() {
-        // Heartbeats are gone although not all were aggregated: somebody else deleted them.
+        // Heartbeats are gone although not all were aggregated: the server has not deleted them.
         let missing = counted(content.unaggregated.len(), "monitor");
         faults.push(Fault {
             subject: subject("setting", row, "value"),

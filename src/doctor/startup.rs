@@ -81,7 +81,7 @@ pub(super) fn find_crash_loop(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let reason = reason(&container.log);
     let state = match (container.looping, container.failed) {
         (true, _) => "keeps restarting",
-        // A server with MariaDB sometimes ends so when somebody stops it (2.5.3).
+        // A server with MariaDB sometimes ends so when it is stopped (2.5.3).
         (false, true) if reason.is_some() => "ended with an error",
         (false, _) if waits => "does not become ready",
         (false, _) => return,

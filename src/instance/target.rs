@@ -173,7 +173,7 @@ impl Locator {
             return Err(elsewhere(&container, &data.path, docker));
         }
         if let Err(error) = files::check_readable(&folder) {
-            // Whoever may use the engine may also access the files through it, as the `docker` group does.
+            // A user of the engine may also access the files through it, as the `docker` group does.
             if error.kind() == std::io::ErrorKind::PermissionDenied && !self.on_host {
                 return Err(elsewhere(&container, &data.path, docker));
             }
@@ -264,7 +264,7 @@ fn find_socket(
             return Ok((Some(folder.to_owned()), inside));
         }
         let us = files::our_uid();
-        // Whoever may change the configuration is let in there too.
+        // A user who may change the configuration is let in there too.
         if us != 0 && files::about_target(folder).is_ok_and(|found| found.uid == us) {
             return Ok((None, socket));
         }

@@ -77,7 +77,7 @@ pub fn run(
         Ok(()) => {
             let may_run = match instance.container {
                 Some(_) => is_running && mode == Mode::Live,
-                // With `Mode::Stopped`, nobody else is connected to the database.
+                // With `Mode::Stopped`, nothing else is connected to the database.
                 None => mode != Mode::Stopped,
             };
             run.outcome.restart_due = may_run && work.needs_restart();
@@ -261,7 +261,7 @@ impl Run<'_> {
         match (record.live(), record.mode) {
             (true, Mode::Live) => return Ok(()),
             (true, _) => {
-                // Heartbeats from before the stop prove nothing. An earlier run may have stopped the server already, or have
+                // Heartbeats from before the stop do not show that it works. An earlier run may have stopped the server already, or have
                 // started it a moment ago: then its database does not exist yet, and the server must not be stopped while it
                 // starts.
                 if server.is_running()? {
@@ -356,7 +356,7 @@ impl Run<'_> {
                     log: server.last_errors(),
                 }));
             }
-            // A heartbeat of a container that is gone by now proves nothing about its successor.
+            // A heartbeat of a container that is gone by now does not show that its successor works.
             server.check_run()?;
         }
         Ok((downtime, beating))

@@ -30,7 +30,7 @@ pub fn wait(
     loop {
         let beats = match connect.reader().and_then(|mut reader| read_beats(&mut *reader, after)) {
             Ok(beats) => beats,
-            // The embedded MariaDB may not listen yet, or the server may hold a lock on the file for a moment.
+            // The embedded MariaDB may not listen yet, or the server may have locked the file for a moment.
             Err(_) if Instant::now() < end => BTreeMap::new(),
             Err(error) => return Err(error),
         };

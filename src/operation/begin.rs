@@ -46,7 +46,7 @@ pub(super) fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Resu
                 what: "the server is running; kumadb must not write to a SQLite database at the same time".into(),
             }))
         }
-        // Without a running server, a SQLite file is written as usual: while nobody has it open.
+        // Without a running server, a SQLite file is written as usual: while no process has it open.
         (_, EngineKind::Sqlite) => Ok(Mode::Stopped),
         _ => Ok(mode),
     }
@@ -121,7 +121,7 @@ pub(super) fn report_network(instance: &Instance, observer: &mut dyn Observer) -
 /// Fails unless the server, if it runs, can be stopped now and started again.
 pub(super) fn check_server(instance: &Instance, mode: Mode, opens_lock: bool) -> Result<()> {
     let Some(server) = &instance.container else {
-        // Whoever is told to stop the server must not be told so while it migrates.
+        // No user is asked to stop the server while it migrates.
         return match (&instance.place, opens_lock) {
             (DbLocation::Sqlite(_), false) => check_settled(instance),
             _ => Ok(()),

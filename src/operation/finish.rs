@@ -200,7 +200,7 @@ impl Work<'_> {
     /// What the transaction has changed, which caused `shift` in the history.
     pub(super) fn has_changed(&self, shift: HistoryChange, live: bool) -> Changed {
         let known = match self {
-            // Changes that a running server makes at the same time cannot be told apart from it.
+            // Changes that a running server makes at the same time cannot be distinguished from it.
             Work::Script(_) if live => Changed::History,
             _ => Changed::Configuration,
         };

@@ -249,7 +249,7 @@ impl Journal {
         let Some(text) = files::read_text(&path)? else { return Ok(None) };
         let broken = |why: String| Error::Operation(OperationError::Journal { path: path.clone(), why });
         let written: serde_json::Value = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
-        // The format first: a newer one may lack fields that this version expects.
+        // The format first: a newer one may not have fields that this version expects.
         if let Some(n) = written["format"].as_u64().filter(|n| *n != u64::from(FORMAT)) {
             return Err(broken(format!("format {n} is not supported; this kumadb supports format {FORMAT}")));
         }

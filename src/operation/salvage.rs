@@ -98,7 +98,7 @@ fn make(
             Ok(beat) if best.as_ref().is_none_or(|(newest, ..)| beat > *newest) => {
                 best = Some((beat, with_wal, folder.join("kuma.db")));
             }
-            // An error such as a full disk says nothing about the database.
+            // An error such as a full disk is not one of the database.
             Err(error @ (Error::File(FileError::Io { .. }) | Error::File(FileError::NoSpace { .. }))) => {
                 return Err(error);
             }

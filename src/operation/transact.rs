@@ -48,7 +48,7 @@ pub(super) fn try_before_stop(instance: &Instance, work: &Work<'_>) -> Result<()
         return Ok(());
     }
     let Ok(scratch) = files::temp_folder("kumadb-", None) else { return Ok(()) };
-    // What fails before the plan is tried says nothing about the plan, which may be the fix of a damaged database.
+    // What fails before the plan is tried is not a fault of the plan, which may be the fix of a damaged database.
     let Ok(Some((mut guarded, schema))) = prepare(instance, plan, &scratch.path().join("kuma.db")) else {
         return Ok(());
     };

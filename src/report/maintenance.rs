@@ -118,7 +118,7 @@ mod tests {
             (["1", "single", "UTC", "2026-11-30 11:00:00", "2026-11-30 12:30", "", ""], UnderMaintenance),
             (["1", "single", "Europe/Berlin", "2026-11-30 13:30:00", "2026-11-30 14:30:00", "", ""], Scheduled),
             (["1", "single", "UTC", "2026-11-30 10:00", "2026-11-30 11:59", "", ""], Ended),
-            // 12:00 UTC is 13:00 in Berlin, which the server may say of itself.
+            // 12:00 UTC is 13:00 in Berlin, which may be the zone of the server.
             (["1", "recurring-weekday", "SAME_AS_SERVER", "", "", "30 12 * * 1", "3600"], UnderMaintenance),
             (["1", "recurring-weekday", "SAME_AS_SERVER", "", "", "30 12 * * 1", "1200"], Scheduled),
             (["1", "cron", "Nowhere/Town", "", "", "* * * * *", "60"], Unknown),

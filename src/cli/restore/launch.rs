@@ -90,7 +90,7 @@ impl Launch {
 pub fn container_name(text: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let plain = text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(fits) && text.len() > 1;
-    // The name of a folder says nothing about the server.
+    // The name of a folder is not one of a server.
     if plain && text != "data" { text.to_owned() } else { "uptime-kuma".into() }
 }
 

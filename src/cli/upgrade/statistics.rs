@@ -34,7 +34,7 @@ pub fn replace(
     let desired = database_in(snapshot);
     let warn = &mut |error: &crate::error::Error| context.ui.warn(&error.to_string());
     let staged = backup::stage_snapshot(&stores, &desired, &instance.origin(), &scratch.path().join("staged"), warn)?;
-    // The copy of a file has an id that nobody knows.
+    // The copy of a file has an id that no user knows.
     let name = if backup::is_database(Path::new(&desired)) { &desired } else { &staged.manifest.id };
     let (order, correction) = compare_with(instance, &staged, name, Utc::now(), context.ui)?;
     drop(staged);

@@ -93,7 +93,7 @@ pub(super) fn check(runtime: &Runtime, address: &Address, id: Option<u64>) -> Re
 async fn look(address: &Address, id: u64) -> Result<()> {
     let ended = address.cancel.check();
     if ended.is_err() {
-        // The server does not notice a closed connection before the statement ends, and holds its locks until then.
+        // The server does not notice a closed connection before the statement ends, and keeps its locks until then.
         let kill = async {
             let mut conn = dial(address, None).await?;
             conn.query_drop(format!("KILL {id}")).await?;

@@ -23,7 +23,7 @@ impl SqliteFile {
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DatabaseError::Busy { database }.into(),
             Some(ErrorCode::DiskFull) => Error::file("write", &self.path)(std::io::ErrorKind::StorageFull.into()),
-            // What a disk says that takes no more, but does not call itself full: a quota, a device that fails.
+            // The errors of a disk that takes no more, but is not reported as full: a quota, a device that fails.
             Some(ErrorCode::SystemIoFailure) if is_refused_write(&error) => {
                 Error::file("write", &self.path)(std::io::Error::other(error.to_string()))
             }

@@ -163,7 +163,7 @@ impl Journal {
             let at = at + one * record.len() as u64;
             self.file.read_exact_at(&mut record, at)?;
             let (number, page) = (be32(&record, 0), &record[4..size + 4]);
-            // The page of the locks, which no database has, stands before the name of a super-journal.
+            // The page of the locks, which no database has, is before the name of a super-journal.
             if number == 0 || number == (1 << 30) / self.page_size + 1 {
                 return Ok(false);
             }

@@ -48,7 +48,7 @@ impl Losses {
 /// Reports the items of all chosen kinds that are not in `known`.
 pub(super) fn other_kinds(exporter: &mut Exporter<'_>, known: &[&str], why: &str) {
     let choice = exporter.choice;
-    // Some monitors are no complete export anyway.
+    // A selection of monitors is not a complete export anyway.
     if choice.monitors.is_some() {
         return;
     }

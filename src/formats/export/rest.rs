@@ -10,7 +10,7 @@ use crate::text::counted;
 
 /// The rows and cells of `config` that an export of `choice` leaves out, in words.
 pub(super) fn left_out(config: &Config, choice: &Choice) -> Vec<String> {
-    // Some monitors are no complete export anyway.
+    // A selection of monitors is not a complete export anyway.
     if choice.monitors.is_some() {
         return Vec::new();
     }

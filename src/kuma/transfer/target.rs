@@ -88,7 +88,7 @@ fn load_sqlite(
             writer.query(statement, &[])?;
         }
     }
-    // Nobody uses the file before it is complete. Its indexes are sorted beside it, where the space was checked.
+    // No process uses the file before it is complete. Its indexes are sorted beside it, where the space was checked.
     let folder = path.parent().unwrap_or(Path::new(".")).display().to_string().replace('\'', "''");
     for setting in ["journal_mode = OFF", "synchronous = OFF", "foreign_keys = OFF", "cache_size = -16384"] {
         writer.query(&format!("PRAGMA {setting}"), &[])?;
@@ -254,7 +254,7 @@ fn fill<W: Writer>(pipe: &mut Pipe<'_>, writer: &mut W, table: &str) -> Result<S
                 return Ok(());
             }
             size = 0;
-            // Whoever does not take it has failed, and says why.
+            // A receiver that does not take it has failed, and returns the reason.
             queue.send(std::mem::take(&mut batch)).map_err(|_| stopped())
         });
         let read = read.and_then(|()| queue.send(batch).map_err(|_| stopped()));

@@ -309,7 +309,7 @@ impl Run<'_> {
         let database = Address { database: EMBEDDED.into(), cancel: connect.cancel(), ..on_socket.clone() };
         let loaded = create::make_database(&on_socket, EMBEDDED)
             .and_then(|()| self.load_into(connect, Target::MariaDb(&database), conversion, observer))
-            // Nobody else can reach it, and its mark would stay in the folder.
+            // No other process can reach it, and its mark would stay in the folder.
             .and_then(|()| crate::kuma::transfer::publish(&database));
         let stopped = helper.stop();
         loaded.and(stopped)

@@ -1,7 +1,7 @@
 //! People read plain words: `plain/words.txt` lists those that nothing they read may contain, and what to say.
 //!
 //! What is looked at: every text in `src` (but for those of `plain/allowed.txt`), every help page, README, CHANGELOG,
-//! ARCHITECTURE, docs, packaging, and every doc comment.
+//! ARCHITECTURE, docs, packaging, and every comment of src.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -101,12 +101,12 @@ impl Rule {
     }
 }
 
-/// The string literals and doc comments of Rust source, up to its tests.
+/// The string literals and comments of Rust source, up to its tests.
 fn texts_of_rust(file: &str, source: &str) -> Vec<Text> {
     let letters: Vec<char> = source.split("#[cfg(test)]").next().unwrap_or_default().chars().collect();
     let mut texts: Vec<Text> = Vec::new();
     let (mut at, mut line) = (0, 1);
-    let mut doc_ends = 0;
+    let mut comment_ends = 0;
     let starts =
         |at: usize, what: &str| what.chars().enumerate().all(|(n, letter)| letters.get(at + n) == Some(&letter));
     while at < letters.len() {
@@ -117,15 +117,12 @@ fn texts_of_rust(file: &str, source: &str) -> Vec<Text> {
                 at += 1;
             }
             let text: String = letters[begin.0..at].iter().collect();
-            let doc =
-                text.strip_prefix("//!").or_else(|| text.strip_prefix("///").filter(|rest| !rest.starts_with('/')));
-            if let Some(doc) = doc {
-                match texts.last_mut() {
-                    Some(last) if doc_ends == line - 1 => last.text.extend(["\n", doc]),
-                    _ => texts.push(Text { file: file.to_owned(), line, text: doc.to_owned() }),
-                }
-                doc_ends = line;
+            let comment = text.trim_start_matches(['/', '!']).to_owned();
+            match texts.last_mut() {
+                Some(last) if comment_ends == line - 1 => last.text.extend(["\n", &comment]),
+                _ => texts.push(Text { file: file.to_owned(), line, text: comment }),
             }
+            comment_ends = line;
         } else if letters[at] == 'r' && !is_part(before) && (starts(at, "r\"") || starts(at, "r#"))
             || starts(at, "br\"")
         {
@@ -257,8 +254,8 @@ fn texts() -> Vec<Text> {
         let file = name_of(&path);
         let source = fs::read_to_string(&path).unwrap();
         for mut text in texts_of_rust(&file, &source) {
-            let is_doc = source.lines().nth(text.line - 1).is_some_and(|line| line.trim_start().starts_with("//"));
-            if is_doc {
+            let is_comment = source.lines().nth(text.line - 1).is_some_and(|line| line.trim_start().starts_with("//"));
+            if is_comment {
                 text.text = without_code(&text.text);
             }
             let excuse = allowed.iter().position(|(owner, what)| *owner == file && *what == text.text.trim());
@@ -330,12 +327,18 @@ fn words_are_found_where_they_are() {
     }
     assert_eq!(broken(&rule("rehears*", ""), "rehearsal, rehearse"), 2);
     assert_eq!(broken(&rule("over there", ""), "over\nthere over here"), 1);
-    let source = "//! Head\n//! tail\nfn f<'a>(x: &'a str) -> char {\n    // not read\n    g(\"one\\ntwo {told} \\\n      three\");\n    \
+    let source = "//! Head\n//! tail\nfn f<'a>(x: &'a str) -> char {\n    // a comment\n    g(\"one\\ntwo {told} \\\n      three\");\n    \
         h(r#\"raw \"x\" \"#, '\"', '\\'', b\"bytes\");\n    '\\u{e9}'\n}\n/// Doc `code`\nstruct A;\n#[cfg(test)]\nmod t { \"no\" }";
     let texts: Vec<(usize, String)> =
         texts_of_rust("a.rs", source).into_iter().map(|text| (text.line, text.text)).collect();
-    let expected =
-        [(1, " Head\n tail"), (5, "one two   \n      three"), (7, "raw \"x\" "), (7, "bytes"), (10, " Doc `code`")];
+    let expected = [
+        (1, " Head\n tail"),
+        (4, " a comment"),
+        (5, "one two   \n      three"),
+        (7, "raw \"x\" "),
+        (7, "bytes"),
+        (10, " Doc `code`"),
+    ];
     assert_eq!(texts, expected.map(|(line, text)| (line, text.to_owned())));
     assert_eq!(without_code("a `far`\nb"), "a `````\nb");
 }
