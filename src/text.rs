@@ -71,7 +71,10 @@ pub fn nearest<T: AsRef<str>>(name: &str, known: impl IntoIterator<Item = T>) ->
         .into_iter()
         .map(|known| (flat(known.as_ref()), known))
         .map(|(flat, known)| {
-            let (likeness, steps) = (strsim::jaro_winkler(&desired, &flat), strsim::osa_distance(&desired, &flat));
+            let likeness = strsim::jaro_winkler(&desired, &flat);
+            // One or two steps cannot make up for more letters.
+            let is_near = likeness > ALIKE || flat.chars().count().abs_diff(desired.chars().count()) <= 2;
+            let steps = if is_near { strsim::osa_distance(&desired, &flat) } else { usize::MAX };
             (likeness, steps, flat.len(), known)
         })
         // Short names with one slip are not alike by measure, but are by eye: `evn` and `env`.
@@ -141,6 +144,28 @@ pub fn for_terminal(text: &str) -> std::borrow::Cow<'_, str> {
         }
     }
     shown.into()
+}
+
+/// `text` as a part of one line: as [`for_terminal`], and line breaks and tabs are written as escapes too. A name with a line break
+/// could otherwise begin a line that looks like one of ours, or like a command of a CI system.
+pub fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.into();
+    }
+    for_terminal(&text.replace('\n', "\\n").replace('\t', "\\t")).into_owned().into()
+}
+
+/// The start of a line of a log in a message.
+pub const QUOTE: &str = "\n  | ";
+
+/// A message as one line, apart from the lines of a log that it quotes.
+pub fn message(text: &str) -> String {
+    text.split(QUOTE).map(one_line).collect::<Vec<_>>().join(QUOTE)
+}
+
+/// These lines as text: nothing in a line begins another one.
+pub fn lines<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> String {
+    lines.into_iter().map(|line| one_line(line.as_ref()).into_owned()).collect::<Vec<_>>().join("\n")
 }
 
 /// Whether `c` is a control character other than a tab or a line break, or a mark of direction.

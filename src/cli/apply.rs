@@ -93,11 +93,9 @@ fn carry_out_given(
         let mut document = found.clone();
         let list: Vec<Json> = made.iter().map(|(name, key)| json!({"name": name, "key": key})).collect();
         document["api_keys"] = json!(list);
-        let mut text = format!("applied: {}", tally::applied(&summary));
-        for (name, key) in &made {
-            text.push_str(&format!("\nAPI key `{name}` (shown only once): {key}"));
-        }
-        (document, text)
+        let keys = made.iter().map(|(name, key)| format!("API key `{name}` (shown only once): {key}"));
+        let applied = format!("applied: {}", tally::applied(&summary));
+        (document, std::iter::once(applied).chain(keys).collect())
     };
     let question = Some(format!("apply these changes ({summary})?"));
     let request = WriteRequest { verb, plan: report.plan, names: &config, question, done: &done };

@@ -18,7 +18,7 @@ use crate::kuma::transfer::{Refused, Report};
 use crate::operation::Mode;
 use crate::operation::convert::{Conversion, ConversionTarget, Destination, check_instance};
 use crate::schema::Release;
-use crate::text::counted;
+use crate::text::{self, counted};
 
 #[derive(Args, Debug)]
 pub struct ConvertArgs {
@@ -83,7 +83,7 @@ pub fn run(args: &ConvertArgs, context: &mut Context<'_>) -> Result<Exit> {
         return dry_run(&instance, &to, &conversion, context);
     }
     refuse(&conversion, context.ui)?;
-    context.ui.say(&lines(&instance, &to, &conversion));
+    context.ui.say_text(&lines(&instance, &to, &conversion));
     image.iter().flat_map(Image::lines).for_each(|line| context.ui.say(&line));
     context.ui.ask(&format!("Convert `{}` to {}?", instance.name, to.words()))?;
     let store = context.store()?;
@@ -138,7 +138,7 @@ fn destination(text: &str) -> Result<Destination> {
 fn refuse(conversion: &Conversion, ui: &mut Ui) -> Result<()> {
     let report = &conversion.report;
     if report.refused_total > 0 {
-        ui.say(&refusals(conversion));
+        ui.say_text(&refusals(conversion));
     }
     report.check().map_err(|error| match error {
         Error::Database(DatabaseError::CannotConvert { total, cells }) => {
@@ -161,7 +161,7 @@ fn refusals(conversion: &Conversion) -> String {
     lines.extend(
         (more > 0).then(|| format!("! and {} more", counted(usize::try_from(more).unwrap_or(usize::MAX), "value"))),
     );
-    lines.join("\n")
+    text::lines(lines)
 }
 
 /// What `--on-conflict` has to be, with what it is already; and whether that resolves all that is known.
@@ -199,7 +199,7 @@ fn lines(instance: &Instance, to: &Destination, conversion: &Conversion) -> Stri
     lines.extend(report.losses.iter().map(|loss| format!("~ {}", loss.words())));
     lines.extend(report.rows_left_out.iter().map(|row| format!("- row left out: {}", row.words())));
     lines.extend(report.left_out.iter().map(|left| format!("- not in the new database: {}", left.words())));
-    lines.join("\n")
+    text::lines(lines)
 }
 
 /// The same for programs.

@@ -18,7 +18,7 @@ use crate::kuma::fresh::weigh;
 use crate::operation::examine::{gather, gather_nowhere, gather_stopped};
 use crate::operation::{self, Outcome, Rebuilt, Settings};
 use crate::schema::Release;
-use crate::text::counted;
+use crate::text::{self, QUOTE, counted, one_line};
 
 /// Lines of the log that are shown of a server in a restart loop.
 const SHOWN_LOG: usize = 20;
@@ -142,7 +142,7 @@ fn report(evidence: &Evidence, findings: &[Finding], args: &DoctorArgs, context:
             text.push_str(&format!("\n\ncontainer `{}` is in a restart loop; last lines of its log:", container.name));
             let lines: Vec<&String> = container.log.iter().filter(|line| !line.trim().is_empty()).collect();
             let first = lines.len().saturating_sub(SHOWN_LOG);
-            text.extend(lines[first..].iter().map(|line| format!("\n  | {line}")));
+            text.extend(lines[first..].iter().map(|line| format!("{QUOTE}{}", one_line(line))));
         }
         if ends_with_its_database(evidence) {
             text.push_str("\n\nto check its database too: kumadb doctor --yes (stops the server meanwhile)");
@@ -183,7 +183,7 @@ fn findings_text(findings: &[Finding]) -> String {
                 false => format!(" (explains {})", finding.explains.join(", ")),
             };
             let (code, severity, what) = (finding.code, finding.severity.word(), &finding.fault.what);
-            format!("{code} {severity}: {what}{explains}\n     fix: {cure}")
+            text::lines([format!("{code} {severity}: {what}{explains}"), format!("     fix: {cure}")])
         })
         .collect();
     text.push(counted(findings.len(), "finding"));
@@ -244,7 +244,7 @@ fn fix(
         return report(evidence, findings, args, context);
     }
     warn_unread(evidence, context.ui);
-    context.ui.say(&findings_text(findings));
+    context.ui.say_text(&findings_text(findings));
     let fixes = collect(&fixable, evidence, context.ui)?;
     let mut settings = Settings {
         opens_lock: fixable.iter().any(|finding| finding.code == "K008"),
@@ -268,7 +268,7 @@ fn fix(
         };
         context.ui.say(&format!("fixing {first} first; to fix {rest}, run this command again afterwards"));
     }
-    context.ui.say(&format!("\n{}", fixes.text(lines)));
+    context.ui.say_text(&format!("\n{}", fixes.text(lines)));
     let changes = fixes.plan.steps.len() + fixes.files.len() + fixes.statements.len() + usize::from(fixes.salvage);
     let made = counted(changes, "change");
     context.ui.ask(&format!("make {made} to fix {}?", counted(fixable.len(), "finding")))?;
@@ -353,7 +353,7 @@ fn dry_run(fixes: &Fixes, instance: &Instance, settings: &Settings, context: &mu
 fn preview(instance: &Instance, release: Option<Release>, ui: &mut Ui) -> Result<()> {
     let DbLocation::Sqlite(file) = &instance.place else { return Ok(()) };
     match weigh(&DamagedDb::open(file.path())?, release) {
-        Ok(salvaged) => ui.say(&format!("\nrecoverable rows:\n{}", salvaged_text(&salvaged))),
+        Ok(salvaged) => ui.say_text(&format!("\nrecoverable rows:\n{}", salvaged_text(&salvaged))),
         // It may be intact without its WAL, or apart from its indexes.
         Err(error @ Error::Database(DatabaseError::ReleaseNotFound(_))) => ui.warn(&error.to_string()),
         Err(error) => return Err(error),

@@ -14,7 +14,7 @@ use super::write::{changes_json, shown_lines, step_lines};
 use crate::error::{Exit, Result};
 use crate::plan::Step;
 use crate::plan::fixture::{ItemOutcome, ItemReport, Unmanaged};
-use crate::text::At;
+use crate::text::{At, one_line};
 
 #[derive(Args, Debug)]
 pub struct DriftArgs {
@@ -62,7 +62,7 @@ pub fn run(args: &DriftArgs, context: &mut Context<'_>) -> Result<Exit> {
         DriftFormat::Gitlab => format!("{:#}", gitlab(&differences(&planned))),
         DriftFormat::Text => {
             let mut lines = shown_lines(changes, context.ui);
-            lines.extend(unmanaged.iter().map(|subject| format!("? {subject} (unmanaged)")));
+            lines.extend(unmanaged.iter().map(|subject| format!("? {} (unmanaged)", one_line(subject))));
             let verdict = if is_none { "no drift" } else { "drift" };
             lines.push(format!("{}{verdict}: {}", if lines.is_empty() { "" } else { "\n" }, summary(&planned)));
             lines.join("\n")
@@ -143,6 +143,6 @@ fn gitlab(differences: &[Difference<'_>]) -> Json {
 
 impl Difference<'_> {
     fn line(&self) -> String {
-        format!("{}: {}", self.subject, self.what)
+        one_line(&format!("{}: {}", self.subject, self.what)).into_owned()
     }
 }

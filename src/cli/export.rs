@@ -159,7 +159,7 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     let text = if syntax == Syntax::Yaml { format!("{}{text}", heading(&exported)) } else { text };
     let Export { document, left_out, variables, warnings, counts } = exported;
-    let report = Files { files: vec![(String::new(), text)], left_out, variables, warnings, counts };
+    let report = Files { files: vec![(String::new(), text)], left_out, variables, warnings, notes: Vec::new(), counts };
     finish(args, report, Some(document.json()), context)
 }
 
@@ -184,14 +184,20 @@ fn finish(args: &ExportArgs, made: Files, document: Option<Json>, context: &mut 
     let text = made.files.into_iter().next().map(|(_, text)| text);
     let Some(path) = &args.output else {
         let text = text.unwrap_or_default();
-        context.ui.result(&document.unwrap_or_else(|| json!({"text": text})), || text)?;
+        context.ui.raw_result(&document.unwrap_or_else(|| json!({"text": text})), || text)?;
         return Ok(exit);
     };
     if let Some(text) = text {
         write(path, &text)?;
     }
     let counts: serde_json::Map<_, _> = made.counts.iter().map(|(key, n)| ((*key).to_owned(), json!(n))).collect();
-    let document = json!({"written": path, "counts": counts, "left_out": made.left_out, "warnings": made.warnings});
+    let document = json!({
+        "written": path,
+        "counts": counts,
+        "left_out": made.left_out,
+        "warnings": made.warnings,
+        "notes": made.notes,
+    });
     let all = made.counts.iter().map(|(key, n)| counted(*n, entity(key).map_or(key, |entity| entity.noun)));
     let all: Vec<String> = all.collect();
     context.ui.result(&document, || format!("wrote {} to `{}`", all.join(", "), path.display()))?;
@@ -213,6 +219,9 @@ fn tell(args: &ExportArgs, made: &Files, context: &mut Context<'_>) {
     const SHOWN: usize = 10;
     for warning in &made.warnings {
         context.ui.warn(warning);
+    }
+    for note in &made.notes {
+        context.ui.say(note);
     }
     if made.left_out.is_empty() {
         return;
@@ -241,6 +250,6 @@ fn write(path: &std::path::Path, text: &str) -> Result<()> {
 
 pub fn schema(_args: &SchemaArgs, context: &mut Context<'_>) -> Result<Exit> {
     let schema = json_schema();
-    context.ui.result(&schema, || render_json(&schema))?;
+    context.ui.raw_result(&schema, || render_json(&schema))?;
     Ok(Exit::Done)
 }

@@ -11,6 +11,7 @@ use crate::kuma::init::{check_password, hash};
 use crate::operation::{self, Outcome, Settings, Work};
 use crate::plan::{Assignment, Change, Plan, Step};
 use crate::schema::Release;
+use crate::text::one_line;
 use crate::value::Secret;
 
 /// Everything that will be changed, by kind.
@@ -63,7 +64,7 @@ pub fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Resul
 impl Fixes {
     /// What is done, a line for each.
     pub fn text(&self, lines: fn(&Plan) -> String) -> String {
-        let mut text: Vec<String> = self.files.iter().map(file_line).collect();
+        let mut text: Vec<String> = self.files.iter().map(|change| one_line(&file_line(change)).into_owned()).collect();
         if self.salvage {
             text.push("~ build a new database from the damaged one; the snapshot keeps its files".into());
         }
@@ -76,7 +77,7 @@ impl Fixes {
             // All of them, however many there are.
             text.push(all_lines(&Plan { steps: deleted, ..Plan::default() }));
         }
-        text.extend(self.statements.iter().map(|statement| format!("~ {statement}")));
+        text.extend(self.statements.iter().map(|statement| format!("~ {}", one_line(statement))));
         text.join("\n")
     }
 

@@ -200,7 +200,7 @@ fn ask(asking: &[(Run<'_>, Json)], ui: &mut Ui) -> Result<()> {
     for (run, asks) in asking {
         ui.say(&format!("{}:", run.name));
         for line in asks["shown"].as_array().into_iter().flatten().filter_map(Json::as_str) {
-            ui.say(&format!("  {}", line.replace('\n', "\n  ")));
+            ui.say_text(&format!("  {}", line.replace('\n', "\n  ")));
         }
         ui.say(&format!("  {}", asks["question"].as_str().unwrap_or_default()));
     }

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 
 use super::Ui;
 use super::table::{Header, Tabular};
-use super::ui::escaped;
+use super::ui::for_stdout;
 
 #[derive(Args, Clone, Copy, Debug)]
 pub struct FormatArgs {
@@ -35,7 +35,7 @@ impl FormatArgs {
         around: impl FnOnce(String) -> String,
     ) -> String {
         match self.format {
-            Format::Csv => escaped(&csv(headers, &rows)).into_owned(),
+            Format::Csv => for_stdout(&csv(headers, &rows)).into_owned(),
             Format::Wide => around(Ui::wide_table(headers, &rows)),
             Format::Table | Format::Json => around(Ui::table(headers, rows)),
         }

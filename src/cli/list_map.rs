@@ -89,16 +89,20 @@ impl MapArgs {
 #[derive(Args, Debug)]
 pub struct FormatsArgs {}
 
-/// Lists the formats of `plan` and `apply`.
-pub fn formats(_args: &FormatsArgs, context: &mut Context<'_>) -> Result<Exit> {
+/// The formats of `plan` and `apply`, each with a description.
+pub fn all_formats() -> Vec<(&'static str, &'static str)> {
     let own = [
         ("native", "fixtures of kumadb (YAML, JSON, TOML, CSV)"),
         ("kuma-db", "another instance: its kuma.db or data folder"),
         ("snapshot", "a snapshot of kumadb"),
         (LABELS, "AutoKuma: the labels of the containers on the Docker engine"),
     ];
-    let all: Vec<(&str, &str)> =
-        own.into_iter().chain(Format::ALL.into_iter().map(|format| (format.name(), format.about()))).collect();
+    own.into_iter().chain(Format::ALL.into_iter().map(|format| (format.name(), format.about()))).collect()
+}
+
+/// Lists them.
+pub fn formats(_args: &FormatsArgs, context: &mut Context<'_>) -> Result<Exit> {
+    let all = all_formats();
     let list: Vec<Json> = all.iter().map(|(name, about)| json!({"name": name, "about": about})).collect();
     let width = all.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines: Vec<String> = all.iter().map(|(name, about)| format!("{name:width$}  {about}")).collect();

@@ -119,23 +119,24 @@ impl StatusFilter {
     }
 }
 
-/// Shows again after each `pause`, until a signal comes. What fails later than at first is a warning: the server may be restarted in
-/// between.
+/// Does `round` again after each `pause`, until a signal comes. What fails later than at first is a warning: the server may be
+/// restarted in between.
 pub fn repeat(
     pause: Duration,
     context: &mut Context<'_>,
-    show: impl Fn(&mut Context<'_>) -> Result<Exit>,
+    round: impl Fn(&mut Context<'_>) -> Result<Exit>,
 ) -> Result<Exit> {
-    context.ui.watch();
     let mut is_first = true;
     loop {
-        let shown = show(context);
+        context.ui.begin_round();
+        let done = round(context);
+        context.ui.end_round();
         if let Some(exit) = context.ui.signal_exit() {
             return Ok(exit);
         }
-        match shown {
+        match done {
             Err(error) if !is_first && error.exit() == Exit::Failed => context.ui.warn(&error.to_string()),
-            shown => drop(shown?),
+            done => drop(done?),
         }
         is_first = false;
         let end = Instant::now() + pause;
@@ -146,6 +147,16 @@ pub fn repeat(
             std::thread::sleep(Duration::from_millis(20));
         }
     }
+}
+
+/// The same on a screen where each result replaces the one before.
+pub fn watch(
+    pause: Duration,
+    context: &mut Context<'_>,
+    show: impl Fn(&mut Context<'_>) -> Result<Exit>,
+) -> Result<Exit> {
+    context.ui.watch();
+    repeat(pause, context, show)
 }
 
 /// Monitors with their status.

@@ -21,7 +21,7 @@ use crate::instance::Instance;
 use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::state::{Config, Configuration};
 use crate::plan::pick::Pick;
-use crate::text::counted;
+use crate::text::{counted, one_line};
 use crate::value::Secret;
 
 /// Number of public monitors whose badges are checked by default.
@@ -320,7 +320,7 @@ fn text(face: &HttpClient, how: &str, checks: &[Check], differing: Option<&Diffe
         text.push_str("\n\nthe running monitors match the database");
     }
     if !unchecked.is_empty() {
-        let names = unchecked.iter().map(|(id, path)| format!("`{path}` ({id})"));
+        let names = unchecked.iter().map(|(id, path)| format!("`{}` ({id})", one_line(path)));
         let verb = if unchecked.len() == 1 { "is" } else { "are" };
         text.push_str(&format!(
             "\n\n{} {verb} not being checked by the server: {}\n  monitors were added while the server was running \
@@ -332,7 +332,7 @@ fn text(face: &HttpClient, how: &str, checks: &[Check], differing: Option<&Diffe
     }
     if !unwanted.is_empty() {
         let id = |known: &Known| known.id.map_or(String::new(), |id| format!(" ({id})"));
-        let names = unwanted.iter().map(|known| format!("`{}`{}", known.name, id(known)));
+        let names = unwanted.iter().map(|known| format!("`{}`{}", one_line(&known.name), id(known)));
         text.push_str(&format!(
             "\n\n{} checked by the server, but missing or paused in the database: {}\n  changed while the server ran \
              (kumadb restart), or the server uses another database",

@@ -12,7 +12,7 @@ use super::{Context, Ui};
 use crate::backup::retention::{Bucket, Policy};
 use crate::error::{Error, Exit, Result};
 use crate::operation::prune::{Choice, Judged, Pruning};
-use crate::text::{bytes, counted};
+use crate::text::{bytes, counted, one_line};
 use crate::value::local_time;
 
 #[derive(Args, Debug)]
@@ -135,7 +135,7 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     let removed = pruning.removed().count();
     let asks = removed > 0 && !args.dry_run;
     if asks {
-        context.ui.say(&table(&pruning, several));
+        context.ui.say_text(&table(&pruning, several));
         context.ui.ask(&format!("delete {} ({})?", counted(removed, "snapshot"), bytes(pruning.bytes())))?;
     }
     let mut leftovers: Vec<String> =
@@ -162,9 +162,9 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
         if !asks && !pruning.judged.is_empty() {
             lines.push(table(&pruning, several));
         }
-        lines.extend(leftovers.iter().map(|place| format!("left by an interrupted run: {place}")));
+        lines.extend(leftovers.iter().map(|place| format!("left by an interrupted run: {}", one_line(place))));
         let words = "incomplete: another run may be storing it; it is deleted after 24 hours";
-        lines.extend(young.iter().map(|place| format!("{words}: {place}")));
+        lines.extend(young.iter().map(|place| format!("{words}: {}", one_line(place))));
         let sum = format!("{} ({})", counted(removed, "snapshot"), bytes(pruning.bytes()));
         lines.push(match (removed, args.dry_run) {
             (0, _) => "no snapshots to delete".into(),

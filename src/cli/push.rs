@@ -18,7 +18,7 @@ use crate::value::{Row, Secret, utc_time};
 
 #[derive(Args, Debug)]
 pub struct PushArgs {
-    /// Select the push monitor by id, name or path (Group/Name)
+    /// Select the push monitor by id, name or path (Group/Name or /Name)
     monitor: String,
     /// Set the status to report
     #[arg(long, value_enum, default_value = "up")]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::Context;
 use super::monitor::read_outages;
-use super::observe::{Observed, SourceArgs, StatusFilter};
+use super::observe::{Observed, SourceArgs, StatusFilter, repeat};
 use super::write::pause;
 use crate::doctor;
 use crate::engine::{Depth, Reader};
@@ -70,27 +70,14 @@ impl ReportArgs {
 }
 
 pub fn run(args: &ReportArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let Some(pause) = args.every else {
-        write(args, context)?;
-        return Ok(Exit::Done);
-    };
-    loop {
-        // The server may be restarted in between: the page of before stays until it can be read again.
-        match write(args, context) {
-            Err(error) if error.exit() == Exit::Failed => context.ui.warn(&error.to_string()),
-            written => written?,
-        }
-        let end = Instant::now() + pause;
-        while Instant::now() < end {
-            if let Some(exit) = context.ui.signal_exit() {
-                return Ok(exit);
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+    match args.every {
+        // Until it can be read again, the page of before stays.
+        Some(pause) => repeat(pause, context, |context| write(args, context)),
+        None => write(args, context),
     }
 }
 
-fn write(args: &ReportArgs, context: &mut Context<'_>) -> Result<()> {
+fn write(args: &ReportArgs, context: &mut Context<'_>) -> Result<Exit> {
     let health = match args.no_doctor || args.status_page.is_some() || args.source.is_snapshot() {
         true => None,
         false => Some(examine(context)?),
@@ -106,7 +93,8 @@ fn write(args: &ReportArgs, context: &mut Context<'_>) -> Result<()> {
     let shown = args.file.display();
     context.ui.result(&document, || {
         format!("wrote {} to `{shown}` ({})", counted(monitors, "monitor"), bytes(html.len() as u64))
-    })
+    })?;
+    Ok(Exit::Done)
 }
 
 fn examine(context: &mut Context<'_>) -> Result<Health> {

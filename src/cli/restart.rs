@@ -91,7 +91,7 @@ pub fn logs(args: &LogsArgs, context: &mut Context<'_>) -> Result<Exit> {
         false if args.follow => return follow(args, server, context),
         false => server.logs(args.tail.0, args.since)?,
     };
-    context.ui.result(&json!({"lines": lines}), || lines.join("\n"))?;
+    context.ui.raw_result(&json!({"lines": lines}), || lines.join("\n"))?;
     Ok(Exit::Done)
 }
 

@@ -15,7 +15,7 @@ use crate::kuma::fresh::{Salvaged, TableReport, make, weigh};
 use crate::operation::{Observer as _, Rebuilt};
 use crate::salvage::List;
 use crate::schema::Release;
-use crate::text::counted;
+use crate::text::{counted, one_line};
 
 #[derive(Args, Debug)]
 pub struct SalvageArgs {
@@ -160,7 +160,11 @@ pub fn salvaged_text(salvaged: &Salvaged) -> String {
         text.push(format!("{} damaged and rebuilt", counted(salvaged.broken_indexes.len(), "index")));
     }
     if !salvaged.unknown.is_empty() {
-        text.push(format!("skipped tables that {} does not have: {}", salvaged.release, salvaged.unknown.join(", ")));
+        text.push(format!(
+            "skipped tables that {} does not have: {}",
+            salvaged.release,
+            one_line(&salvaged.unknown.join(", "))
+        ));
     }
     if salvaged.refilled > 0 {
         text.push(format!(

@@ -34,7 +34,7 @@ pub struct ManArgs {
 
 pub fn completions(args: &CompletionsArgs, context: &mut Context<'_>) -> Result<Exit> {
     let text = completion::script(args.shell);
-    context.ui.result(&json!({"text": text}), || text.clone())?;
+    context.ui.raw_result(&json!({"text": text}), || text.clone())?;
     Ok(Exit::Done)
 }
 
@@ -58,7 +58,7 @@ pub fn man(args: &ManArgs, context: &mut Context<'_>) -> Result<Exit> {
         })?;
     }
     let (_, page) = page(found)?;
-    context.ui.result(&json!({"text": page}), || page.clone())?;
+    context.ui.raw_result(&json!({"text": page}), || page.clone())?;
     Ok(Exit::Done)
 }
 

@@ -10,7 +10,7 @@ use crate::backup::store::RestoreTestRecord;
 use crate::backup::{Manifest, Snapshot, unpack_first};
 use crate::error::{Exit, Result};
 use crate::kuma::read::read_shown_state;
-use crate::text::{bytes, counted};
+use crate::text::{bytes, counted, lines};
 use crate::value::local_time;
 
 #[derive(Args, Debug)]
@@ -51,7 +51,7 @@ pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
     context.ui.result(&result, || {
         let mut parts =
             vec![summary(&copies, &restore_tests), tables(&copies[0].manifest), members(&copies[0].manifest)];
-        parts.extend(monitors.iter().map(|paths| format!("{}\n{}", counted(paths.len(), "monitor"), paths.join("\n"))));
+        parts.extend(monitors.iter().map(|paths| format!("{}\n{}", counted(paths.len(), "monitor"), lines(paths))));
         parts.join("\n\n")
     })?;
     Ok(Exit::Done)
@@ -87,7 +87,7 @@ fn summary(copies: &[Snapshot], restore_tests: &[RestoreTestRecord]) -> String {
     rows.extend(copies.iter().map(|copy| ("archive", copy.location())));
     rows.extend(manifest.archive_blake3.clone().map(|hash| ("blake3", hash)));
     let line = |(name, value): &(&str, String)| format!("{name:12}  {value}");
-    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+    lines(rows.iter().map(line))
 }
 
 fn words(restore_test: &RestoreTestRecord) -> String {

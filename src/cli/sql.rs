@@ -20,7 +20,7 @@ use crate::model::entities::ENTITIES;
 use crate::model::fields::field;
 use crate::operation::script::{Changes, RowChange, Script};
 use crate::operation::{self, Work};
-use crate::text::counted;
+use crate::text::{self, counted};
 use crate::value::{Row, Value};
 
 /// Number of rows that determine the widths of columns, and are kept in memory for that.
@@ -332,7 +332,7 @@ fn change(args: &SqlArgs, statements: Vec<String>, instance: &Instance, context:
         context.ui.result(&Json::Object(document), || format!("{text}\ndry run: rolled back; nothing was changed"))?;
         return Ok(Exit::Done);
     }
-    context.ui.say(&text);
+    context.ui.say_text(&text);
     if !tried.findings.is_empty() && !args.allow_findings {
         return Err(Error::Operation(OperationError::NewFindings { findings: tried.findings.clone() }));
     }
@@ -436,5 +436,5 @@ fn text(script: &Script, changes: &Changes) -> String {
         lines.push(format!("{}: {}", counted(*rows as usize, "row"), shown(&statement.as_str().into())));
     }
     lines.extend(changes.findings.iter().map(|finding| format!("! {finding}")));
-    lines.join("\n")
+    text::lines(lines)
 }

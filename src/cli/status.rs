@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::fleet::{self, Fleet, FleetArgs};
-use super::observe::repeat;
+use super::observe::watch;
 use super::write::{duration, pause};
 use super::{Context, check};
 use crate::backup::store::Listing;
@@ -23,7 +23,7 @@ use crate::operation::Journal;
 use crate::operation::candidates::find_candidates;
 use crate::report::status::{Freshness, LastBeat, Status, count, counts_text};
 use crate::schema::newest;
-use crate::text::{age_words, bytes, counted};
+use crate::text::{age_words, bytes, counted, lines};
 use crate::value::{local_time, shown_time, utc_time};
 
 #[derive(Args, Debug)]
@@ -94,7 +94,7 @@ impl StatusData {
 
 pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     match args.watch {
-        Some(pause) => repeat(pause, context, |context| show(args, context)),
+        Some(pause) => watch(pause, context, |context| show(args, context)),
         None => show(args, context),
     }
 }
@@ -231,7 +231,7 @@ fn show(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     context.ui.clear_screen()?;
     context.ui.result(&document, || {
         let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-        rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+        lines(rows.iter().map(|(name, value)| format!("{name:width$}  {value}")))
     })?;
     Ok(Exit::Done)
 }

@@ -164,12 +164,12 @@ fn head<'h, T: Tabular>(headers: &[impl Into<Header<'h>> + Copy], rows: &[Vec<T>
     head.unzip()
 }
 
-/// A table for a pipe, without wrapping: each column as wide as its widest line.
+/// A table for a pipe, without wrapping: each column as wide as its widest cell.
 fn columns<T: Tabular>(headers: &[String], rows: &[Vec<T>], numeric: &[bool]) -> String {
     let mut widths: Vec<usize> = headers.iter().map(|header| header.width()).collect();
     for (width, at) in widths.iter_mut().zip(0..) {
-        let lines = rows.iter().flat_map(|row: &Vec<T>| row[at].text().lines());
-        *width = lines.map(|line| line.width()).max().unwrap_or_default().max(*width);
+        let cells = rows.iter().map(|row: &Vec<T>| escaped(row[at].text()).width());
+        *width = cells.max().unwrap_or_default().max(*width);
     }
     let columns: Vec<(usize, bool)> = widths.into_iter().zip(numeric.iter().copied()).collect();
     // Asked once, because a long list has a hundred thousand cells.
@@ -183,18 +183,15 @@ fn columns<T: Tabular>(headers: &[String], rows: &[Vec<T>], numeric: &[bool]) ->
 
 /// Adds a row with columns of these widths, those with numbers aligned to the right.
 fn push_row<T: Tabular>(text: &mut String, row: &[T], columns: &[(usize, bool)], is_terminal: bool) {
-    let height = row.iter().map(|cell| cell.text().lines().count()).max().unwrap_or_default();
-    for at in 0..height {
-        for (cell, (width, numeric)) in row.iter().zip(columns) {
-            let line = cell.text().lines().nth(at).unwrap_or_default();
-            let blanks = " ".repeat(width - line.width());
-            let (left, right) = if *numeric { (blanks.as_str(), "") } else { ("", blanks.as_str()) };
-            let shown = if is_terminal { Cow::Owned(cell.paint(line)) } else { Cow::Borrowed(line) };
-            text.extend([" ", left, &shown, right, " "]);
-        }
-        text.truncate(text.trim_end_matches(' ').len());
-        text.push('\n');
+    for (cell, (width, numeric)) in row.iter().zip(columns) {
+        let line = escaped(cell.text());
+        let blanks = " ".repeat(width - line.width());
+        let (left, right) = if *numeric { (blanks.as_str(), "") } else { ("", blanks.as_str()) };
+        let shown = if is_terminal { Cow::Owned(cell.paint(&line)) } else { line };
+        text.extend([" ", left, &shown, right, " "]);
     }
+    text.truncate(text.trim_end_matches(' ').len());
+    text.push('\n');
 }
 
 #[cfg(test)]

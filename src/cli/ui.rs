@@ -14,7 +14,7 @@ use super::{Cli, prompt, promptly};
 use crate::cancel::Cancel;
 use crate::error::{Error, Exit, InputError, OperationError, Result, SnapshotError};
 use crate::operation::{Observer, Step};
-use crate::text::for_terminal;
+use crate::text::{for_terminal, message, one_line};
 use crate::value::Secret;
 
 /// How long a step runs before a progress bar is shown.
@@ -39,6 +39,8 @@ pub struct Ui {
     must_finish: Arc<AtomicBool>,
     /// Whether each result replaces the one before.
     watches: bool,
+    /// Lines of this round that wait until the screen is cleared, which would take them away.
+    held: Option<Vec<String>>,
     /// Stores for which a waiting line was printed.
     noticed: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -84,6 +86,7 @@ impl Ui {
             signal,
             must_finish: Arc::default(),
             watches: false,
+            held: None,
             noticed: Arc::default(),
         }
     }
@@ -166,11 +169,24 @@ impl Ui {
         self.watches = true;
     }
 
+    /// Begins a result that replaces the one before: lines for stderr wait until the screen is cleared.
+    pub fn begin_round(&mut self) {
+        self.held = (self.watches && std::io::stdout().is_terminal()).then(Vec::new);
+    }
+
     /// Clears the screen, where results replace each other on one.
     pub fn clear_screen(&mut self) -> Result<()> {
-        match self.watches && std::io::stdout().is_terminal() {
-            true => self.print("\u{1b}[H\u{1b}[2J"),
-            false => Ok(()),
+        if self.watches && std::io::stdout().is_terminal() {
+            self.print("\u{1b}[H\u{1b}[2J")?;
+        }
+        self.end_round();
+        Ok(())
+    }
+
+    /// Prints the lines that waited.
+    pub fn end_round(&mut self) {
+        for line in self.held.take().unwrap_or_default() {
+            self.report(&line);
         }
     }
 
@@ -187,8 +203,17 @@ impl Ui {
         let _ = std::io::stderr().write_all(bytes);
     }
 
-    /// Prints the result: `document` as JSON, or the text of `text`.
+    /// Prints the result: `document` as JSON, or the text of `text`, in which control characters are escaped. A name must not
+    /// begin another line: [`one_line`], [`lines`](crate::text::lines) and tables see to that.
     pub fn result(&mut self, document: &Json, text: impl FnOnce() -> String) -> Result<()> {
+        match self.json {
+            true => self.raw_result(document, String::new),
+            false => self.print(&for_terminal(&text())),
+        }
+    }
+
+    /// The same for the content of a file, or values that another program reads: only a terminal gets escapes.
+    pub fn raw_result(&mut self, document: &Json, text: impl FnOnce() -> String) -> Result<()> {
         let text = match self.json {
             true => format!("{document:#}"),
             false => text(),
@@ -231,7 +256,12 @@ impl Ui {
 
     /// A line of progress output.
     pub fn say(&mut self, line: &str) {
-        let line = &for_terminal(line);
+        self.say_text(&one_line(line));
+    }
+
+    /// Progress output of several lines: tables, and [`lines`](crate::text::lines).
+    pub fn say_text(&mut self, text: &str) {
+        let line = &for_terminal(text);
         if self.asked_by_parent {
             self.given.push(line.clone().into_owned());
         }
@@ -242,14 +272,14 @@ impl Ui {
 
     /// A warning, shown even with `--quiet`.
     pub fn warn(&mut self, line: &str) {
-        let line = format!("{} {}", self.paint("33", "warning:"), for_terminal(line));
+        let line = format!("{} {}", self.paint("33", "warning:"), message(line));
         self.report(&line);
     }
 
     /// A line of a log; shown even with `--quiet` if it `matters`.
     pub fn log(&mut self, line: &str, matters: bool) {
         if matters || !self.quiet {
-            self.report(&for_terminal(line));
+            self.report(&message(line));
         }
     }
 
@@ -264,10 +294,12 @@ impl Ui {
 
     /// Prints `error` with its hint, and returns the exit code.
     pub fn fail(&mut self, error: &Error) -> Exit {
-        let line = format!("{} {}", self.paint("31", "error:"), for_terminal(&error.to_string()));
+        let report = error.report();
+        let line = format!("{} {}", self.paint("31", "error:"), message(&report.message));
         self.report(&line);
-        for hint in error.hints() {
-            let line = format!("{} {}", self.paint("36", &format!("  {}:", hint.label())), for_terminal(hint.text()));
+        report.more.iter().for_each(|line| self.report(&message(line)));
+        for hint in report.hints {
+            let line = format!("{} {}", self.paint("36", &format!("  {}:", hint.label())), one_line(hint.text()));
             self.report(&line);
         }
         if self.json {
@@ -289,7 +321,7 @@ impl Ui {
             return Err(Error::Input(InputError::ConfirmationRequired));
         } else {
             self.clear();
-            let _ = write!(std::io::stderr(), "{} [y/N] ", for_terminal(question));
+            let _ = write!(std::io::stderr(), "{} [y/N] ", one_line(question));
         }
         let answer = prompt::line(&|| self.signal())?;
         match answer.trim().to_lowercase().as_str() {
@@ -310,7 +342,7 @@ impl Ui {
             return Ok(None);
         }
         self.clear();
-        let _ = write!(std::io::stderr(), "{}: ", for_terminal(question));
+        let _ = write!(std::io::stderr(), "{}: ", one_line(question));
         let answer = prompt::line(&|| self.signal())?;
         Ok(Some(answer.trim().to_owned()).filter(|answer| !answer.is_empty()))
     }
@@ -355,6 +387,9 @@ impl Ui {
 
     /// A line on stderr. A closed terminal, for instance, must not end a run halfway.
     fn report(&mut self, line: &str) {
+        if let Some(held) = &mut self.held {
+            return held.push(line.to_owned());
+        }
         self.clear();
         let _ = writeln!(std::io::stderr(), "{line}");
     }
@@ -425,12 +460,13 @@ pub fn painted(text: &str, color: Option<Color>) -> String {
     }
 }
 
-/// `text` for stdout. What goes into a file or another program stays as it is.
+/// `text` as a part of one line.
 pub fn escaped(text: &str) -> std::borrow::Cow<'_, str> {
-    for_stdout(text)
+    one_line(text)
 }
 
-fn for_stdout(text: &str) -> std::borrow::Cow<'_, str> {
+/// `text` for stdout. What goes into a file or another program stays as it is.
+pub fn for_stdout(text: &str) -> std::borrow::Cow<'_, str> {
     if std::io::stdout().is_terminal() { for_terminal(text) } else { text.into() }
 }
 

@@ -291,7 +291,7 @@ fn carry_out(
         })?;
         return Ok(Exit::Done);
     }
-    shown.iter().for_each(|part| context.ui.say(part));
+    shown.iter().for_each(|part| context.ui.say_text(part));
     context.ui.ask(&format!("undo `{}` of {created}?", manifest.reason))?;
     let work = Work::Load { desired: &way.staged, kept: &way.kept, merges: way.merges, shown: Some(&way.shown) };
     let settings = Settings { undoes: Some(Undone::of(manifest)), ..args.write.settings("undo") };

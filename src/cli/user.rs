@@ -258,7 +258,7 @@ impl Change {
         context: &mut Context<'_>,
     ) -> Result<Exit> {
         let Change { verb, plan, given } = self;
-        let done = |_: &Outcome| (json!({"changed": given}), given.clone());
+        let done = |_: &Outcome| (json!({"changed": given}), vec![given.clone()]);
         let question = (plan.steps.len() > 1).then(|| format!("change {}?", counted(plan.steps.len(), "row")));
         carry_out(&WriteRequest { verb, plan, names: config, question, done: &done }, args, instance, context)
     }

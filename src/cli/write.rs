@@ -14,7 +14,7 @@ use crate::kuma;
 use crate::model::state::{Config, Configuration};
 use crate::operation::{self, Mode, Outcome, Settings, Work};
 use crate::plan::{Assignment, Cell, Change, Plan, Step};
-use crate::text::counted;
+use crate::text::{self, counted, one_line};
 use crate::value::Value;
 
 /// Changes of one kind that have a line each on the screen.
@@ -102,8 +102,8 @@ pub struct WriteRequest<'a> {
     pub names: &'a dyn Names,
     /// The question, for changes that need confirmation.
     pub question: Option<String>,
-    /// The result as JSON and text, from the outcome.
-    pub done: &'a dyn Fn(&Outcome) -> (Json, String),
+    /// The result as JSON and as lines, from the outcome.
+    pub done: &'a dyn Fn(&Outcome) -> (Json, Vec<String>),
 }
 
 /// Names of monitors by id.
@@ -150,17 +150,17 @@ pub fn carry_out(
     }
     if let Some(question) = &request.question {
         let shown = shown_lines(&request.plan, context.ui);
-        context.ui.say(&shown.join("\n"));
+        context.ui.say_text(&shown.join("\n"));
         context.ui.ask(question)?;
     }
     let store = context.store()?;
     let outcome = operation::run(instance, &store, &Work::Plan(&request.plan), &settings, context.ui)?;
-    let (mut document, text) = (request.done)(&outcome);
+    let (mut document, lines) = (request.done)(&outcome);
     if let Json::Object(document) = &mut document {
         document.extend(outcome_json(&outcome));
     }
     context.ui.result(&document, || {
-        let beats = beats_text(&outcome, request);
+        let (text, beats) = (text::lines(lines), beats_text(&outcome, request));
         if beats.is_empty() { text } else { format!("{text}\n\n{beats}") }
     })?;
     finish(&outcome, context.ui)
@@ -297,7 +297,8 @@ fn group_line(group: &[&Step]) -> String {
             }
         }
         let types: Vec<String> = types.into_iter().map(|(name, n)| format!("{name} {n}")).collect();
-        return if types.is_empty() { format!("+ {what}") } else { format!("+ {what} ({})", types.join(", ")) };
+        let types = if types.is_empty() { String::new() } else { format!(" ({})", types.join(", ")) };
+        return one_line(&format!("+ {what}{types}")).into_owned();
     };
     let columns = set.iter().enumerate().map(|(at, first)| {
         let same = |step: &&Step| match &step.change {
@@ -311,7 +312,7 @@ fn group_line(group: &[&Step]) -> String {
             false => first.column.clone(),
         }
     });
-    format!("~ {what}: {}", columns.collect::<Vec<_>>().join(", "))
+    one_line(&format!("~ {what}: {}", columns.collect::<Vec<_>>().join(", "))).into_owned()
 }
 
 /// The kind of what `step` changes, without names: `tag of monitor`.
@@ -339,7 +340,7 @@ pub fn changes_json(plan: &Plan) -> Json {
 
 /// The lines of one change.
 pub fn step_lines(step: &Step) -> Vec<String> {
-    match &step.change {
+    let lines = match &step.change {
         Change::Insert { .. } => vec![format!("+ {}", step.subject)],
         Change::Delete { column, rows, .. } => {
             let rows = counted(*rows as usize, "row");
@@ -348,7 +349,8 @@ pub fn step_lines(step: &Step) -> Vec<String> {
         Change::Update { set, .. } => {
             set.iter().map(|cell| format!("~ {}: {}", step.subject, cell_words(cell))).collect()
         }
-    }
+    };
+    lines.iter().map(|line| one_line(line).into_owned()).collect()
 }
 
 /// One changed cell: `interval 60 → 30`.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Exit, Hint, Report};
+use crate::text::QUOTE;
 
 /// The engine or a container.
 #[derive(Debug)]
@@ -174,5 +175,5 @@ impl DockerError {
 
 /// The end of a log, for the end of a message.
 fn tail(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("\n  | {line}")).collect()
+    lines.iter().map(|line| format!("{QUOTE}{line}")).collect()
 }

@@ -177,7 +177,10 @@ impl InputError {
     pub fn report(&self) -> Report {
         let usage = |message: String| Report::new(Exit::Usage, message);
         match self {
-            Self::Problems(problems) => usage(listed(problems)).with(hints(problems)),
+            Self::Problems(problems) => {
+                let mut lines = listed(problems).into_iter();
+                usage(lines.next().unwrap_or_default()).lines(lines).with(hints(problems))
+            }
             Self::Option { option, why, hint } => usage(format!("invalid {option}: {why}")).with(hint.clone()),
             Self::Conflict { option, other } => {
                 usage(format!("cannot combine {option} with {other}")).hint("leave out one of them")
@@ -285,13 +288,13 @@ impl InputError {
     }
 }
 
-fn listed(all: &[Problem]) -> String {
+fn listed(all: &[Problem]) -> Vec<String> {
     let mut text: Vec<String> =
         all.iter().take(SHOWN).map(|problem| format!("{}: {}", problem.subject, problem.message)).collect();
     if all.len() > SHOWN {
         text.push(format!("… and {} more", all.len() - SHOWN));
     }
-    text.join("\n")
+    text
 }
 
 /// What to do about the problems that are shown, each hint once.

@@ -74,7 +74,7 @@ macro_rules! areas {
 
             impl fmt::Display for $error {
                 fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                    f.write_str(&self.report().message)
+                    f.write_str(&self.report().text())
                 }
             }
 
@@ -112,7 +112,7 @@ areas! {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.report().message)
+        f.write_str(&self.report().text())
     }
 }
 

@@ -58,13 +58,25 @@ pub struct Report {
     pub exit: Exit,
     /// What failed, on what, and why.
     pub message: String,
+    /// Further lines of the message.
+    pub more: Vec<String>,
     /// What to do next.
     pub hints: Vec<Hint>,
 }
 
 impl Report {
     pub(super) fn new(exit: Exit, message: impl Into<String>) -> Report {
-        Report { exit, message: message.into(), hints: Vec::new() }
+        Report { exit, message: message.into(), more: Vec::new(), hints: Vec::new() }
+    }
+
+    /// The same with further lines.
+    pub(super) fn lines(self, more: impl IntoIterator<Item = String>) -> Report {
+        Report { more: more.into_iter().collect(), ..self }
+    }
+
+    /// The whole message.
+    pub(super) fn text(&self) -> String {
+        std::iter::once(&self.message).chain(&self.more).map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
     /// The same with a sentence to follow.

@@ -119,6 +119,11 @@ pub enum SnapshotError {
         newest: String,
         id: String,
     },
+    /// There is no backup, so that `latest` is an undo snapshot. A warning.
+    OnlyUndo {
+        id: String,
+        reason: String,
+    },
     /// Snapshots of several instances with one name, each with its newest snapshot.
     SeveralOrigins {
         instance: String,
@@ -260,6 +265,10 @@ impl SnapshotError {
                 refused(format!("snapshot `{newest}` is newer than `{id}`, but contains only the configuration"))
                     .command(format!("kumadb restore {newest} --config-only"))
                     .hint("run this when the server is running")
+            }
+            Self::OnlyUndo { id, reason } => {
+                refused(format!("there is no backup: `latest` is the undo snapshot `{id}`, from before `{reason}`"))
+                    .command("kumadb backup create")
             }
             Self::SeveralOrigins { instance, found, origin } => missing(format!(
                 "the store has snapshots of {} instances with the name `{instance}`: {}",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use super::read::{LISTED_IDS, ids_text, read_last_beat};
 use crate::engine::{EngineKind, Reader};
 use crate::error::Result;
 use crate::report::outage::StatusChange;
@@ -14,38 +15,31 @@ use crate::value::{Row, Value, server_text, server_time};
 /// Monitors in one statement with a part for each. SQLite allows 500 parts.
 const BATCH: usize = 200;
 
+/// Heartbeats for each monitor at the end of the table that are read for the last ones.
+const TAIL: i64 = 4;
+
 /// The last heartbeat of each monitor: the one with the greatest id, as for the server (`getPreviousHeartbeat`, 2.5.3).
 pub fn read_last_beats(reader: &mut dyn Reader) -> Result<BTreeMap<i64, LastBeat>> {
-    let last = match reader.kind() {
-        EngineKind::Sqlite => {
-            "`monitor` m JOIN `heartbeat` h ON h.`id` = (SELECT max(`id`) FROM `heartbeat` WHERE `monitor_id` = m.`id`)"
-        }
-        // MariaDB reads the whole range of a monitor for such a subquery, but skips from group to group of an index.
-        EngineKind::MariaDb => {
-            "(SELECT max(`id`) AS `id` FROM `heartbeat` GROUP BY `monitor_id`) m JOIN `heartbeat` h ON h.`id` = m.`id`"
-        }
-    };
     let mut beats = BTreeMap::new();
-    let sql = format!("SELECT h.`monitor_id`, h.`status`, h.`msg`, h.`ping`, h.`time` FROM {last}");
-    reader.stream(&sql, &[], &mut |row| {
-        if let (Some(monitor), Some(at)) = (row.at(0).int(), time(row.at(4))) {
-            let message = row.at(2).text().unwrap_or_default().to_owned();
-            let (status, ping) = (status(row.at(1)), row.at(3).number());
-            beats.insert(monitor, LastBeat { status, at, message, ping, since: None });
-        }
-        Ok(())
-    })?;
+    match reader.kind() {
+        EngineKind::Sqlite => add_last(
+            reader,
+            "`monitor` m JOIN `heartbeat` h ON h.`id` = (SELECT max(`id`) FROM `heartbeat` WHERE `monitor_id` = m.`id`)",
+            &mut beats,
+        )?,
+        EngineKind::MariaDb => add_newest(reader, &mut beats)?,
+    }
     let changed = match reader.kind() {
         EngineKind::Sqlite => {
-            "SELECT `id`, (SELECT max(`time`) FROM `heartbeat` WHERE `monitor_id` = m.`id` AND `important` = 1), 1 \
-             FROM `monitor` m"
+            "SELECT `id`, (SELECT max(`time`) FROM `heartbeat` WHERE `monitor_id` = m.`id` AND `important` = 1) FROM `monitor` m"
         }
+        // MariaDB chooses between few important heartbeats, and skipping from group to group of an index.
         EngineKind::MariaDb => {
-            "SELECT `monitor_id`, max(`time`), `important` FROM `heartbeat` GROUP BY `monitor_id`, `important`"
+            "SELECT `monitor_id`, max(`time`) FROM `heartbeat` WHERE `important` = 1 GROUP BY `monitor_id` ORDER BY NULL"
         }
     };
     reader.stream(changed, &[], &mut |row| {
-        if let Some(beat) = row.at(0).int().filter(|_| row.at(2).truthy()).and_then(|id| beats.get_mut(&id)) {
+        if let Some(beat) = row.at(0).int().and_then(|id| beats.get_mut(&id)) {
             beat.since = time(row.at(1));
         }
         Ok(())
@@ -60,6 +54,39 @@ pub fn read_last_beats(reader: &mut dyn Reader) -> Result<BTreeMap<i64, LastBeat
         }
     }
     Ok(beats)
+}
+
+/// Adds the last heartbeats on MariaDB, which reads the whole range of a monitor for a subquery as on SQLite. Those at the end of the
+/// table are read first: usually, they are those of nearly all monitors, and the index leads to a page for each monitor.
+fn add_newest(reader: &mut dyn Reader, beats: &mut BTreeMap<i64, LastBeat>) -> Result<()> {
+    let rows = reader.query("SELECT `id` FROM `monitor`", &[])?;
+    let ids: Vec<i64> = rows.iter().filter_map(|row| row.at(0).int()).collect();
+    let of = |greatest: String| {
+        format!("({greatest} GROUP BY `monitor_id` ORDER BY NULL) m JOIN `heartbeat` h ON h.`id` = m.`id`")
+    };
+    let end = TAIL * i64::try_from(ids.len()).unwrap_or(i64::MAX);
+    let from = read_last_beat(reader)?.saturating_sub(end);
+    let tail = format!("SELECT max(`id`) AS `id` FROM `heartbeat` FORCE INDEX (PRIMARY) WHERE `id` > {from}");
+    add_last(reader, &of(tail), beats)?;
+    let left: Vec<i64> = ids.into_iter().filter(|id| !beats.contains_key(id)).collect();
+    for batch in left.chunks(LISTED_IDS) {
+        let greatest = format!("SELECT max(`id`) AS `id` FROM `heartbeat` WHERE `monitor_id` IN ({})", ids_text(batch));
+        add_last(reader, &of(greatest), beats)?;
+    }
+    Ok(())
+}
+
+/// Adds the heartbeats `h` of `source`.
+fn add_last(reader: &mut dyn Reader, source: &str, beats: &mut BTreeMap<i64, LastBeat>) -> Result<()> {
+    let sql = format!("SELECT h.`monitor_id`, h.`status`, h.`msg`, h.`ping`, h.`time` FROM {source}");
+    reader.stream(&sql, &[], &mut |row| {
+        if let (Some(monitor), Some(at)) = (row.at(0).int(), time(row.at(4))) {
+            let message = row.at(2).text().unwrap_or_default().to_owned();
+            let (status, ping) = (status(row.at(1)), row.at(3).number());
+            beats.insert(monitor, LastBeat { status, at, message, ping, since: None });
+        }
+        Ok(())
+    })
 }
 
 /// One heartbeat of a bar.

@@ -106,14 +106,11 @@ fn check_timezone(zone: &str) -> Option<Problem> {
         .then(|| Problem::new("time zone", format!("`{zone}` is not a valid name; examples: Europe/Berlin, UTC")))
 }
 
-/// Fails with [`DatabaseError::NotEmpty`] where a server has used `folder` before.
+/// Fails with [`DatabaseError::UsedFolder`] where a server has used `folder` before.
 pub fn check_unused(folder: &Path) -> Result<()> {
     match TRACES.iter().find(|name| files::exists(&folder.join(name))) {
         None => Ok(()),
-        Some(trace) => Err(Error::Database(DatabaseError::NotEmpty {
-            database: format!("`{}`", folder.display()),
-            what: format!("it already contains `{trace}`"),
-        })),
+        Some(found) => Err(Error::Database(DatabaseError::UsedFolder { folder: folder.to_owned(), found })),
     }
 }
 
@@ -124,7 +121,7 @@ pub fn check_unused(folder: &Path) -> Result<()> {
 /// The files get the owner of the folder. `kuma.db` and `db-config.json` have mode 0600 (the server leaves 0644).
 ///
 /// # Errors
-/// [`InputError::Problems`] for what [`NewInstance::check`] finds, [`DatabaseError::NotEmpty`] where a server has been before.
+/// [`InputError::Problems`] for what [`NewInstance::check`] finds, [`DatabaseError::UsedFolder`] where a server has been before.
 pub fn make_folder(folder: &Path, new: &NewInstance) -> Result<()> {
     let recording = new.check(EngineKind::Sqlite)?;
     check_unused(folder)?;

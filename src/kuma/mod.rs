@@ -13,6 +13,7 @@ pub mod merge;
 pub mod prune;
 pub mod public;
 pub mod read;
+mod scan;
 pub mod transfer;
 pub mod upgrade;
 pub mod uptime;

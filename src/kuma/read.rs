@@ -393,6 +393,10 @@ fn names(columns: &[&str]) -> String {
     columns.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ")
 }
 
+/// Ids in one list of a statement. MariaDB does not use ranges of an index for a list of 1,000 or more, and reads all rows of each
+/// monitor (`in_predicate_conversion_threshold`).
+pub(super) const LISTED_IDS: usize = 900;
+
 pub(crate) fn ids_text(ids: &[i64]) -> String {
     match ids {
         // An empty list is invalid SQL; no row has the id NULL.

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::read::ids_text;
+use super::read::{LISTED_IDS, ids_text};
+use super::scan::add_parts;
 use crate::engine::{Reader, quote};
 use crate::error::Result;
 use crate::report::uptime::{Bucket, Part, Tally, Unit, Window};
 use crate::schema::Schema;
 use crate::value::{Value, server_text};
+
+/// For fewer monitors than this, rows are found by the index.
+const MANY: usize = 500;
 
 /// Whether the server computes uptime from its heartbeats: before 2.0.
 pub fn counts_beats(schema: &Schema) -> bool {
@@ -54,25 +58,37 @@ fn tally_statistics(
     ids: &[i64],
     parts: &[Part],
 ) -> Result<BTreeMap<i64, Tally>> {
-    let mut tallies: BTreeMap<i64, Tally> = BTreeMap::new();
-    let ids = ids_text(ids);
-    for part in parts.iter().filter(|part| schema.has(part.unit.table(), "timestamp")) {
-        let sql = format!(
-            "SELECT `monitor_id`, sum(`up`), sum(`down`), sum(`ping` * `up`) FROM {} \
-             WHERE `monitor_id` IN ({ids}) AND `timestamp` >= ? AND `timestamp` <= ? GROUP BY `monitor_id`",
-            quote(part.unit.table())
-        );
-        reader.stream(&sql, &[Value::Int(part.first), Value::Int(part.last)], &mut |row| {
-            let number = |at: usize| row.at(at).number().unwrap_or(0.0);
-            let tally = tallies.entry(row.at(0).int().unwrap_or_default()).or_default();
-            tally.up += number(1);
-            tally.total += number(1) + number(2);
-            tally.ping += number(3);
-            tally.pinged += number(1);
-            Ok(())
-        })?;
+    let mut tallies: BTreeMap<i64, Tally> = ids.iter().map(|id| (*id, Tally::default())).collect();
+    let parts: Vec<Part> = parts.iter().filter(|part| schema.has(part.unit.table(), "timestamp")).copied().collect();
+    let left = match ids.len() < MANY {
+        true => parts.into_iter().map(|part| (part, ids.to_vec())).collect(),
+        false => add_parts(reader, &parts, &mut tallies)?,
+    };
+    for (part, ids) in left {
+        for batch in ids.chunks(LISTED_IDS) {
+            add_by_index(reader, &part, batch, &mut tallies)?;
+        }
     }
+    tallies.retain(|_, tally| *tally != Tally::default());
     Ok(tallies)
+}
+
+/// Adds the checks of these monitors in `part`, found by the index.
+fn add_by_index(reader: &mut dyn Reader, part: &Part, ids: &[i64], tallies: &mut BTreeMap<i64, Tally>) -> Result<()> {
+    let sql = format!(
+        "SELECT `monitor_id`, sum(`up`), sum(`down`), sum(`ping` * `up`) FROM {} \
+         WHERE `monitor_id` IN ({}) AND `timestamp` >= ? AND `timestamp` <= ? GROUP BY `monitor_id`",
+        quote(part.unit.table()),
+        ids_text(ids)
+    );
+    reader.stream(&sql, &[Value::Int(part.first), Value::Int(part.last)], &mut |row| {
+        let number = |at: usize| row.at(at).number().unwrap_or(0.0);
+        let (up, down) = (number(1), number(2));
+        if let Some(tally) = row.at(0).int().and_then(|id| tallies.get_mut(&id)) {
+            tally.add(&Tally { up, total: up + down, ping: number(3), pinged: up });
+        }
+        Ok(())
+    })
 }
 
 /// As `calcUptime` and `sendAvgPing` of 1.23.17: the first heartbeat of the window counts only from its start on.

@@ -2,6 +2,7 @@
 //! network.
 
 pub mod check;
+pub mod color;
 pub mod defaults;
 mod differing;
 pub mod entities;

@@ -2,10 +2,10 @@
 
 use crate::error::Problem;
 use crate::model::state::{Configuration, Monitor};
-use crate::text::did_you_mean;
+use crate::text::{did_you_mean, meant, nearest, quoted};
 use crate::value::Row;
 
-/// The monitor with the id, the path (`Group/Name`), or the unique name `text`.
+/// The monitor with the id, the path (`Group/Name`, or `/Name` outside of groups), or the unique name `text`.
 pub fn find_monitor<'a>(state: &'a Configuration, text: &str) -> Result<&'a Monitor, Problem> {
     if let Ok(id) = text.parse::<i64>()
         && let Some(monitor) = state.monitors.get(&id)
@@ -20,6 +20,10 @@ pub fn find_monitor<'a>(state: &'a Configuration, text: &str) -> Result<&'a Moni
         true => state.monitors.values().filter(|monitor| monitor.name() == text).collect(),
         false => named,
     };
+    let named = match (named.is_empty(), text.strip_prefix('/')) {
+        (true, Some(path)) => state.monitors.values().filter(|monitor| state.path(monitor.id) == path).collect(),
+        _ => named,
+    };
     match named.as_slice() {
         [monitor] => Ok(monitor),
         [] => {
@@ -28,13 +32,17 @@ pub fn find_monitor<'a>(state: &'a Configuration, text: &str) -> Result<&'a Moni
                 .command("kumadb monitor list"))
         }
         several => {
+            let path = |monitor: &Monitor| match monitor.parent() {
+                Some(_) => state.path(monitor.id),
+                None => format!("/{}", monitor.name()),
+            };
             let ids: Vec<String> =
-                several.iter().map(|monitor| format!("{} ({})", monitor.id, state.path(monitor.id))).collect();
+                several.iter().map(|monitor| format!("{} ({})", monitor.id, path(monitor))).collect();
             Err(Problem::new(
                 "monitor",
                 format!("{} monitors have the name `{text}`: {}", several.len(), ids.join(", ")),
             )
-            .hint("use the id of the monitor"))
+            .hint("use the id or the path of the monitor"))
         }
     }
 }
@@ -44,12 +52,14 @@ pub fn find_group(state: &Configuration, text: &str) -> Result<i64, Problem> {
     let wrong = |message: String| Problem::new("--parent", message);
     let group = find_monitor(state, text).map_err(|problem| {
         let groups = state.monitors.values().filter(|monitor| monitor.kind() == "group");
-        let near = did_you_mean(text, groups.map(|group| group.name().to_owned()));
-        match problem.message.starts_with("no monitor") {
-            true => {
-                wrong(format!("no group `{text}`{near}")).command(format!("kumadb monitor add group --name '{text}'"))
+        let near = nearest(text, groups.map(|group| group.name()));
+        match (problem.message.starts_with("no monitor"), near) {
+            (true, Some(near)) => {
+                wrong(format!("group `{text}` not found{}", meant(near))).command(format!("--parent {}", quoted(near)))
             }
-            false => wrong(problem.message),
+            (true, None) => wrong(format!("group `{text}` not found"))
+                .command(format!("kumadb monitor add group --name {}", quoted(text))),
+            (false, _) => wrong(problem.message),
         }
     })?;
     match group.kind() {

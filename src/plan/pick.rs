@@ -71,10 +71,14 @@ impl Pick {
         for group in &self.groups {
             match find_group(state, group) {
                 Ok(id) => below.extend(state.family(id).into_iter().skip(1)),
-                Err(problem) => problems.push(Problem { subject: "--group".into(), ..problem }),
+                Err(problem) => {
+                    problems.push(Problem::new("--group", problem.message).command("kumadb monitor list --type group"));
+                }
             }
         }
-        problems.extend(self.not_kinds.iter().filter_map(|name| check_kind(state, name)));
+        for (option, kinds) in [("--type", &self.kinds), ("--not-type", &self.not_kinds)] {
+            problems.extend(kinds.iter().filter_map(|name| check_kind(state, option, name)));
+        }
         let mut globs = Vec::new();
         for glob in &self.globs {
             match Glob::new(glob) {
@@ -131,15 +135,14 @@ impl Pick {
     }
 }
 
-/// The problem of excluding the type `name`, where there is none of that name: nothing would be excluded.
-fn check_kind(state: &Configuration, name: &str) -> Option<Problem> {
+/// The problem of selecting or excluding the type `name`, where there is none of that name.
+fn check_kind(state: &Configuration, option: &str, name: &str) -> Option<Problem> {
     let is_known = kind(name).is_some() || state.monitors.values().any(|monitor| monitor.kind() == name);
     (!is_known).then(|| {
         let near = nearest_kind(name, state.database.release.release);
-        let problem =
-            Problem::new("--not-type", format!("unknown type `{name}`{}", near.map_or_else(String::new, meant)));
+        let problem = Problem::new(option, format!("unknown type `{name}`{}", near.map_or_else(String::new, meant)));
         match near {
-            Some(near) => problem.command(format!("--not-type {near}")),
+            Some(near) => problem.command(format!("{option} {near}")),
             None => problem.command("kumadb monitor add --help"),
         }
     })

@@ -152,6 +152,14 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Adds the checks of `other`.
+    pub fn add(&mut self, other: &Tally) {
+        self.up += other.up;
+        self.total += other.total;
+        self.ping += other.ping;
+        self.pinged += other.pinged;
+    }
+
     /// From 0 to 1; `None` without a check, where the page shows 0 %.
     pub fn uptime(&self) -> Option<f64> {
         (self.total > 0.0).then(|| (self.up / self.total).max(0.0))

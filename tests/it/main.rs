@@ -48,6 +48,7 @@ mod cli {
     pub mod lists;
     pub mod maintenance;
     pub mod monitor;
+    pub mod names;
     pub mod observe;
     pub mod other_format;
     pub mod probe;

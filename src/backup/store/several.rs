@@ -165,7 +165,7 @@ impl Stores {
         match desired {
             "latest" => {
                 snapshots.retain(|snapshot| self.is_of(&snapshot.manifest, origin) && !snapshot.manifest.raw);
-                keep_last(&mut snapshots);
+                keep_last(&mut snapshots, warn);
             }
             _ => snapshots.retain(|snapshot| !desired.is_empty() && snapshot.manifest.id.starts_with(desired)),
         }
@@ -242,7 +242,7 @@ impl Stores {
             snapshots.retain(|one| one.manifest.is_whole());
         }
         check_origins(&snapshots)?;
-        keep_last(&mut snapshots);
+        keep_last(&mut snapshots, warn);
         if let (Some(last), Some(newest)) = (snapshots.first(), newest)
             && newest != last.manifest.id
         {
@@ -308,14 +308,17 @@ pub fn list_all(stores: &[&Store]) -> Vec<Result<Listing>> {
     })
 }
 
-/// Keeps the copies of the newest backup; without one, of the newest full undo snapshot.
-fn keep_last(snapshots: &mut Vec<Snapshot>) {
+/// Keeps the copies of the newest backup; without one, of the newest full undo snapshot, with a warning.
+fn keep_last(snapshots: &mut Vec<Snapshot>, warn: &mut dyn FnMut(&Error)) {
     match snapshots.iter().any(|snapshot| !snapshot.manifest.undo) {
         true => snapshots.retain(|snapshot| !snapshot.manifest.undo),
         false => snapshots.retain(|snapshot| snapshot.manifest.is_whole()),
     }
     let last = snapshots.last().map(|snapshot| snapshot.manifest.id.clone());
     snapshots.retain(|snapshot| Some(&snapshot.manifest.id) == last.as_ref());
+    if let Some(Manifest { id, reason, undo: true, .. }) = snapshots.first().map(|snapshot| &snapshot.manifest) {
+        warn(&Error::Snapshot(SnapshotError::OnlyUndo { id: id.clone(), reason: reason.clone() }));
+    }
 }
 
 /// The warning that a store has no snapshots, while its bucket has some under other prefixes.

@@ -10,6 +10,7 @@ use clap::{Arg, Args as _, Command, FromArgMatches as _};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter};
 
 use crate::backup::Store;
+use crate::cli::list_map::all_formats;
 use crate::cli::monitor::fields;
 use crate::cli::{Context, Global, Ui, config, default_store, engine};
 use crate::engine::Reader;
@@ -52,6 +53,8 @@ enum Values {
     Jobs,
     /// Types of monitors.
     Types,
+    /// Formats of files to plan.
+    Formats,
     /// Fields with a `=`.
     Fields,
     /// The values of a field with a fixed list of them.
@@ -110,6 +113,7 @@ fn values_of(arg: &Arg, path: &str) -> Option<Values> {
         (_, "JOB") => Some(Values::Jobs),
         (_, "TYPE") => Some(Values::Types),
         ("set", "FIELD=VALUE") => Some(Values::Fields),
+        ("from", "FORMAT") => Some(Values::Formats),
         _ => None,
     }
 }
@@ -139,6 +143,9 @@ impl Values {
         let plain = |values: Vec<String>| values.into_iter().map(|value| (value, String::new())).collect();
         match self {
             Values::Types => Some(kinds(schema::newest()).map(|kind| (kind.name.into(), kind.title.into())).collect()),
+            Values::Formats => {
+                Some(all_formats().into_iter().map(|(name, about)| (name.into(), about.into())).collect())
+            }
             Values::Fields => Some(plain(fields::all().iter().map(|field| format!("{}=", field.column)).collect())),
             Values::Choices(picks) => Some(plain(picks.iter().map(|pick| pick.value.to_owned()).collect())),
             Values::Flag => Some(plain(vec!["true".into(), "false".into()])),
@@ -204,7 +211,14 @@ fn monitors(state: &Configuration, current: &str, is_desired: impl Fn(&str) -> b
         .iter()
         .map(|monitor| {
             let is_path = current.contains('/') || counts.get(monitor.name()) != Some(&1);
-            let name = if is_path { state.path(monitor.id) } else { monitor.name().to_owned() };
+            let name = match (is_path, monitor.parent()) {
+                (false, _) => monitor.name().to_owned(),
+                (true, Some(_)) => state.path(monitor.id),
+                (true, None) if current.starts_with('/') || counts.get(monitor.name()) != Some(&1) => {
+                    format!("/{}", monitor.name())
+                }
+                (true, None) => state.path(monitor.id),
+            };
             (name, monitor.kind().to_owned())
         })
         .collect();

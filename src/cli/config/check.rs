@@ -15,7 +15,7 @@ use crate::config::{Alert, Config, Job, StoreConfig, Target, Text, open_stores};
 use crate::error::{Error, Exit, Result, guarded};
 use crate::instance::Instance;
 use crate::schedule::{problems, reach as reach_alert};
-use crate::text::counted;
+use crate::text::{counted, one_line};
 
 #[derive(Args, Debug)]
 pub struct CheckArgs {
@@ -44,7 +44,8 @@ pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
         "warnings": unsafe_parts,
     });
     context.ui.result(&document, || {
-        let mut text: String = found.iter().map(|(table, error)| format!("[{table}] {error}\n")).collect();
+        let mut text: String =
+            found.iter().map(|(table, error)| one_line(&format!("[{table}] {error}")).into_owned() + "\n").collect();
         text.push_str(&summary(&config, found.len() + reached.iter().filter(|one| one.result.is_err()).count()));
         if !config.jobs.is_empty() {
             let rows = config.jobs.iter().map(|job| vec![job.name.clone(), due(job).unwrap_or_else(|| "never".into())]);

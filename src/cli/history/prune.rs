@@ -21,7 +21,7 @@ use crate::operation::{self, Outcome, Work, compact};
 use crate::plan::Plan;
 use crate::plan::history::{DeletePlan, Keep, Pruning, plan_retention};
 use crate::plan::pick::Pick;
-use crate::text::counted;
+use crate::text::{counted, one_line};
 use crate::value::local_time;
 
 /// Maximum number of monitors listed on the screen.
@@ -89,7 +89,7 @@ pub fn run(args: &PruneArgs, instance: &Instance, context: &mut Context<'_>) -> 
         })?;
         return Ok(Exit::Done);
     }
-    context.ui.say(&found.text());
+    context.ui.say_text(&found.text());
     context.ui.ask(&found.question())?;
     let store = context.store()?;
     let before = instance.size();
@@ -263,7 +263,7 @@ impl Found {
         if !self.pruning.settings.is_empty() {
             text.push(lines(&self.pruning.settings));
         }
-        text.extend(self.pruning.compacting.iter().map(|statement| format!("~ {statement}")));
+        text.extend(self.pruning.compacting.iter().map(|statement| format!("~ {}", one_line(statement))));
         text.join("\n")
     }
 

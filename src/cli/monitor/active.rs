@@ -29,7 +29,7 @@ pub fn run(args: &ActiveArgs, active: bool, context: &mut Context<'_>) -> Result
     let (verb, did) = if active { ("monitor resume", "resumed") } else { ("monitor pause", "paused") };
     let question = (ids.len() > 1).then(|| format!("{} {} monitors?", verb.replacen("monitor ", "", 1), ids.len()));
     let names: Vec<String> = ids.iter().map(|id| format!("{id} `{}`", state.path(*id))).collect();
-    let done = |_: &Outcome| (json!({"monitors": ids, "active": active}), format!("{did} {}", names.join(", ")));
+    let done = |_: &Outcome| (json!({"monitors": ids, "active": active}), vec![format!("{did} {}", names.join(", "))]);
     let request = WriteRequest { verb, plan, names: &state, question, done: &done };
     carry_out(&request, &args.write, &instance, context)
 }

@@ -267,13 +267,12 @@ pub fn add(
     warn_of_similar(state, &created, context);
     let done = |outcome: &Outcome| {
         let id = outcome.written.ids.get(&at).copied().unwrap_or_default();
-        let mut lines = format!("added monitor {id} `{}` ({kind})", text("name"));
+        let mut lines = vec![format!("added monitor {id} `{}` ({kind})", text("name"))];
         let push = (kind == "push").then(|| push_url(instance, &text("push_token")));
-        if let Some(url) = &push {
-            lines.push_str(&format!("\npush to {url}"));
-        }
+        lines.extend(push.as_ref().map(|url| format!("push to {url}")));
+        lines.extend(created_lines(&created));
         let monitor = json!({"id": id, "name": text("name"), "type": kind, "push_url": push});
-        (json!({"monitor": monitor, "created_tags": created}), with_created_tags(lines, &created))
+        (json!({"monitor": monitor, "created_tags": created}), lines)
     };
     let request = WriteRequest { verb: "monitor add", plan, names: state, question: None, done: &done };
     carry_out(&request, write, instance, context)
@@ -301,9 +300,9 @@ pub fn warn_of_similar(state: &Configuration, created: &[String], context: &mut 
     }
 }
 
-/// `text` with a line for each tag that was created.
-pub fn with_created_tags(text: String, created: &[String]) -> String {
-    created.iter().fold(text, |text, name| format!("{text}\ncreated tag `{name}`"))
+/// A line for each tag that was created.
+pub fn created_lines(created: &[String]) -> impl Iterator<Item = String> + '_ {
+    created.iter().map(|name| format!("created tag `{name}`"))
 }
 
 /// What the server would know of the user who adds the monitor.

@@ -20,7 +20,7 @@ const OWN: &[&str] = &["id", "created_date", "dns_last_result", "manual_status"]
 
 #[derive(Args, Debug)]
 pub struct CloneArgs {
-    /// Select the monitor to copy by id, name or path (Group/Name)
+    /// Select the monitor to copy by id, name or path (Group/Name or /Name)
     monitor: String,
     /// Set the name of the copy
     #[arg(long, value_name = "NAME")]

@@ -58,7 +58,7 @@ pub fn run(args: &DeleteArgs, context: &mut Context<'_>) -> Result<Exit> {
     let done = |_: &Outcome| {
         (
             json!({"deleted": ids, "deleted_heartbeats": beats}),
-            format!("deleted {what} and {}", counted(beats as usize, "heartbeat")),
+            vec![format!("deleted {what} and {}", counted(beats as usize, "heartbeat"))],
         )
     };
     let request = WriteRequest { verb: "monitor delete", plan, names: &state, question, done: &done };

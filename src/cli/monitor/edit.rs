@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::PickArgs;
-use super::add::{created_tags, parse_one, warn_of_similar, with_created_tags};
+use super::add::{created_lines, created_tags, parse_one, warn_of_similar};
 use super::fields::FieldArgs;
 use crate::cli::Context;
 use crate::cli::write::{WriteArgs, WriteRequest, carry_out};
@@ -128,7 +128,7 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         };
         (
             json!({"monitors": ids, "created_tags": created, "left_out": left_json(&left)}),
-            with_created_tags(text, &created),
+            std::iter::once(text).chain(created_lines(&created)).collect(),
         )
     };
     let question = several.then(|| format!("change {} monitors?", monitors.len()));

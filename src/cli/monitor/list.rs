@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::PickArgs;
 use crate::cli::Context;
 use crate::cli::format::{Format, FormatArgs};
-use crate::cli::observe::{Observed, SourceArgs, StatusFilter, color, mark_color, repeat};
+use crate::cli::observe::{Observed, SourceArgs, StatusFilter, color, mark_color, watch};
 use crate::cli::table::Painted;
 use crate::cli::write::pause;
 use crate::error::{Exit, Result};
@@ -70,7 +70,7 @@ struct Listed {
 
 pub fn run(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     match args.watch {
-        Some(pause) => repeat(pause, context, |context| show(args, context)),
+        Some(pause) => watch(pause, context, |context| show(args, context)),
         None => show(args, context),
     }
 }

@@ -69,17 +69,17 @@ impl MonitorVerb {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Filters")]
 pub struct PickArgs {
-    /// Select monitors by id, name or path (Group/Name)
+    /// Select monitors by id, name or path (Group/Name or /Name)
     #[arg(value_name = "MONITOR", help_heading = "Arguments")]
     named: Vec<String>,
     /// Select monitors with this tag: NAME or NAME=VALUE
     #[arg(long = "tag", value_name = "TAG")]
     tags: Vec<String>,
-    /// Select monitors of this type
-    #[arg(long = "type", value_name = "TYPE")]
+    /// Select monitors of one of these types
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     kinds: Vec<String>,
-    /// Exclude monitors of this type
-    #[arg(long = "not-type", value_name = "TYPE")]
+    /// Exclude monitors of these types
+    #[arg(long = "not-type", value_name = "TYPE", value_delimiter = ',')]
     not_kinds: Vec<String>,
     /// Select monitors in this group, at any depth
     #[arg(long = "group", value_name = "GROUP")]

@@ -39,7 +39,7 @@ const PAGES: [&str; 4] = ["24h", "7d", "30d", "365d"];
 
 #[derive(Args, Debug)]
 pub struct ShowArgs {
-    /// Select the monitor by id, name or path (Group/Name)
+    /// Select the monitor by id, name or path (Group/Name or /Name)
     monitor: String,
     /// Show passwords and tokens
     #[arg(long)]
@@ -80,10 +80,23 @@ pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
         result.extend(status);
     }
     context.ui.painted_result(&result, || {
-        let parts = [shown.summary(), shown.chart(), shown.changes_table(), Ui::table(&["field", "value"], rows)];
+        let parts =
+            [shown.summary(), shown.chart(), shown.changes_table(), Ui::table(&["field", "value"], in_lines(rows))];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
     })?;
     Ok(Exit::Done)
+}
+
+/// A value of several lines gets a row for each. The mark keeps a line from looking like one of another program.
+fn in_lines(rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
+    let split = |row: Vec<String>| -> Vec<Vec<String>> {
+        let name = |at: usize| if at == 0 { row[0].clone() } else { "  |".to_owned() };
+        match row[1].contains('\n') {
+            true => row[1].lines().enumerate().map(|(at, line)| vec![name(at), line.to_owned()]).collect(),
+            false => vec![row],
+        }
+    };
+    rows.into_iter().flat_map(split).collect()
 }
 
 fn read(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, desired: &str) -> Result<Shown> {

@@ -61,7 +61,7 @@ struct UptimeRow {
 
 pub fn run(args: &UptimeArgs, context: &mut Context<'_>) -> Result<Exit> {
     let report = args.source.read(context, |reader, name, now| read(reader, name, now, args))?;
-    context.ui.result(&report.document(args.by_group), || {
+    context.ui.raw_result(&report.document(args.by_group), || {
         let lines = report.lines.iter().map(|line| report.cells(line, args)).collect::<Vec<_>>();
         let around = |table: String| match (report.lines.is_empty(), report.is_chosen) {
             (true, _) => "no monitors yet".into(),

@@ -220,7 +220,7 @@ impl Change {
     fn ask(&self, manifest: &Manifest, instance: &Instance, context: &mut Context<'_>) -> Result<()> {
         let text = self.text(context);
         if !text.is_empty() {
-            context.ui.say(&text);
+            context.ui.say_text(&text);
         }
         if manifest.origin != instance.origin() {
             context
@@ -440,7 +440,7 @@ fn offer(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Res
     if !rows.is_empty() {
         let mut headers = vec![Header::of_text("snapshot")];
         headers.extend(["created", "release", "kind", "scope", "created by"].map(Header::from));
-        context.ui.say(&Ui::table(&headers, rows));
+        context.ui.say_text(&Ui::table(&headers, rows));
     }
     Ok(Error::Input(InputError::Missing {
         what: "snapshot".into(),

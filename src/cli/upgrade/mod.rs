@@ -21,7 +21,7 @@ use crate::model::state::Database;
 use crate::operation::upgrade::{self, Start, change_of, fits_image, image_of, preflight};
 use crate::operation::{self, Mode, Settings, UpgradeResult, UpgradeWork, Work};
 use crate::schema::{Release, newest};
-use crate::text::{bytes, counted};
+use crate::text::{self, bytes, counted};
 use crate::upgrade::Route;
 use crate::upgrade::preflight::server_seconds;
 use crate::upgrade::rules::{RULES, Style};
@@ -125,7 +125,7 @@ pub fn run(args: &UpgradeArgs, context: &mut Context<'_>) -> Result<Exit> {
         })?;
         return Ok(Exit::Done);
     }
-    context.ui.say(&found.text(&instance));
+    context.ui.say_text(&found.text(&instance));
     context.ui.ask(&format!("upgrade the database of `{}` to {to}?", instance.name))?;
     let outcome = operation::run(&instance, &context.store()?, &Work::Upgrade(&order), &settings, context.ui)?;
     let changes = outcome.upgraded.as_ref();
@@ -259,7 +259,7 @@ impl Found<'_> {
         if preflight.blockers.is_empty() {
             lines.push("nothing prevents the upgrade".into());
         }
-        lines.join("\n")
+        text::lines(lines)
     }
 }
 
@@ -288,7 +288,7 @@ fn changes_text(made: &UpgradeResult) -> String {
     let mut lines = upgraded_lines(&made.upgraded);
     lines.extend(made.transfer.losses.iter().map(|loss| format!("~ {}", loss.words())));
     lines.extend(made.transfer.left_out.iter().map(|left| format!("- {}", left.words())));
-    lines.join("\n")
+    text::lines(lines)
 }
 
 /// What the migrations and the aggregation change.

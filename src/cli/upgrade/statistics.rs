@@ -51,7 +51,7 @@ pub fn replace(
             .result(&document, || format!("{}\n{}\ndry run: nothing was changed", origin(&order), text(&correction)))?;
         return Ok(Exit::Done);
     }
-    context.ui.say(&format!("{}\n{}", origin(&order), text(&correction)));
+    context.ui.say_text(&format!("{}\n{}", origin(&order), text(&correction)));
     context.ui.ask(&format!("replace these statistics of `{}`?", instance.name))?;
     let outcome = operation::run(instance, &context.store()?, &Work::Statistics(&order), settings, context.ui)?;
     let done = outcome.corrected.as_ref().unwrap_or(&correction);

@@ -152,11 +152,11 @@ pub(super) fn export(config: &Config, choice: &Choice) -> Files {
         writer.exporter.counts.push((MONITORS.key, written));
     }
     let known = [TAGS.key, NOTIFICATIONS.key, DOCKER_HOSTS.key, MONITORS.key];
-    other_kinds(&mut writer.exporter, &known, "not exported to AutoKuma");
+    let notes = other_kinds(&mut writer.exporter, &known, "not exported to AutoKuma");
     let Writer { exporter, losses, files, .. } = writer;
     let Exporter { left_out, variables, mut warnings, counts, .. } = exporter;
     warnings.extend(losses.lines());
-    Files { files, left_out, variables, warnings, counts }
+    Files { files, left_out, variables, warnings, notes, counts }
 }
 
 impl Writer<'_> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::{Choice, Exporter};
-use crate::model::entities::ENTITIES;
+use crate::model::entities::{API_KEYS, ENTITIES, SETTINGS, USERS};
 use crate::text::counted;
 
 /// The files of a tool, with their report.
@@ -15,8 +15,10 @@ pub struct Files {
     pub left_out: Vec<String>,
     /// Variables and their values.
     pub variables: Vec<(String, String)>,
-    /// What the files do not contain.
+    /// What the files do not contain, although it was to be exported.
     pub warnings: Vec<String>,
+    /// What they never contain: how the server itself is used.
+    pub notes: Vec<String>,
     /// Number of items of each kind.
     pub counts: Vec<(&'static str, usize)>,
 }
@@ -45,19 +47,24 @@ impl Losses {
     }
 }
 
-/// Reports the items of all chosen kinds that are not in `known`.
-pub(super) fn other_kinds(exporter: &mut Exporter<'_>, known: &[&str], why: &str) {
+/// Reports the items of all chosen kinds that are not in `known`. Returns what is not a loss: those that every instance has, and
+/// that were not asked for.
+pub(super) fn other_kinds(exporter: &mut Exporter<'_>, known: &[&str], why: &str) -> Vec<String> {
     let choice = exporter.choice;
+    let mut notes = Vec::new();
     // A selection of monitors is not a complete export anyway.
     if choice.monitors.is_some() {
-        return;
+        return notes;
     }
     for entity in ENTITIES.into_iter().filter(|one| is_chosen(choice, one.key) && !known.contains(&one.key)) {
+        let is_own = [USERS.key, API_KEYS.key, SETTINGS.key].contains(&entity.key) && choice.kinds.is_empty();
         match exporter.config.rows(entity.table).len() {
             0 => {}
+            n if is_own => notes.push(format!("{}: {why}", counted(n, entity.noun))),
             n => exporter.warnings.push(format!("{}: {why}", counted(n, entity.noun))),
         }
     }
+    notes
 }
 
 /// Whether items of a kind are exported.

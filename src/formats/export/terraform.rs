@@ -85,8 +85,8 @@ pub(super) fn export(config: &Config, choice: &Choice) -> Files {
     for key in referred.into_iter().filter(|key| is_lost(key)) {
         writer.unmanaged(key);
     }
-    other_kinds(&mut writer.exporter, &[&known[..], &referred].concat(), "not exported to Terraform");
-    writer.finish(choice)
+    let notes = other_kinds(&mut writer.exporter, &[&known[..], &referred].concat(), "not exported to Terraform");
+    writer.finish(choice, notes)
 }
 
 impl Writer<'_> {
@@ -285,7 +285,7 @@ impl Writer<'_> {
         format!("[{}]", ids.into_iter().map(|id| self.reference(&NOTIFICATIONS, id)).collect::<Vec<_>>().join(", "))
     }
 
-    fn finish(self, choice: &Choice) -> Files {
+    fn finish(self, choice: &Choice, notes: Vec<String>) -> Files {
         let Writer { exporter, losses, body, .. } = self;
         let Exporter { left_out, mut variables, mut warnings, counts, .. } = exporter;
         warnings.extend(losses.lines());
@@ -301,7 +301,7 @@ impl Writer<'_> {
         // Terraform takes the values of its variables from these.
         variables.iter_mut().for_each(|(name, _)| *name = format!("TF_VAR_{}", name.to_lowercase()));
         let left_out = if choice.secrets == Secrets::Variables { Vec::new() } else { left_out };
-        Files { files: vec![(String::new(), text)], left_out, variables, warnings, counts }
+        Files { files: vec![(String::new(), text)], left_out, variables, warnings, notes, counts }
     }
 }
 

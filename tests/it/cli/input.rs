@@ -158,7 +158,9 @@ fn names_that_mean_nothing_here() {
             2, "--remote-browser: no remote browser `chrome`",
             &format!("add remote browsers {page} Remote Browsers");
         &format!("{add} --parent Netwrok") =>
-            2, "--parent: no group `Netwrok` (did you mean `Network`?)", "kumadb monitor add group --name 'Netwrok'";
+            2, "--parent: group `Netwrok` not found (did you mean `Network`?)", "--parent Network";
+        &format!("{add} --parent Elsewhere") =>
+            2, "--parent: group `Elsewhere` not found", "kumadb monitor add group --name Elsewhere";
         &format!("{add} --parent Router") =>
             2, "--parent: `Router` has type ping; only a group can be a parent", "";
         "monitor edit Network -s parent=Network" =>
@@ -179,7 +181,7 @@ fn names_that_mean_nothing_here() {
         "monitor list --tag nothing" =>
             8, "no monitor matches --tag nothing", "kumadb monitor list";
         "monitor list --group Router" =>
-            2, "--group: `Router` has type ping; only a group can be a parent", "";
+            2, "--group: `Router` has type ping; only a group can be a parent", "kumadb monitor list --type group";
         "monitor pause" =>
             2, "no monitor given", "specify monitors, or filter them: --tag, --type, --group, --name '*'";
     }
@@ -485,8 +487,8 @@ fn instances_that_cannot_be_made() {
         "data --admin admin",
         PASSWORD,
         9,
-        "`data` is not empty: it already contains `kuma.db`",
-        "use an empty database",
+        "`data` is already a data folder: it contains `kuma.db`",
+        "use another folder",
     );
     fails(
         "new --admin admin",

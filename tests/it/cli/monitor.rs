@@ -164,12 +164,14 @@ fn monitors_are_named_by_id_name_and_path() {
     lab.ok("monitor add ping --name Router --hostname 10.0.0.1");
     let refused = lab.fails(2, "monitor show Router");
     assert!(
-        refused.err.contains("2 monitors have the name `Router`: 2 (Network/Router), 5 (Router)"),
+        refused.err.contains("2 monitors have the name `Router`: 2 (Network/Router), 5 (/Router)"),
         "{}",
         refused.err
     );
     assert_eq!(lab.json("monitor show Network/Router")["monitor"]["id"], 2);
+    assert_eq!(lab.json("monitor show /Router")["monitor"]["id"], 5);
     assert_eq!(lab.fails(8, "monitor show 99").out, "");
+    assert_eq!(lab.fails(8, "monitor show /Switch").out, "");
 }
 
 #[test]
@@ -181,7 +183,7 @@ fn filters_pick_monitors() {
             ("", vec!["Network", "Network/Router", "Network/Switch", "Cron"]),
             ("--tag env", vec!["Network/Router", "Network/Switch"]),
             ("--tag env=prod", vec!["Network/Router"]),
-            ("--type ping --type push", vec!["Network/Router", "Cron"]),
+            ("--type ping,push", vec!["Network/Router", "Cron"]),
             ("--group Network", vec!["Network/Router", "Network/Switch"]),
             ("--name '*r*'", vec!["Network", "Network/Router", "Cron"]),
             ("--name 'Network/*'", vec!["Network/Router", "Network/Switch"]),
@@ -255,8 +257,10 @@ fn an_edit_leaves_out_types_for_which_a_field_means_something_else() {
     assert!(none.err.contains("interval: has another meaning for each of the selected types"), "{}", none.err);
     let none = lab.fails(2, "monitor edit --group Network --not-type port --port 22 --dry-run");
     assert!(none.err.contains("port"), "{}", none.err);
-    let unknown = lab.fails(2, "monitor list --not-type pussh");
-    assert!(unknown.err.contains("unknown type `pussh` (did you mean `push`?)"), "{}", unknown.err);
+    for line in ["monitor list --not-type pussh", "monitor outages --type port,pussh", "monitor pause --type pussh"] {
+        let unknown = lab.fails(2, line);
+        assert!(unknown.err.contains("type: unknown type `pussh` (did you mean `push`?)"), "{}", unknown.err);
+    }
 }
 
 #[test]
