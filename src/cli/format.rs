@@ -3,8 +3,8 @@
 use clap::{Args, ValueEnum};
 
 use super::Ui;
+use super::paint::for_stdout;
 use super::table::{Header, Tabular};
-use super::ui::for_stdout;
 
 #[derive(Args, Clone, Copy, Debug)]
 pub struct FormatArgs {

@@ -27,6 +27,7 @@ mod list_map;
 mod maintenance;
 mod monitor;
 mod observe;
+mod paint;
 mod password;
 mod plan;
 mod probe;

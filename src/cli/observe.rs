@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 
 use super::inputs::Inputs;
+use super::paint::Color;
 use super::snapshots::find;
 use super::store::KeyArgs;
-use super::ui::Color;
 use super::write::read_from;
 use super::{Context, Ui};
 use crate::backup::unpack_first;

@@ -7,7 +7,8 @@ use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, pre
 use unicode_width::UnicodeWidthStr as _;
 
 use super::Ui;
-use super::ui::{Color, escaped, painted, shows_colors, terminal_width};
+use super::paint::{Color, escaped, painted, shows_colors};
+use super::ui::terminal_width;
 
 /// A cell of a table.
 pub trait Tabular {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 
+use super::paint::for_stdout;
 use super::promptly::failure;
 use super::{Cli, prompt, promptly};
 use crate::cancel::Cancel;
@@ -221,7 +222,7 @@ impl Ui {
         self.print(&for_stdout(&text))
     }
 
-    /// The same with colours. The text must consist of tables, [`painted`] and [`escaped`] texts, because nothing else
+    /// The same with colours. The text must consist of tables, [`painted`](super::paint::painted) and [`escaped`](super::paint::escaped) texts, because nothing else
     /// is escaped.
     pub fn painted_result(&mut self, document: &Json, text: impl FnOnce() -> String) -> Result<()> {
         match self.json {
@@ -418,56 +419,6 @@ pub fn terminal_width() -> usize {
     let terminal = rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col));
     let named = || std::env::var("COLUMNS").ok()?.parse().ok();
     terminal.filter(|width| *width > 0).or_else(named).filter(|width| *width > 0).unwrap_or(80)
-}
-
-/// Whether standard output shows colours.
-pub fn shows_colors() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// A colour of a status.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Color {
-    /// Up.
-    Green,
-    /// Down.
-    Red,
-    /// Pending.
-    Yellow,
-    /// Maintenance.
-    Blue,
-    /// Paused.
-    Dim,
-}
-
-impl Color {
-    fn code(self) -> &'static str {
-        match self {
-            Color::Green => "32",
-            Color::Red => "31",
-            Color::Yellow => "33",
-            Color::Blue => "34",
-            Color::Dim => "2",
-        }
-    }
-}
-
-/// `text` in this colour, where standard output shows colours.
-pub fn painted(text: &str, color: Option<Color>) -> String {
-    match color.filter(|_| !text.is_empty() && shows_colors()) {
-        Some(color) => format!("\u{1b}[{}m{}\u{1b}[0m", color.code(), escaped(text)),
-        None => escaped(text).into_owned(),
-    }
-}
-
-/// `text` as a part of one line.
-pub fn escaped(text: &str) -> std::borrow::Cow<'_, str> {
-    one_line(text)
-}
-
-/// `text` for stdout. What goes into a file or another program stays as it is.
-pub fn for_stdout(text: &str) -> std::borrow::Cow<'_, str> {
-    if std::io::stdout().is_terminal() { for_terminal(text) } else { text.into() }
 }
 
 /// Makes a signal only set a flag: its number. A second one ends the process as usual; then the next run finds the

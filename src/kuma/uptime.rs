@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::read::{LISTED_IDS, ids_text};
 use super::scan::add_parts;
-use crate::engine::{Reader, quote};
+use crate::engine::{EngineKind, Reader, quote};
 use crate::error::Result;
 use crate::report::uptime::{Bucket, Part, Tally, Unit, Window};
 use crate::schema::Schema;
@@ -60,9 +60,10 @@ fn tally_statistics(
 ) -> Result<BTreeMap<i64, Tally>> {
     let mut tallies: BTreeMap<i64, Tally> = ids.iter().map(|id| (*id, Tally::default())).collect();
     let parts: Vec<Part> = parts.iter().filter(|part| schema.has(part.unit.table(), "timestamp")).copied().collect();
-    let left = match ids.len() < MANY {
-        true => parts.into_iter().map(|part| (part, ids.to_vec())).collect(),
-        false => add_parts(reader, &parts, &mut tallies)?,
+    let is_scanned = ids.len() >= MANY && reader.kind() == EngineKind::MariaDb;
+    let left = match is_scanned {
+        true => add_parts(reader, &parts, &mut tallies)?,
+        false => parts.into_iter().map(|part| (part, ids.to_vec())).collect(),
     };
     for (part, ids) in left {
         for batch in ids.chunks(LISTED_IDS) {

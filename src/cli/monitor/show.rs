@@ -5,8 +5,8 @@ use clap::Args;
 use serde_json::{Map, Value as Json, json};
 
 use crate::cli::observe::{SourceArgs, color, mark_color};
+use crate::cli::paint::{escaped, painted};
 use crate::cli::table::{Painted, Tabular as _};
-use crate::cli::ui::{escaped, painted};
 use crate::cli::{Context, Ui};
 use crate::engine::Reader;
 use crate::error::{Error, Exit, InputError, Result};

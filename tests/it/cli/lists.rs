@@ -19,10 +19,10 @@ fn exports_for_other_tools_are_read_again() {
     lab.fails(2, &format!("export --to autokuma -o {path} --secrets-env a.env"));
     let ran = lab.fails(0, &format!("export --to autokuma --secrets -o {path}"));
     assert!(ran.err.contains("1 user: not exported to AutoKuma") && !ran.err.contains("warning"), "{}", ran.err);
-    // It was asked for.
-    let ran = lab.fails(3, "export --to autokuma --kind users -o users");
-    assert!(ran.err.contains("warning: 1 user: not exported to AutoKuma"), "{}", ran.err);
     assert!(ran.out.contains("wrote 1 tag, 2 monitors to "), "{}", ran.out);
+    // It was asked for.
+    let asked = lab.fails(3, "export --to autokuma --kind users -o users");
+    assert!(asked.err.contains("warning: 1 user: not exported to AutoKuma"), "{}", asked.err);
     lab.ok(&format!("plan {path} --detailed-exitcode"));
     let given = lab.fails(2, &format!("export --to autokuma -o {path}")).err;
     assert!(given.contains("is not an empty folder") && given.contains("entities.new"), "{given}");

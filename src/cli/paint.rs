@@ -1,0 +1,55 @@
+//! Colours, and characters that are escaped.
+
+use std::io::IsTerminal as _;
+
+use crate::text::{for_terminal, one_line};
+
+/// Whether standard output shows colours.
+pub fn shows_colors() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A colour of a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Color {
+    /// Up.
+    Green,
+    /// Down.
+    Red,
+    /// Pending.
+    Yellow,
+    /// Maintenance.
+    Blue,
+    /// Paused.
+    Dim,
+}
+
+impl Color {
+    fn code(self) -> &'static str {
+        match self {
+            Color::Green => "32",
+            Color::Red => "31",
+            Color::Yellow => "33",
+            Color::Blue => "34",
+            Color::Dim => "2",
+        }
+    }
+}
+
+/// `text` in this colour, where standard output shows colours.
+pub fn painted(text: &str, color: Option<Color>) -> String {
+    match color.filter(|_| !text.is_empty() && shows_colors()) {
+        Some(color) => format!("\u{1b}[{}m{}\u{1b}[0m", color.code(), escaped(text)),
+        None => escaped(text).into_owned(),
+    }
+}
+
+/// `text` as a part of one line.
+pub fn escaped(text: &str) -> std::borrow::Cow<'_, str> {
+    one_line(text)
+}
+
+/// `text` for stdout. What goes into a file or another program stays as it is.
+pub fn for_stdout(text: &str) -> std::borrow::Cow<'_, str> {
+    if std::io::stdout().is_terminal() { for_terminal(text) } else { text.into() }
+}
