@@ -126,11 +126,6 @@ pub enum DatabaseError {
         database: String,
         what: String,
     },
-    /// A server has used the folder before.
-    UsedFolder {
-        folder: PathBuf,
-        found: &'static str,
-    },
     Occupied {
         place: String,
         why: String,
@@ -384,10 +379,6 @@ impl DatabaseError {
             .command(format!("ALTER DATABASE `{database}` CHARACTER SET utf8mb4")),
             Self::NotEmpty { database, what } => {
                 refused(format!("{database} is not empty: {what}")).hint("use an empty database")
-            }
-            Self::UsedFolder { folder, found } => {
-                refused(format!("`{}` is already a data folder: it contains `{found}`", folder.display()))
-                    .hint("use another folder")
             }
             Self::Occupied { place, why, hint } => {
                 refused(format!("cannot create a new instance in {place}: {why}")).with([hint.clone()])

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Reader, WriteKey, Writer};
-use crate::error::{DatabaseError, Error, FileError, InputError, Problem, Result};
+use crate::error::{DatabaseError, Error, FileError, Hint, InputError, Problem, Result};
 use crate::files;
 use crate::schema::{self, Recording, Release};
 use crate::value::{Secret, Value};
@@ -106,11 +106,15 @@ fn check_timezone(zone: &str) -> Option<Problem> {
         .then(|| Problem::new("time zone", format!("`{zone}` is not a valid name; examples: Europe/Berlin, UTC")))
 }
 
-/// Fails with [`DatabaseError::UsedFolder`] where a server has used `folder` before.
+/// Fails with [`DatabaseError::Occupied`] where a server has used `folder` before.
 pub fn check_unused(folder: &Path) -> Result<()> {
     match TRACES.iter().find(|name| files::exists(&folder.join(name))) {
         None => Ok(()),
-        Some(found) => Err(Error::Database(DatabaseError::UsedFolder { folder: folder.to_owned(), found })),
+        Some(found) => Err(Error::Database(DatabaseError::Occupied {
+            place: format!("`{}`", folder.display()),
+            why: format!("it already contains `{found}`"),
+            hint: Hint::advice("use another folder"),
+        })),
     }
 }
 
@@ -121,7 +125,7 @@ pub fn check_unused(folder: &Path) -> Result<()> {
 /// The files get the owner of the folder. `kuma.db` and `db-config.json` have mode 0600 (the server leaves 0644).
 ///
 /// # Errors
-/// [`InputError::Problems`] for what [`NewInstance::check`] finds, [`DatabaseError::UsedFolder`] where a server has been before.
+/// [`InputError::Problems`] for what [`NewInstance::check`] finds, [`DatabaseError::Occupied`] where a server has been before.
 pub fn make_folder(folder: &Path, new: &NewInstance) -> Result<()> {
     let recording = new.check(EngineKind::Sqlite)?;
     check_unused(folder)?;

@@ -102,7 +102,6 @@ fn all() -> Vec<Error> {
         CommitInDoubt { database: d() }, DiskFull { database: d() }, ReadOnly { database: d(), why: "`read_only` is set" },
         NoSuchDatabase { address: t("db:3306"), database: t("kuma") },
         Charset { database: t("kuma"), charset: t("latin1") }, NotEmpty { database: d(), what: t("it has 3 tables") },
-        UsedFolder { folder: p(), found: "kuma.db" },
         Occupied { place: t("`./new`"), why: t("it is not empty"), hint: hint() },
         CannotSwapTables { database: d(), why: t("the name of the database is too long"), hint: None },
         NoTransactions { table: t("monitor"), engine: t("Aria") },

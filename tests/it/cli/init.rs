@@ -101,7 +101,7 @@ fn refuses_a_folder_that_a_server_has_used() {
         fs::write(folder.path().join(trace), "").unwrap();
         let refused = init::make_folder(folder.path(), &new("2.5.3")).unwrap_err();
         assert!(
-            matches!(refused, Error::Database(DatabaseError::UsedFolder { .. })) && refused.to_string().contains(trace),
+            matches!(refused, Error::Database(DatabaseError::Occupied { .. })) && refused.to_string().contains(trace),
             "{refused}"
         );
         assert_eq!(names_in(folder.path()), [trace]);

@@ -487,7 +487,7 @@ fn instances_that_cannot_be_made() {
         "data --admin admin",
         PASSWORD,
         9,
-        "`data` is already a data folder: it contains `kuma.db`",
+        "cannot create a new instance in `data`: it already contains `kuma.db`",
         "use another folder",
     );
     fails(
