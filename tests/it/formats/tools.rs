@@ -147,7 +147,7 @@ fn everything_that_a_tool_holds_is_read_again_as_it_was() {
     ] {
         let (files, changes) = changes(tool, secrets, &config);
         assert_eq!(changes, expected, "{tool:?}");
-        let reported = files.warnings.join("\n");
+        let reported = [files.warnings.clone(), files.notes.clone()].concat().join("\n");
         for words in ["`Lift`: ", "2 status pages: not exported to ", "6 maintenances: ", "11 settings: "] {
             assert!(reported.contains(words), "{words}: {reported}");
         }
