@@ -1,4 +1,4 @@
-//! Measures kumadb and the tools that users would otherwise use, in one run: `cargo bench`; see docs/performance.md.
+//! Measures kumadb and the tools that users would otherwise use, in one run: `cargo bench --features bench`; see docs/performance.md.
 //!
 //! A benchmark never fails because it is slow: the table shows the results and the targets.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
@@ -28,7 +28,7 @@ mod write;
 
 use report::Report;
 
-const USAGE: &str = "usage: cargo bench -- [write] [fixture] [lists] [backup] [list] [state] [report] [status] [doctor] [downtime] [fleet] \
+const USAGE: &str = "usage: cargo bench --features bench -- [write] [fixture] [lists] [backup] [list] [state] [report] [status] [doctor] [downtime] [fleet] \
     [history] [salvage] [upgrade] [convert] [remote] [--runs N]";
 
 fn main() {

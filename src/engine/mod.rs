@@ -181,8 +181,8 @@ impl WriteKey {
         WriteKey(())
     }
 
-    /// For tests with their own database; a release build does not have it.
-    #[cfg(debug_assertions)]
+    /// For tests and benchmarks with their own database; a release build does not have it.
+    #[cfg(any(debug_assertions, feature = "bench"))]
     #[doc(hidden)]
     pub fn for_tests() -> Self {
         WriteKey(())
