@@ -11,7 +11,9 @@ use super::fleet::{self, Fleet, FleetArgs};
 use super::observe::watch;
 use super::write::{duration, pause};
 use super::{Context, check};
+use crate::backup::Snapshot;
 use crate::backup::store::Listing;
+use crate::docker::RunState;
 use crate::doctor::evidence::Candidate;
 use crate::error::{DatabaseError, DockerError, Error, Exit, OperationError, Result, TargetError};
 use crate::files::FileSystem;
@@ -19,8 +21,8 @@ use crate::instance::{DbLocation, Instance};
 use crate::kuma::beats::read_last_beats;
 use crate::kuma::read::{read_shown_state, read_summary};
 use crate::model::state::{Configuration, Database, Summary};
-use crate::operation::Journal;
 use crate::operation::candidates::find_candidates;
+use crate::operation::{Journal, Record};
 use crate::report::status::{Freshness, LastBeat, Status, count, counts_text};
 use crate::schema::newest;
 use crate::text::{age_words, bytes, counted, lines};
@@ -111,53 +113,8 @@ fn show(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
         found => found?,
     };
     let life = instance.container.as_ref().map(|server| server.life()).transpose()?;
-    // The status starts nothing, so for a stopped embedded MariaDB only its files are read.
-    let read = instance.connect().and_then(|connect| connect.reader()).and_then(|mut reader| {
-        let state = read_shown_state(&mut *reader, &format!("`{}`", instance.name))?;
-        let summary = read_summary(&mut *reader, &state.database.schema)?;
-        Ok(StatusData { last: read_last_beats(&mut *reader)?, state, summary })
-    });
-    let (read, unread) = match read {
-        Err(Error::Database(DatabaseError::Unreachable { .. }))
-            if instance.container.is_some() && !instance.is_running()? =>
-        {
-            (None, "not running; to read it in a helper container: kumadb monitor list".to_owned())
-        }
-        // An embedded MariaDB starts and stops with its server, whatever its problem.
-        Err(
-            error @ (Error::Database(DatabaseError::Unreachable { .. })
-            | Error::Docker(DockerError::Paused { .. })
-            | Error::Docker(DockerError::RestartLoop { .. })
-            | Error::Target(TargetError::NoContainerForMariaDb { .. })),
-        ) if life.is_some() => (None, error.to_string()),
-        Err(error) => return Err(unreadable(error, &instance, context)),
-        Ok(read) => (Some(read), String::new()),
-    };
-    let stores = context.stores()?;
-    let listed = match stores.list() {
-        Err(error @ Error::Operation(OperationError::Interrupted { .. })) => return Err(error),
-        listed => listed,
-    };
-    let is_listed = listed.is_ok();
-    // A store that does not respond hides its snapshots, and nothing else.
-    let listing = listed.unwrap_or_else(|error| Listing { unusable: vec![error], ..Listing::default() });
-    listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
-    let snapshots = listing.snapshots;
-    let last = snapshots
-        .iter()
-        .rev()
-        .find(|snapshot| stores.is_of(&snapshot.manifest, &instance.origin()) && !snapshot.manifest.undo);
-    let max_age = check::status_max_age(args.max_age, context)?;
-    let age = last.map(|snapshot| Utc::now() - snapshot.manifest.created);
-    let backups = match age {
-        Some(age) => Backups::Newest { age, old: age > max_age },
-        None if is_listed && listing.unusable.is_empty() => Backups::None,
-        None => Backups::Unknown,
-    };
-    backups.warning(&instance.name, max_age).iter().for_each(|warning| context.ui.warn(warning));
-    let unfinished = Journal::read(instance.work()).ok().flatten().map(|journal| journal.record);
-
-    let statuses = read.as_ref().map(StatusData::statuses).unwrap_or_default();
+    let (read, unread) = read_data(&instance, life, context)?;
+    let saved = Saved::read(&instance, args, context)?;
     let overdue = read.as_ref().and_then(|seen| Freshness::of(&seen.state, &seen.last).overdue(Utc::now()));
     if let Some(age) = overdue {
         let name = &instance.name;
@@ -165,75 +122,180 @@ fn show(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
             .ui
             .warn(&format!("the server of `{name}` is not checking: the newest heartbeat is {} old", age_words(age)));
     }
-    let image = instance.container.as_ref().map(|server| server.container().image.clone());
-    let server_release = read.as_ref().and_then(|seen| release_of_image(&instance, &seen.state.database));
-    let life_word = life.map(|life| life.to_string());
-    let mut rows = vec![("instance", instance.name.clone())];
-    if let (Some(image), Some(life)) = (&image, &life_word) {
-        rows.push(("container", format!("{life} ({image})")));
-    }
-    rows.extend(instance.folder.as_ref().map(|folder| ("data", folder.display().to_string())));
-    let network = instance.network()?;
-    if let Some(words) = network.as_ref().and_then(FileSystem::words) {
-        rows.push(("file system", words));
-    }
-    rows.push(("engine", instance.engine_words().to_owned()));
-    if instance.size() > 0 {
-        rows.push(("size", bytes(instance.size())));
-    }
-    if let Some(StatusData { state: Configuration { database, .. }, summary, .. }) = &read {
-        rows.push(("release", release_words(database, server_release.as_deref())));
-        rows.push(("monitors", format!("{} ({} active)", summary.monitors, summary.active)));
-        if !statuses.is_empty() {
-            rows.push(("status", counts_text(&statuses)));
-        }
-        rows.push(("last heartbeat", summary.newest_beat.as_deref().map_or("none".into(), shown_time)));
-        if database.migrating {
-            rows.push(("migration", "running, or interrupted (`knex_migrations_lock` is set)".into()));
-        }
-    } else {
-        rows.push(("database", unread));
-    }
-    let none = if matches!(backups, Backups::Unknown) { "unknown: a store is unreachable" } else { "none" };
-    rows.push((
-        "last snapshot",
-        last.map_or(none.to_owned(), |snapshot| {
-            let made = local_time(snapshot.manifest.created);
-            format!("{} of {made} ({})", snapshot.manifest.id, bytes(snapshot.size))
-        }),
-    ));
-    rows.extend(unfinished.as_ref().map(|record| ("interrupted", record.unfinished().to_string())));
-    let document = json!({
-        "instance": instance.name,
-        "container": life_word.as_ref().map(|life| json!({"state": life, "image": image})),
-        "folder": instance.folder,
-        "network_file_system": network.as_ref().map(|found| json!({"type": found.kind, "lock_reaches": found.reach.word()})),
-        "engine": instance.engine(),
-        "embedded": matches!(instance.place, DbLocation::Embedded(_)),
-        "size_bytes": instance.size(),
-        "release": read.as_ref().map(|seen| seen.state.database.release.to_string()),
-        "server_release": server_release,
-        "release_known": read.as_ref().map(|seen| seen.state.database.release.exact),
-        "monitors": read.as_ref().map(|seen| seen.summary.monitors),
-        "active": read.as_ref().map(|seen| seen.summary.active),
-        "statuses": statuses.iter().map(|(status, n)| (status.word().to_owned(), json!(n))).collect::<serde_json::Map<_, _>>(),
-        "checking": read.as_ref().map(|_| overdue.is_none()),
-        "last_heartbeat": read.as_ref().and_then(|seen| seen.summary.newest_beat.as_deref().map(utc_time)),
-        "migrating": read.as_ref().map(|seen| seen.state.database.migrating),
-        "last_snapshot": last.map(|snapshot| json!({"id": snapshot.manifest.id, "created": snapshot.manifest.created})),
-        "backup": {
-            "state": backups.word(),
-            "age_seconds": age.map(|age| age.num_seconds()),
-            "max_age_seconds": max_age.num_seconds(),
-        },
-        "interrupted": unfinished,
-    });
+    let status = InstanceStatus {
+        life: life.map(|life| life.to_string()),
+        image: instance.container.as_ref().map(|server| server.container().image.clone()),
+        server_release: read.as_ref().and_then(|seen| release_of_image(&instance, &seen.state.database)),
+        statuses: read.as_ref().map(StatusData::statuses).unwrap_or_default(),
+        network: instance.network()?,
+        unfinished: Journal::read(instance.work()).ok().flatten().map(|journal| journal.record),
+        instance,
+        read,
+        unread,
+        overdue,
+        saved,
+    };
     context.ui.clear_screen()?;
-    context.ui.result(&document, || {
+    context.ui.result(&status.document(), || {
+        let rows = status.rows();
         let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         lines(rows.iter().map(|(name, value)| format!("{name:width$}  {value}")))
     })?;
     Ok(Exit::Done)
+}
+
+/// Reads the database; or why it cannot be read now. The status starts nothing, so for a stopped embedded MariaDB only its
+/// files are read.
+fn read_data(
+    instance: &Instance,
+    life: Option<RunState>,
+    context: &mut Context<'_>,
+) -> Result<(Option<StatusData>, String)> {
+    let read = instance.connect().and_then(|connect| connect.reader()).and_then(|mut reader| {
+        let state = read_shown_state(&mut *reader, &format!("`{}`", instance.name))?;
+        let summary = read_summary(&mut *reader, &state.database.schema)?;
+        Ok(StatusData { last: read_last_beats(&mut *reader)?, state, summary })
+    });
+    match read {
+        Err(Error::Database(DatabaseError::Unreachable { .. }))
+            if instance.container.is_some() && !instance.is_running()? =>
+        {
+            Ok((None, "not running; to read it in a helper container: kumadb monitor list".to_owned()))
+        }
+        // An embedded MariaDB starts and stops with its server, whatever its problem.
+        Err(
+            error @ (Error::Database(DatabaseError::Unreachable { .. })
+            | Error::Docker(DockerError::Paused { .. })
+            | Error::Docker(DockerError::RestartLoop { .. })
+            | Error::Target(TargetError::NoContainerForMariaDb { .. })),
+        ) if life.is_some() => Ok((None, error.to_string())),
+        Err(error) => Err(unreadable(error, instance, context)),
+        Ok(read) => Ok((Some(read), String::new())),
+    }
+}
+
+/// The backups of an instance.
+struct Saved {
+    backups: Backups,
+    last: Option<Snapshot>,
+    age: Option<TimeDelta>,
+    max_age: TimeDelta,
+}
+
+impl Saved {
+    /// Lists the stores, and warns of what is wrong with them and of old backups.
+    fn read(instance: &Instance, args: &StatusArgs, context: &mut Context<'_>) -> Result<Saved> {
+        let stores = context.stores()?;
+        let listed = match stores.list() {
+            Err(error @ Error::Operation(OperationError::Interrupted { .. })) => return Err(error),
+            listed => listed,
+        };
+        let is_listed = listed.is_ok();
+        // A store that does not respond hides its snapshots, and nothing else.
+        let listing = listed.unwrap_or_else(|error| Listing { unusable: vec![error], ..Listing::default() });
+        listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
+        let is_backup =
+            |snapshot: &Snapshot| stores.is_of(&snapshot.manifest, &instance.origin()) && !snapshot.manifest.undo;
+        let last = listing.snapshots.into_iter().rev().find(is_backup);
+        let max_age = check::status_max_age(args.max_age, context)?;
+        let age = last.as_ref().map(|snapshot| Utc::now() - snapshot.manifest.created);
+        let backups = match age {
+            Some(age) => Backups::Newest { age, old: age > max_age },
+            None if is_listed && listing.unusable.is_empty() => Backups::None,
+            None => Backups::Unknown,
+        };
+        backups.warning(&instance.name, max_age).iter().for_each(|warning| context.ui.warn(warning));
+        Ok(Saved { backups, last, age, max_age })
+    }
+
+    fn words(&self) -> String {
+        let none = if matches!(self.backups, Backups::Unknown) { "unknown: a store is unreachable" } else { "none" };
+        self.last.as_ref().map_or(none.to_owned(), |snapshot| {
+            let made = local_time(snapshot.manifest.created);
+            format!("{} of {made} ({})", snapshot.manifest.id, bytes(snapshot.size))
+        })
+    }
+}
+
+/// What `status` shows of one instance.
+struct InstanceStatus {
+    instance: Instance,
+    life: Option<String>,
+    image: Option<String>,
+    server_release: Option<String>,
+    read: Option<StatusData>,
+    /// Why nothing was read.
+    unread: String,
+    statuses: BTreeMap<Status, usize>,
+    /// The age of the newest heartbeat, if the server is not checking.
+    overdue: Option<TimeDelta>,
+    network: Option<FileSystem>,
+    saved: Saved,
+    unfinished: Option<Record>,
+}
+
+impl InstanceStatus {
+    fn rows(&self) -> Vec<(&'static str, String)> {
+        let instance = &self.instance;
+        let mut rows = vec![("instance", instance.name.clone())];
+        if let (Some(image), Some(life)) = (&self.image, &self.life) {
+            rows.push(("container", format!("{life} ({image})")));
+        }
+        rows.extend(instance.folder.as_ref().map(|folder| ("data", folder.display().to_string())));
+        if let Some(words) = self.network.as_ref().and_then(FileSystem::words) {
+            rows.push(("file system", words));
+        }
+        rows.push(("engine", instance.engine_words().to_owned()));
+        if instance.size() > 0 {
+            rows.push(("size", bytes(instance.size())));
+        }
+        if let Some(StatusData { state: Configuration { database, .. }, summary, .. }) = &self.read {
+            rows.push(("release", release_words(database, self.server_release.as_deref())));
+            rows.push(("monitors", format!("{} ({} active)", summary.monitors, summary.active)));
+            if !self.statuses.is_empty() {
+                rows.push(("status", counts_text(&self.statuses)));
+            }
+            rows.push(("last heartbeat", summary.newest_beat.as_deref().map_or("none".into(), shown_time)));
+            if database.migrating {
+                rows.push(("migration", "running, or interrupted (`knex_migrations_lock` is set)".into()));
+            }
+        } else {
+            rows.push(("database", self.unread.clone()));
+        }
+        rows.push(("last snapshot", self.saved.words()));
+        rows.extend(self.unfinished.as_ref().map(|record| ("interrupted", record.unfinished().to_string())));
+        rows
+    }
+
+    fn document(&self) -> Json {
+        let (instance, read) = (&self.instance, self.read.as_ref());
+        let Saved { backups, last, age, max_age } = &self.saved;
+        json!({
+            "instance": instance.name,
+            "container": self.life.as_ref().map(|life| json!({"state": life, "image": self.image})),
+            "folder": instance.folder,
+            "network_file_system": self.network.as_ref().map(|found| json!({"type": found.kind, "lock_reaches": found.reach.word()})),
+            "engine": instance.engine(),
+            "embedded": matches!(instance.place, DbLocation::Embedded(_)),
+            "size_bytes": instance.size(),
+            "release": read.map(|seen| seen.state.database.release.to_string()),
+            "server_release": self.server_release,
+            "release_known": read.map(|seen| seen.state.database.release.exact),
+            "monitors": read.map(|seen| seen.summary.monitors),
+            "active": read.map(|seen| seen.summary.active),
+            "statuses": self.statuses.iter().map(|(status, n)| (status.word().to_owned(), json!(n))).collect::<serde_json::Map<_, _>>(),
+            "checking": read.map(|_| self.overdue.is_none()),
+            "last_heartbeat": read.and_then(|seen| seen.summary.newest_beat.as_deref().map(utc_time)),
+            "migrating": read.map(|seen| seen.state.database.migrating),
+            "last_snapshot": last.as_ref().map(|snapshot| json!({"id": snapshot.manifest.id, "created": snapshot.manifest.created})),
+            "backup": {
+                "state": backups.word(),
+                "age_seconds": age.map(|age| age.num_seconds()),
+                "max_age_seconds": max_age.num_seconds(),
+            },
+            "interrupted": self.unfinished,
+        })
+    }
 }
 
 /// `error` of a database that cannot be read; other copies of it in its folder are shown.

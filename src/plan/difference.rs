@@ -38,27 +38,11 @@ pub fn difference(now: &Config, then: &Config, skips: &dyn Fn(&str, &str) -> boo
         let mut new_rows: Vec<(i64, &Row)> =
             rows(then, table).filter(|(id, _)| now.row(table, *id).is_none()).collect();
         if let (Some(entity), Some(parent)) = (entity, parent) {
-            let key = |row: &Row, owner: i64, exact: bool| {
-                let also =
-                    if exact && !entity.also.is_empty() { row.cell(entity.also).to_string() } else { String::new() };
-                (owner, row.cell(entity.name).to_string(), also)
-            };
-            // First those that are the same in everything, then those of which only a value differs.
-            for exact in [true, false] {
-                gone.retain(|(id, old)| {
-                    let Some(owner) = owner_id(old) else { return true };
-                    let owner = renumbered.get(&(parent, owner)).copied().unwrap_or(owner);
-                    let desired = key(old, owner, exact);
-                    let same =
-                        |(_, new): &(i64, &Row)| owner_id(new).is_some_and(|owner| key(new, owner, exact) == desired);
-                    let Some(at) = new_rows.iter().position(same) else { return true };
-                    let (new_id, new) = new_rows.remove(at);
-                    renumbered.insert((table, *id), new_id);
-                    let mut set = changed(table, Some(entity), old, new, skips);
-                    set.retain(|cell| cell.column != "id" && cell.column != entity.owner);
-                    plan.update(table, there.subject(table, Some(entity), Some(parent), new), *id, set);
-                    false
-                });
+            for (id, new_id, old, new) in same_parts(entity, parent, &mut gone, &mut new_rows, &renumbered) {
+                renumbered.insert((table, id), new_id);
+                let mut set = changed(table, Some(entity), old, new, skips);
+                set.retain(|cell| cell.column != "id" && cell.column != entity.owner);
+                plan.update(table, there.subject(table, Some(entity), Some(parent), new), id, set);
             }
         }
         for (id, old) in gone {
@@ -79,6 +63,36 @@ pub fn difference(now: &Config, then: &Config, skips: &dyn Fn(&str, &str) -> boo
         }
     }
     plan
+}
+
+/// Takes the parts out of `gone` and `new_rows` that are the same: first those that are the same in everything, then those of
+/// which only a value differs. Returns the id before and after, and the rows.
+fn same_parts<'r>(
+    entity: &Entity,
+    parent: &'static str,
+    gone: &mut Vec<(i64, &'r Row)>,
+    new_rows: &mut Vec<(i64, &'r Row)>,
+    renumbered: &HashMap<(&str, i64), i64>,
+) -> Vec<(i64, i64, &'r Row, &'r Row)> {
+    let owner_id = |row: &Row| row.int(entity.owner);
+    let key = |row: &Row, owner: i64, exact: bool| {
+        let also = if exact && !entity.also.is_empty() { row.cell(entity.also).to_string() } else { String::new() };
+        (owner, row.cell(entity.name).to_string(), also)
+    };
+    let mut same = Vec::new();
+    for exact in [true, false] {
+        gone.retain(|(id, old)| {
+            let Some(owner) = owner_id(old) else { return true };
+            let owner = renumbered.get(&(parent, owner)).copied().unwrap_or(owner);
+            let desired = key(old, owner, exact);
+            let is_same = |(_, new): &(i64, &Row)| owner_id(new).is_some_and(|owner| key(new, owner, exact) == desired);
+            let Some(at) = new_rows.iter().position(is_same) else { return true };
+            let (new_id, new) = new_rows.remove(at);
+            same.push((*id, new_id, *old, new));
+            false
+        });
+    }
+    same
 }
 
 fn rows<'c>(config: &'c Config, table: &str) -> impl Iterator<Item = (i64, &'c Row)> {

@@ -41,16 +41,12 @@ pub struct CloneArgs {
 pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let session = instance.open()?;
-    let read = || {
-        let mut reader = session.connect().reader()?;
-        let state = read_state(&mut *reader, &format!("`{}`", instance.name))?;
+    let (state, monitors) = session.read(|reader| {
+        let state = read_state(reader, &format!("`{}`", instance.name))?;
         let ids = Pick { named: vec![args.monitor.clone()], ..Pick::default() }.ids(&state)?;
-        let monitors = read_monitors(&mut *reader, &state.database.schema, Columns::All, Some(&ids))?;
+        let monitors = read_monitors(reader, &state.database.schema, Columns::All, Some(&ids))?;
         Ok((state, monitors))
-    };
-    let read: Result<_> = read();
-    session.close()?;
-    let (state, monitors) = read?;
+    })?;
     let Some(model) = monitors.values().next() else {
         return Err(Error::Input(InputError::NoMonitor { what: format!("`{}`", args.monitor) }));
     };

@@ -65,16 +65,12 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
     let pick = args.pick.required()?;
     let instance = context.instance()?;
     let session = instance.open()?;
-    let read = || {
-        let mut reader = session.connect().reader()?;
-        let state = read_state(&mut *reader, &format!("`{}`", instance.name))?;
+    let (state, mut monitors) = session.read(|reader| {
+        let state = read_state(reader, &format!("`{}`", instance.name))?;
         let ids = pick.ids(&state)?;
-        let monitors = read_monitors(&mut *reader, &state.database.schema, Columns::All, Some(&ids))?;
+        let monitors = read_monitors(reader, &state.database.schema, Columns::All, Some(&ids))?;
         Ok((state, monitors))
-    };
-    let read: Result<_> = read();
-    session.close()?;
-    let (state, mut monitors) = read?;
+    })?;
     let changes = &args.changes;
     let (set, mut problems) = parse_cells(&state, args);
     let edit = Edit {
@@ -107,14 +103,7 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         problems.extend(more.into_iter().filter(|problem| !reported.contains(&problem.subject)));
         Plan::default()
     });
-    if !problems.is_empty() {
-        // The hint has the form in which the field was typed.
-        let respelled = |problem: Problem| match args.fields.typed.contains_key(problem.subject.as_str()) {
-            true => problem,
-            false => as_assignment(problem),
-        };
-        return Err(Error::Input(InputError::Problems(problems.into_iter().map(respelled).collect())));
-    }
+    refuse(problems, args)?;
     left.iter().for_each(|left| context.ui.warn(&left.words()));
     let tally = plan.tally("monitor");
     let several = monitors.len() > 1;
@@ -134,6 +123,18 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
     let question = several.then(|| format!("change {} monitors?", monitors.len()));
     let request = WriteRequest { verb: "monitor edit", plan, names: &state, question, done: &done };
     carry_out(&request, &args.write, &instance, context)
+}
+
+/// Fails if there are `problems`; the hint of each has the form in which the field was typed.
+fn refuse(problems: Vec<Problem>, args: &EditArgs) -> Result<()> {
+    let respelled = |problem: Problem| match args.fields.typed.contains_key(problem.subject.as_str()) {
+        true => problem,
+        false => as_assignment(problem),
+    };
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Error::Input(InputError::Problems(problems.into_iter().map(respelled).collect()))),
+    }
 }
 
 /// The columns that `edit` sets.

@@ -99,6 +99,15 @@ impl MariaDb {
                 table.foreign_keys = foreign_keys(created.at(1).text().unwrap_or_default());
             }
         }
+        self.read_indexes(&mut schema)?;
+        for table in schema.tables.values_mut() {
+            table.foreign_keys.sort_by(|a, b| (&a.column, &a.name).cmp(&(&b.column, &b.name)));
+            table.indexes.sort();
+        }
+        Ok(schema)
+    }
+
+    fn read_indexes(&mut self, schema: &mut Schema) -> Result<()> {
         for row in self.all(
             "SELECT TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME FROM information_schema.STATISTICS \
              WHERE TABLE_SCHEMA = DATABASE() ORDER BY TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX",
@@ -113,11 +122,7 @@ impl MariaDb {
                 }
             }
         }
-        for table in schema.tables.values_mut() {
-            table.foreign_keys.sort_by(|a, b| (&a.column, &a.name).cmp(&(&b.column, &b.name)));
-            table.indexes.sort();
-        }
-        Ok(schema)
+        Ok(())
     }
 
     /// The faults that `CHECK TABLE … how` reports.
