@@ -327,6 +327,15 @@ pub fn read_text(path: &Path) -> Result<Option<String>> {
     }
 }
 
+/// The text at `path`, if it exists, of at most [`SMALL`] bytes.
+pub fn read_small_text(path: &Path) -> Result<Option<String>> {
+    match door::open_read(path).and_then(|file| read_bounded(file, SMALL)) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::file("read", path)(error)),
+    }
+}
+
 /// Reads the text at `path`, which must exist.
 pub fn read_whole(path: &Path) -> Result<String> {
     read_small(path).map_err(Error::file("read", path))

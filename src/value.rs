@@ -259,6 +259,12 @@ pub fn image_parts(image: &str) -> (&str, Option<&str>) {
     }
 }
 
+/// Whether `text` can name an image: it is repeated in commands that users are asked to run.
+pub fn is_image(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');
+    text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_part)
+}
+
 /// Text that must not be shown: it prints as `(secret)`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -11,6 +11,7 @@ use super::manifest::{FILE as MANIFEST, FORMAT, MOST as MANIFEST_SIZE, Manifest,
 use super::stage::StagedCopy;
 use crate::error::{Error, Result, SnapshotError};
 use crate::files::{self, Confined};
+use crate::text::one_line;
 
 /// Extension of an archive.
 const PLAIN: &str = ".kuma.tar.zst";
@@ -390,7 +391,11 @@ impl<W: Write> Write for Hashing<W> {
 
 /// Parses the text of the manifest of the archive called `name`.
 pub(super) fn parse(name: &str, text: &[u8]) -> Result<Manifest> {
-    let manifest: Manifest = serde_json::from_slice(text).map_err(|error| unusable(name, &error.to_string()))?;
+    let mut manifest: Manifest = serde_json::from_slice(text).map_err(|error| unusable(name, &error.to_string()))?;
+    // An archive may come from anywhere, and these are parts of messages.
+    for text in [&mut manifest.instance, &mut manifest.release, &mut manifest.reason] {
+        *text = one_line(text).into_owned();
+    }
     if manifest.format > FORMAT {
         return Err(unusable(name, "it was created by a newer kumadb"));
     }

@@ -97,8 +97,15 @@ impl Fixes {
         }
         let rows = (!self.plan.is_empty()).then_some(Work::Plan(&self.plan));
         let statements = (!self.statements.is_empty()).then_some(Work::Statements(&self.statements));
-        for work in self.salvage.then_some(Work::Salvage(release)).into_iter().chain(rows).chain(statements) {
-            outcome = outcome.then(operation::run(instance, &store, &work, settings, context.ui)?);
+        let works: Vec<Work<'_>> =
+            self.salvage.then_some(Work::Salvage(release)).into_iter().chain(rows).chain(statements).collect();
+        for (n, work) in works.iter().enumerate() {
+            let mut settings = settings.clone();
+            // After an interruption, the message is about this part only.
+            if works.len() > 1 {
+                settings.verb = format!("{}, part {} of {}", settings.verb, n + 1, works.len());
+            }
+            outcome = outcome.then(operation::run(instance, &store, work, &settings, context.ui)?);
         }
         Ok(outcome)
     }

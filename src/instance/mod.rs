@@ -19,6 +19,7 @@ use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Reader};
 use crate::error::{DockerError, Error, FileError, OperationError, Result, TargetError};
 use crate::files::{self, FileSystem, Lock};
+use crate::text::one_line;
 
 pub use server::Server;
 pub use target::Locator;
@@ -78,6 +79,8 @@ impl Instance {
         state: &Path,
     ) -> Instance {
         let work = work_of(&name, &origin(folder.as_deref(), &place), state);
+        // A folder can have any name, and the name is a part of messages.
+        let name = one_line(&name).into_owned();
         Instance { name, folder, container, place, wrap: None, work }
     }
 

@@ -160,6 +160,11 @@ impl<'t> TypeDefaults<'t> {
                 }
             }
         }
+        // Otherwise its value would be lost without a word.
+        for (column, value) in &given {
+            let reported = problems.iter().any(|problem| problem.subject == *column);
+            problems.extend(check_column(self.release, self.table, &self.kind, column, value).filter(|_| !reported));
+        }
         let row = self.row(given, by);
 
         // A column whose value was rejected already would be reported again as missing.
@@ -309,6 +314,17 @@ fn column_default(column: &Column) -> Option<Value> {
         ValueShape::Server => Some(Value::from(text)),
         _ => normalise(known, Value::from(text)).ok(),
     }
+}
+
+/// The problem of a value for a column that the release has and this database has not. The default is what the server
+/// does without the column.
+pub fn check_column(release: Release, table: &Table, kind: &str, column: &str, value: &Value) -> Option<Problem> {
+    let known = field(column).filter(|known| known.column == column && table.column(column).is_none())?;
+    if value.is_null() || page_default(column, kind, release).is_some_and(|default| same_cell(known, &default, value)) {
+        return None;
+    }
+    let message = format!("this database has no column `{column}`, which belongs to release {}", known.since);
+    Some(Problem::new(column, message).unsupported().hint(format!("omit `{column}`")))
 }
 
 /// The problem of an empty column that requires a value.

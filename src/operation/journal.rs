@@ -17,7 +17,7 @@ use crate::instance::Instance;
 use crate::kuma::mark::Watched;
 use crate::model::state::Fingerprint;
 use crate::schema::Release;
-use crate::value::local_time;
+use crate::value::{is_image, local_time};
 
 /// The only format version.
 const FORMAT: u32 = 1;
@@ -73,9 +73,7 @@ impl Noted {
         if self.release.parse::<Release>().is_err() {
             return Some(format!("`{}` is not a release", self.release));
         }
-        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');
-        let is_name = |text: &str| !text.starts_with('-') && text.chars().all(is_part);
-        let named = self.image.iter().flat_map(|(id, name)| [id, name]).find(|name| !is_name(name));
+        let named = self.image.iter().flat_map(|(id, name)| [id, name]).find(|name| !is_image(name));
         named.map(|name| format!("`{name}` is not a name of an image"))
     }
 }

@@ -24,7 +24,7 @@ pub fn difference(now: &Config, then: &Config, skips: &dyn Fn(&str, &str) -> boo
         let owner = |row: &Row| Some((parent?, owner_id(row)?));
         let mut gone: Vec<(i64, &Row)> = Vec::new();
         for (id, old) in rows(now, table) {
-            match then.row(table, id) {
+            match counterpart(then, table, id, old) {
                 Some(new) => {
                     let subject = there.subject(table, entity, parent, new);
                     plan.update(table, subject, id, changed(table, entity, old, new, skips));
@@ -36,7 +36,7 @@ pub fn difference(now: &Config, then: &Config, skips: &dyn Fn(&str, &str) -> boo
             }
         }
         let mut new_rows: Vec<(i64, &Row)> =
-            rows(then, table).filter(|(id, _)| now.row(table, *id).is_none()).collect();
+            rows(then, table).filter(|(id, new)| counterpart(now, table, *id, new).is_none()).collect();
         if let (Some(entity), Some(parent)) = (entity, parent) {
             for (id, new_id, old, new) in same_parts(entity, parent, &mut gone, &mut new_rows, &renumbered) {
                 renumbered.insert((table, id), new_id);
@@ -63,6 +63,14 @@ pub fn difference(now: &Config, then: &Config, skips: &dyn Fn(&str, &str) -> boo
         }
     }
     plan
+}
+
+/// The row of `config` that is the same object as `row`. A setting is its key: releases give it another id.
+fn counterpart<'c>(config: &'c Config, table: &str, id: i64, row: &Row) -> Option<&'c Row> {
+    match table {
+        "setting" => config.rows(table).iter().find(|other| other.cell("key").same(row.cell("key"))),
+        _ => config.row(table, id),
+    }
 }
 
 /// Takes the parts out of `gone` and `new_rows` that are the same: first those that are the same in everything, then those of
@@ -139,12 +147,13 @@ fn changed(
     };
     let shared = old.iter().filter(|(column, _)| new.columns().iter().any(|other| other == column));
     shared
+        .filter(|(column, _)| *column != "id" || table != "setting")
         .filter(|(column, cell)| !skips(table, column) && !same(column, cell, new.cell(column)))
         .map(|(column, cell)| Assignment {
             column: column.to_owned(),
             old: cell.clone(),
             new: Cell::Is(new.cell(column).clone()),
-            secret: is_secret(table, entity, column, old),
+            secret: is_secret(table, entity, column, old) || is_secret(table, entity, column, new),
         })
         .collect()
 }

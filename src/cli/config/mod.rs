@@ -50,7 +50,7 @@ pub fn read(context: &Context<'_>) -> Result<Option<Config>> {
 
 fn locate(context: &Context<'_>) -> Result<Option<(PathBuf, Config)>> {
     for path in places(context) {
-        match files::read_text(&path) {
+        match files::read_small_text(&path) {
             Ok(Some(text)) => {
                 let config = read_config(&path.to_string_lossy(), &text)
                     .map_err(|why| Error::Input(InputError::Problems(why)))?;

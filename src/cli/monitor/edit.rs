@@ -204,7 +204,7 @@ fn check(release: Release, monitor: &Monitor, edit: &Edit) -> Vec<Problem> {
         match row.iter_mut().find(|(name, _)| name == column) {
             Some(cell) => cell.1 = value.clone(),
             None => {
-                return vec![Problem::new("--set", format!("release {release} has no field `{column}`"))];
+                return vec![Problem::new(column.as_str(), format!("this database has no column `{column}`"))];
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The engine of a new instance, what creates its database, and the owner of its files: from the options, else from snapshot,
 //! container and image.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -11,10 +12,11 @@ use crate::backup::Manifest;
 use crate::cli::{Context, engine};
 use crate::docker::{Docker, Image, ServerFiles};
 use crate::engine::EngineKind;
-use crate::error::{DatabaseError, DockerError, Error, Hint, InputError, Result};
+use crate::error::{DatabaseError, DockerError, Error, Hint, InputError, OlderImage, Result};
 use crate::operation::rebuild::{Database, Initializer};
 use crate::schema::{Release, recognise_applied, recorded};
-use crate::value::image_parts;
+use crate::text::one_line;
+use crate::value::{image_parts, is_image};
 
 /// The database type of `db-config.json`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -47,11 +49,21 @@ pub struct NewArgs {
     #[arg(long, value_name = "FOLDER", requires = "to")]
     pub data_folder: Option<String>,
     /// Set the image that the server will run; it determines the owner of the files
-    #[arg(long, hide_short_help = true, value_name = "IMAGE", requires = "to")]
+    #[arg(long, hide_short_help = true, value_name = "IMAGE", requires = "to", value_parser = image)]
     pub image: Option<String>,
     /// Set the owner of the files [default: the user of the container or image, else the owner of the folder]
     #[arg(long, hide_short_help = true, value_name = "UID:GID", requires = "to", value_parser = owner)]
     pub owner: Option<(u32, u32)>,
+}
+
+fn image(text: &str) -> Result<String, String> {
+    match is_image(text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "`{}` is not a valid image: write NAME:TAG, such as louislam/uptime-kuma:2.5.3",
+            one_line(text)
+        )),
+    }
 }
 
 fn owner(text: &str) -> Result<(u32, u32), String> {
@@ -109,9 +121,36 @@ impl Choice {
             let found = recognise_applied(&names);
             return found.exact.then_some(found.release);
         }
-        let (_, tag) = image_parts(&self.image);
-        let named: Release = tag.and_then(|tag| tag.split('-').next()?.parse().ok())?;
+        let named = self.named()?;
         recorded(EngineKind::Sqlite).iter().map(|recording| recording.release).filter(|one| *one <= named).max()
+    }
+
+    /// The release in the tag of the image.
+    pub fn named(&self) -> Option<Release> {
+        let (_, tag) = image_parts(&self.image);
+        tag.and_then(|tag| tag.split('-').next()?.parse().ok())
+    }
+
+    /// Fails where the tag of the image is of an older release than the snapshot of `manifest`.
+    ///
+    /// # Errors
+    /// [`DatabaseError::OlderImage`].
+    pub fn check_tag(&self, manifest: &Manifest) -> Result<()> {
+        let recognised = manifest.recognise();
+        let Some(named) = self.named().filter(|named| *named < recognised.oldest) else { return Ok(()) };
+        let (repository, _) = image_parts(&self.image);
+        let known: BTreeSet<String> = recorded(EngineKind::Sqlite)
+            .iter()
+            .filter(|recording| recording.release <= named)
+            .max_by_key(|recording| recording.release)
+            .map_or_else(BTreeSet::new, |recording| recording.migrations().map(str::to_owned).collect());
+        Err(Error::Database(DatabaseError::OlderImage(Box::new(OlderImage {
+            needed: format!("{repository}:{}", recognised.oldest),
+            of: Some(named.to_string()),
+            what: format!("snapshot `{}` ({})", manifest.id, manifest.release),
+            lacking: manifest.migrations.iter().filter(|name| !known.contains(*name)).cloned().collect(),
+            image: self.image.clone(),
+        }))))
     }
 
     /// The engine of the place, or the one found on this machine.

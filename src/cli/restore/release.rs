@@ -57,7 +57,7 @@ pub fn upgrade(
             return Ok(staged);
         }
     }
-    upgrade_along(staged, &route, ui)
+    upgrade_along(staged, &route, "the release of the image", ui)
 }
 
 /// The way from the release of `manifest` to `to`, if that is a newer one.
@@ -67,8 +67,8 @@ pub fn newer(manifest: &Manifest, to: Option<Release>) -> Option<Route> {
     (manifest.is_whole() && !route.is_current()).then_some(route)
 }
 
-/// `staged` upgraded to the release of `route`, on SQLite.
-pub fn upgrade_along(staged: StagedCopy, route: &Route, ui: &mut Ui) -> Result<StagedCopy> {
+/// `staged` upgraded to the release of `route`, on SQLite; `what` is that release, in words.
+pub fn upgrade_along(staged: StagedCopy, route: &Route, what: &str, ui: &mut Ui) -> Result<StagedCopy> {
     let (id, from, to) = (staged.manifest.id.clone(), route.from.clone(), route.target.release.to_string());
     let order = UpgradeWork { route, options: Options { style: Style::Intended, zone: None, now: Utc::now() } };
     let (staged, made) = upgrade_copy(staged, &order, ui).map_err(|error| match error {
@@ -83,7 +83,7 @@ pub fn upgrade_along(staged: StagedCopy, route: &Route, ui: &mut Ui) -> Result<S
         }
         other => other,
     })?;
-    ui.say(&format!("snapshot `{id}` ({from}) is upgraded to {to}, the release of the image"));
+    ui.say(&format!("snapshot `{id}` ({from}) is upgraded to {to}, {what}"));
     made.transfer.left_out.iter().for_each(|left| ui.warn(&format!("{} is left out", left.words())));
     Ok(staged)
 }

@@ -37,10 +37,17 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
         RestoreTarget::Container(fresh) => fresh.docker.shipped(&fresh.container)?,
         _ => None,
     };
-    let route = match args.no_upgrade {
-        true => None,
-        false => release::newer(&manifest, choice.release(shipped.as_ref())),
-    };
+    if shipped.is_none() {
+        choice.check_tag(&manifest)?;
+    }
+    let newer = release::newer(&manifest, choice.release(shipped.as_ref()));
+    if let (Some(route), true, None) = (&newer, args.no_upgrade, &shipped) {
+        context.ui.warn(&format!(
+            "snapshot `{}` is of release {}, image `{}` of {}: the server will migrate the database when it starts",
+            manifest.id, manifest.release, choice.image, route.target.release
+        ));
+    }
+    let route = newer.filter(|_| !args.no_upgrade);
     if let Some(route) = &route {
         manifest.become_release(route.target);
     }
@@ -59,7 +66,12 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
     let staged = source.unpack(unpacked.path(), &stores, typed, context)?;
     check_config(&staged, args, choice.kind)?;
     let staged = match &route {
-        Some(route) => release::upgrade_along(staged, route, context.ui)?,
+        Some(route) => {
+            let is_newer = shipped.is_none() && choice.named().is_some_and(|named| named > route.target.release);
+            let what =
+                if is_newer { "the newest release of 2.x that kumadb knows" } else { "the release of the image" };
+            release::upgrade_along(staged, route, what, context.ui)?
+        }
         None => staged,
     };
     if !manifest.without.is_empty() {

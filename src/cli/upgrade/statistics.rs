@@ -10,7 +10,8 @@ use crate::backup;
 use crate::cli::Context;
 use crate::cli::restore::scratch_for;
 use crate::cli::write::{finish, outcome_json, with};
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, InputError, Result};
+use crate::files;
 use crate::instance::Instance;
 use crate::kuma::upgrade::correct::{Correction, TableCorrection};
 use crate::operation::statistics::{StatisticsWork, compare_with};
@@ -32,6 +33,9 @@ pub fn replace(
     let stores = context.stores()?.with_keys(&args.keys.keys_or_ask(context.ui)?);
     let scratch = scratch_for(&stores, instance.size(), instance)?;
     let desired = database_in(snapshot);
+    if desired.contains('/') && !desired.contains("://") && !files::exists(Path::new(&desired)) {
+        return Err(Error::Input(InputError::FileNotFound { path: desired.into() }));
+    }
     let warn = &mut |error: &crate::error::Error| context.ui.warn(&error.to_string());
     let staged = backup::stage_snapshot(&stores, &desired, &instance.origin(), &scratch.path().join("staged"), warn)?;
     // The copy of a file has an id that no user knows.

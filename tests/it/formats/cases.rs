@@ -2,7 +2,7 @@
 //! the same database changes nothing.
 //!
 //! `fixtures/cases/NAME.sql` is run on the databases of real servers in `fixtures/data`; `fixtures/cases/expected.txt` says
-//! what comes of it, and is renewed with `KUMADB_BLESS=1`.
+//! what comes of it, and is renewed with `SNAPSHOTS=overwrite`.
 
 use std::fs;
 use std::io::Write as _;
@@ -117,7 +117,7 @@ fn every_database_is_judged_and_exported_as_expected() {
         text.push_str(&reported(&format!("{name}, {release}"), &codes, &left_out, &changes));
     }
     let path = fixtures("cases/expected.txt");
-    if std::env::var_os("KUMADB_BLESS").is_some() {
+    if std::env::var("SNAPSHOTS").is_ok_and(|value| value == "overwrite") {
         fs::write(&path, &text).unwrap();
     }
     let expected = fs::read_to_string(&path).unwrap();

@@ -353,7 +353,19 @@ fn the_examples_in_the_documentation_are_true() {
         }
         shown.push((format, expected, found));
     }
-    assert_eq!(shown.iter().map(|(format, ..)| *format).collect::<Vec<_>>(), Format::ALL);
+    for format in Format::ALL {
+        assert!(
+            shown.iter().any(|(one, ..)| *one == format),
+            "docs/foreign-formats.md has no section `{}`",
+            format.name()
+        );
+    }
+    let order: Vec<_> = shown.iter().map(|(format, ..)| format.name()).collect();
+    assert_eq!(
+        order,
+        Format::ALL.map(Format::name),
+        "sections of docs/foreign-formats.md have the order of Format::ALL"
+    );
     for (format, expected, found) in shown {
         assert_eq!(expected, found, "{}", format.name());
     }

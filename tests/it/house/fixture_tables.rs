@@ -90,7 +90,7 @@ fn tables() -> String {
     let newest = recorded(EngineKind::Sqlite).iter().max_by_key(|recording| recording.release).unwrap();
     let schema = newest.schema();
     let mut text = String::from(
-        "\nThese tables are generated from `src/model/entities.rs`: `KUMADB_BLESS=1 cargo test --test it fixture_tables`.\n",
+        "\nThese tables are generated from `src/model/entities.rs`: `SNAPSHOTS=overwrite cargo test --test it fixture_tables`.\n",
     );
     for entity in ENTITIES {
         write!(text, "\n### {}\n", entity.key).unwrap();
@@ -123,11 +123,11 @@ fn the_tables_of_fixtures_are_up_to_date() {
     let (before, rest) = page.split_once(START).unwrap();
     let (written, after) = rest.split_once(END).unwrap();
     let desired = tables();
-    if std::env::var_os("KUMADB_BLESS").is_some() {
+    if std::env::var("SNAPSHOTS").is_ok_and(|value| value == "overwrite") {
         std::fs::write(PAGE, format!("{before}{START}{desired}{END}{after}")).unwrap();
         return;
     }
-    assert!(written == desired, "docs/fixtures.md is not what the tables say: run with KUMADB_BLESS=1");
+    assert!(written == desired, "docs/fixtures.md is not what the tables say: run with SNAPSHOTS=overwrite");
 }
 
 /// Whatever is asked for is there.

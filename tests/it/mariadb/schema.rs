@@ -12,10 +12,10 @@ use crate::support::mariadbd::Mariadbd;
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/schema");
 
-/// The catalogue's lines for one release, without its heading; with `KUMADB_BLESS`, those of a release that is new to it are `made`.
+/// The catalogue's lines for one release, without its heading; with `SNAPSHOTS=overwrite`, those of a release that is new to it are `made`.
 fn catalogue(release: Release, engine: EngineKind, made: &str) -> String {
     let path = format!("{FIXTURES}/{release}-{}.txt", engine.to_string().to_lowercase());
-    if std::env::var_os("KUMADB_BLESS").is_some() && !std::path::Path::new(&path).exists() {
+    if std::env::var("SNAPSHOTS").is_ok_and(|value| value == "overwrite") && !std::path::Path::new(&path).exists() {
         std::fs::write(&path, format!("# Uptime Kuma {release}, {engine}\n\n{made}")).unwrap();
     }
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));

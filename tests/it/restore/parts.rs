@@ -322,3 +322,31 @@ fn a_full_check_is_written_down() {
         assert!(made["manifest"]["verified"].as_array().unwrap().iter().any(|proof| proof == deep), "{made:#}");
     }
 }
+
+#[test]
+fn a_secret_setting_with_the_id_of_another_one_stays_secret() {
+    for lab in Lab::both("2.5.3") {
+        let secret = lab.sql("SELECT value FROM setting WHERE `key` = 'jwtSecret'").trim().to_owned();
+        assert!(secret.len() > 20, "{secret}");
+        lab.ok("backup create");
+        lab.sql("UPDATE setting SET id = id + 1000 WHERE `key` <> 'jwtSecret'");
+        lab.sql("UPDATE setting SET `key` = 'dnsCache', value = 'true' WHERE `key` = 'jwtSecret'");
+        let shown = lab.ok("restore latest --dry-run");
+        assert!(!shown.contains(&secret), "{shown}");
+        assert!(shown.contains("setting `jwtSecret`"), "{shown}");
+        assert!(!lab.json("restore latest --dry-run").to_string().contains(&secret));
+    }
+}
+
+#[test]
+fn an_image_that_is_older_than_the_snapshot_or_no_image_is_refused() {
+    let lab = Lab::sqlite("2.5.3");
+    lab.ok("backup create");
+    let to = |image: &str| format!("restore latest --of data --to ./new --image '{image}'");
+    let old = lab.fails(9, &to("louislam/uptime-kuma:2.0.2"));
+    assert!(old.err.contains("2.0.2") && old.err.contains("louislam/uptime-kuma:2.5"), "{}", old.err);
+    for image in ["x;id", "x y", "$(id)", ""] {
+        lab.fails(2, &to(image));
+    }
+    assert!(!lab.root.path().join("new").exists());
+}
