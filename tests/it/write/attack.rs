@@ -306,14 +306,15 @@ fn what_others_wrote_does_not_control_the_terminal() {
     assert!(!ran.err.contains('\u{1b}'), "{ran:?}");
     let shown = lab.run("monitor add group --name X --parent nobody");
     assert!(!shown.err.contains(['\u{1b}', '\u{202e}']), "{shown:?}");
-    // Through a terminal of its own; a pipe gets what is there.
+    // Through a terminal of its own, and a pipe.
     if need::program(&["script"]).is_some() {
         let line = format!("stty cols 200; {} -t {} monitor list", env!("CARGO_BIN_EXE_kumadb"), lab.target);
         let output = lab.program("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains("evil") && !text.contains("\u{1b}]0;") && !text.contains('\u{202e}'), "{text:?}");
     }
-    assert!(lab.ok("monitor list").contains('\u{202e}'));
+    assert!(!lab.ok("monitor list").contains('\u{202e}'));
+    assert!(lab.json("monitor list").to_string().contains('\u{202e}'), "a program gets the name itself");
 }
 
 #[test]
