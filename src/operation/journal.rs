@@ -73,7 +73,8 @@ impl Noted {
         if self.release.parse::<Release>().is_err() {
             return Some(format!("`{}` is not a release", self.release));
         }
-        let named = self.image.iter().flat_map(|(id, name)| [id, name]).find(|name| !name.is_empty() && !is_image(name));
+        let named =
+            self.image.iter().flat_map(|(id, name)| [id, name]).find(|name| !name.is_empty() && !is_image(name));
         named.map(|name| format!("`{name}` is not a name of an image"))
     }
 }
