@@ -15,12 +15,12 @@ use chrono::{
 /// The accepted forms, in words.
 pub fn parse_datetime(text: &str, now: DateTime<Local>) -> Result<DateTime<Utc>, String> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let given = words.join(" ").to_lowercase().replace(" am", "am").replace(" pm", "pm");
-    if let Some(exact) = parse_exact(&given) {
+    let plain = words.join(" ").to_lowercase().replace(" am", "am").replace(" pm", "pm");
+    if let Some(exact) = parse_exact(&plain) {
         return Ok(exact);
     }
     let now = now.naive_local();
-    let local = parse_ago(&given, now).or_else(|| parse_day_and_time(&given, now));
+    let local = parse_ago(&plain, now).or_else(|| parse_day_and_time(&plain, now));
     // For an hour that a clock change skips the next one is used, for one that occurs twice the first.
     let datetime = local.and_then(|local| {
         let hour = TimeDelta::hours(1);
@@ -35,8 +35,8 @@ pub fn parse_datetime(text: &str, now: DateTime<Local>) -> Result<DateTime<Utc>,
 }
 
 /// Times with UTC or an offset, and the beginning of archive names: `20261124T183000Z`.
-fn parse_exact(given: &str) -> Option<DateTime<Utc>> {
-    let written = given.to_uppercase();
+fn parse_exact(text: &str) -> Option<DateTime<Utc>> {
+    let written = text.to_uppercase();
     if let Ok(exact) = DateTime::parse_from_rfc3339(&written) {
         return Some(exact.to_utc());
     }
@@ -46,11 +46,11 @@ fn parse_exact(given: &str) -> Option<DateTime<Utc>> {
 }
 
 /// `now`, `90m`, `3 days`, `a week ago`.
-fn parse_ago(given: &str, now: NaiveDateTime) -> Option<NaiveDateTime> {
-    if given == "now" {
+fn parse_ago(text: &str, now: NaiveDateTime) -> Option<NaiveDateTime> {
+    if text == "now" {
         return Some(now);
     }
-    let span = given.strip_suffix(" ago").unwrap_or(given);
+    let span = text.strip_suffix(" ago").unwrap_or(text);
     let (number, unit): (u32, _) = match span.strip_prefix("a ").or_else(|| span.strip_prefix("an ")) {
         Some(unit) => (1, unit),
         None => {
@@ -72,52 +72,52 @@ fn parse_ago(given: &str, now: NaiveDateTime) -> Option<NaiveDateTime> {
 }
 
 /// A day, a time of day, or both, the day first.
-fn parse_day_and_time(given: &str, now: NaiveDateTime) -> Option<NaiveDateTime> {
+fn parse_day_and_time(text: &str, now: NaiveDateTime) -> Option<NaiveDateTime> {
     let today = now.date();
-    if let Some(day) = parse_day(given, today) {
+    if let Some(day) = parse_day(text, today) {
         return Some(day.and_time(NaiveTime::MIN));
     }
-    if let Some(time) = parse_time(given) {
+    if let Some(time) = parse_time(text) {
         let last = today.and_time(time);
         return if last > now { last.checked_sub_days(Days::new(1)) } else { Some(last) };
     }
-    let written = given.strip_suffix(|last: char| last.is_ascii_digit()).and_then(|_| given.split_once('t'));
-    let (day, time) = written.filter(|(day, _)| parse_day(day, today).is_some()).or_else(|| given.rsplit_once(' '))?;
+    let written = text.strip_suffix(|last: char| last.is_ascii_digit()).and_then(|_| text.split_once('t'));
+    let (day, time) = written.filter(|(day, _)| parse_day(day, today).is_some()).or_else(|| text.rsplit_once(' '))?;
     let day = day.strip_suffix(" at").unwrap_or(day);
     Some(parse_day(day, today)?.and_time(parse_time(time)?))
 }
 
-fn parse_day(given: &str, today: NaiveDate) -> Option<NaiveDate> {
-    match given {
+fn parse_day(text: &str, today: NaiveDate) -> Option<NaiveDate> {
+    match text {
         "today" => return Some(today),
         "yesterday" => return today.pred_opt(),
         _ => {}
     }
-    let (last, name) = given.strip_prefix("last ").map_or((false, given), |name| (true, name));
+    let (last, name) = text.strip_prefix("last ").map_or((false, text), |name| (true, name));
     if let Ok(day) = name.parse::<Weekday>() {
         let since = u64::from(today.weekday().days_since(day));
         return today.checked_sub_days(Days::new(if last && since == 0 { 7 } else { since }));
     }
-    let given = given.replace(',', "");
+    let text = text.replace(',', "");
     let forms = ["%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%d %B %Y", "%B %d %Y"];
     let parse = |text: &str| forms.iter().find_map(|form| NaiveDate::parse_from_str(text, form).ok());
-    let of_year = |year: i32| parse(&format!("{given} {year}"));
-    parse(&given)
+    let of_year = |year: i32| parse(&format!("{text} {year}"));
+    parse(&text)
         .or_else(|| of_year(today.year()).filter(|day| *day <= today))
         .or_else(|| of_year(today.year().checked_sub(1)?))
 }
 
-fn parse_time(given: &str) -> Option<NaiveTime> {
-    match given {
+fn parse_time(text: &str) -> Option<NaiveTime> {
+    match text {
         "midnight" => return Some(NaiveTime::MIN),
         "noon" => return NaiveTime::from_hms_opt(12, 0, 0),
         _ => {}
     }
-    let half = given.strip_suffix("am").or_else(|| given.strip_suffix("pm"));
+    let half = text.strip_suffix("am").or_else(|| text.strip_suffix("pm"));
     // The time format needs minutes.
     let whole = match half.filter(|hour| !hour.contains(':')) {
-        Some(hour) => format!("{hour}:00{}", &given[hour.len()..]),
-        None => given.to_owned(),
+        Some(hour) => format!("{hour}:00{}", &text[hour.len()..]),
+        None => text.to_owned(),
     };
     let forms: &[&str] = if half.is_some() { &["%I:%M%p"] } else { &["%H:%M", "%H:%M:%S"] };
     forms.iter().find_map(|form| NaiveTime::parse_from_str(&whole, form).ok())

@@ -100,24 +100,24 @@ impl Verdict {
         let Some(newest) = newest else { return Verdict::new(Status::Critical, "no backup") };
         let age = now - newest.created;
         let what = format!("({}, {})", newest.id, bytes(newest.size));
-        let given = format!("newest backup {} old {what}", age_words(age));
+        let words = format!("newest backup {} old {what}", age_words(age));
         if age > limits.max_age {
-            return Verdict::new(Status::Critical, format!("{given}, older than {}", age_words(limits.max_age)));
+            return Verdict::new(Status::Critical, format!("{words}, older than {}", age_words(limits.max_age)));
         }
         if let Some(why) = &newest.failed {
-            return Verdict::new(Status::Critical, format!("{given}; its last restore test failed: {why}"));
+            return Verdict::new(Status::Critical, format!("{words}; its last restore test failed: {why}"));
         }
         if age < -AHEAD {
             let message = format!("newest backup {what} is dated in the future, {}", local_time(newest.created));
             return Verdict::new(Status::Warning, message);
         }
         match (limits.verified_within, verified) {
-            (Some(_), None) => Verdict::new(Status::Warning, format!("{given}, never fully verified or test-restored")),
+            (Some(_), None) => Verdict::new(Status::Warning, format!("{words}, never fully verified or test-restored")),
             (Some(within), Some(at)) if now - at > within => {
                 let last = age_words(now - at);
-                Verdict::new(Status::Warning, format!("{given}, last fully verified or test-restored {last} ago"))
+                Verdict::new(Status::Warning, format!("{words}, last fully verified or test-restored {last} ago"))
             }
-            _ => Verdict::new(Status::Ok, given),
+            _ => Verdict::new(Status::Ok, words),
         }
     }
 }
@@ -144,8 +144,8 @@ mod tests {
 
     #[test]
     fn age_decides_first_then_restore_tests_then_verification() {
-        let given = "newest backup 4 h old (1057faa9, 19 KB)";
-        assert_eq!(verdict(4 * HOUR, None, None), (Status::Ok, given.into()));
+        let words = "newest backup 4 h old (1057faa9, 19 KB)";
+        assert_eq!(verdict(4 * HOUR, None, None), (Status::Ok, words.into()));
         assert_eq!(verdict(26 * HOUR, None, None).0, Status::Ok);
         let old = "newest backup 26 h old (1057faa9, 19 KB), older than 26 h";
         assert_eq!(verdict(26 * HOUR + 1, None, None), (Status::Critical, old.into()));
@@ -155,13 +155,13 @@ mod tests {
         );
         assert_eq!(
             verdict(4 * HOUR, None, Some("x")),
-            (Status::Critical, format!("{given}; its last restore test failed: x"))
+            (Status::Critical, format!("{words}; its last restore test failed: x"))
         );
         assert_eq!(verdict(4 * HOUR, Some(29 * 24 * HOUR), None).0, Status::Ok);
         let (status, message) = verdict(4 * HOUR, Some(31 * 24 * HOUR), None);
         assert_eq!(
             (status, message),
-            (Status::Warning, format!("{given}, last fully verified or test-restored 31 d ago"))
+            (Status::Warning, format!("{words}, last fully verified or test-restored 31 d ago"))
         );
         assert_eq!(verdict(4 * HOUR, Some(-1), None).0, Status::Warning);
         assert_eq!((verdict(-60, None, None).0, verdict(-HOUR, None, None).0), (Status::Ok, Status::Warning));

@@ -116,8 +116,8 @@ fn switch(args: &KeyArgs, active: bool, context: &mut Context<'_>) -> Result<Exi
     let mut plan = Plan::of(&config.fingerprint);
     plan_cells(&mut plan, "api_key", &subject(key), key, &[("active", active.into())]);
     let (verb, did) = if active { ("api-key enable", "enabled") } else { ("api-key disable", "disabled") };
-    let given = format!("{did} {}", subject(key));
-    Change { verb, plan, given }.write(&args.write, &instance, &config, context)
+    let done_text = format!("{did} {}", subject(key));
+    Change { verb, plan, done_text }.write(&args.write, &instance, &config, context)
 }
 
 fn delete(args: &KeyArgs, context: &mut Context<'_>) -> Result<Exit> {
@@ -129,8 +129,8 @@ fn delete(args: &KeyArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let mut plan = Plan::of(&config.fingerprint);
     plan.delete("api_key", subject(key), "id", key.int("id").unwrap_or_default(), 1);
-    let given = format!("deleted {}", subject(key));
-    Change { verb: "api-key delete", plan, given }.write(&args.write, &instance, &config, context)
+    let done_text = format!("deleted {}", subject(key));
+    Change { verb: "api-key delete", plan, done_text }.write(&args.write, &instance, &config, context)
 }
 
 fn known<'c>(config: &'c Config, name: &str) -> Result<&'c Row> {

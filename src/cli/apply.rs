@@ -46,7 +46,7 @@ pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     match read_plan(args, &instance)? {
         Some((planned, summary)) => {
-            carry_out_given("apply", planned, (summary, json!({})), &args.write, &instance, context)
+            carry_out_with("apply", planned, (summary, json!({})), &args.write, &instance, context)
         }
         None => {
             let planned = document::plan(&args.documents, args.prune.unmanaged(), &instance, context)?;
@@ -64,20 +64,20 @@ pub fn carry_out_planned(
     instance: &Instance,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
-    let given = (summary(&planned), summary_json(&planned));
-    carry_out_given(verb, planned, given, write, instance, context)
+    let result = (summary(&planned), summary_json(&planned));
+    carry_out_with(verb, planned, result, write, instance, context)
 }
 
-/// The same; `given` is the result, as text and as JSON.
-fn carry_out_given(
+/// The same; `result` is the result, as text and as JSON.
+fn carry_out_with(
     verb: &str,
     planned: Planned,
-    given: (String, Json),
+    result: (String, Json),
     write: &WriteArgs,
     instance: &Instance,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
-    let (summary, mut found) = given;
+    let (summary, mut found) = result;
     let is_whole = planned.is_whole();
     let Planned { config, report, .. } = planned;
     if report.plan.is_empty() {

@@ -14,7 +14,7 @@ use crate::engine::Depth;
 use crate::error::{DatabaseError, Error, Exit, InputError, RemoteError, Result};
 use crate::instance::{DbLocation, Instance};
 use crate::kuma::damaged::DamagedDb;
-use crate::kuma::fresh::weigh;
+use crate::kuma::fresh::estimate;
 use crate::operation::examine::{gather, gather_nowhere, gather_stopped};
 use crate::operation::{self, Outcome, Rebuilt, Settings};
 use crate::schema::Release;
@@ -352,7 +352,7 @@ fn dry_run(fixes: &Fixes, instance: &Instance, settings: &Settings, context: &mu
 /// Shows what could be recovered from a damaged database now.
 fn preview(instance: &Instance, release: Option<Release>, ui: &mut Ui) -> Result<()> {
     let DbLocation::Sqlite(file) = &instance.place else { return Ok(()) };
-    match weigh(&DamagedDb::open(file.path())?, release) {
+    match estimate(&DamagedDb::open(file.path())?, release) {
         Ok(salvaged) => ui.say_text(&format!("\nrecoverable rows:\n{}", salvaged_text(&salvaged))),
         // It may be intact without its WAL, or apart from its indexes.
         Err(error @ Error::Database(DatabaseError::ReleaseNotFound(_))) => ui.warn(&error.to_string()),

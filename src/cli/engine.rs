@@ -10,20 +10,20 @@ use crate::error::Result;
 
 /// As the docker CLI reads them; empty values count as unset.
 pub fn surroundings(global: &Global) -> DockerEnv {
-    let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let home = given("HOME").map(PathBuf::from);
-    let config = given("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".docker")));
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let home = variable("HOME").map(PathBuf::from);
+    let config = variable("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".docker")));
     DockerEnv {
         host: global.docker_host.clone(),
         context: global.docker_context.clone(),
-        docker_host: given("DOCKER_HOST"),
-        docker_context: given("DOCKER_CONTEXT"),
-        container_host: given("CONTAINER_HOST"),
-        tls_verify: given("DOCKER_TLS_VERIFY").is_some(),
-        tls: given("DOCKER_TLS").is_some(),
-        cert_path: given("DOCKER_CERT_PATH").map(PathBuf::from),
+        docker_host: variable("DOCKER_HOST"),
+        docker_context: variable("DOCKER_CONTEXT"),
+        container_host: variable("CONTAINER_HOST"),
+        tls_verify: variable("DOCKER_TLS_VERIFY").is_some(),
+        tls: variable("DOCKER_TLS").is_some(),
+        cert_path: variable("DOCKER_CERT_PATH").map(PathBuf::from),
         config: config.unwrap_or_default(),
-        runtime: given("XDG_RUNTIME_DIR").map(PathBuf::from),
+        runtime: variable("XDG_RUNTIME_DIR").map(PathBuf::from),
         home,
     }
 }

@@ -228,8 +228,8 @@ fn end(args: &EndArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Result<
     if !problems.is_empty() {
         return Err(Error::Input(InputError::Problems(problems)));
     }
-    let given = format!("ended maintenance {}", titles.join(", "));
-    Change { verb: "maintenance end", plan, given }.write(&args.write, &instance, &config, context)
+    let done_text = format!("ended maintenance {}", titles.join(", "));
+    Change { verb: "maintenance end", plan, done_text }.write(&args.write, &instance, &config, context)
 }
 
 fn find<'c>(config: &'c Config, desired: &str) -> Result<&'c Row, Problem> {

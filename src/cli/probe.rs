@@ -117,7 +117,7 @@ impl AddressArgs {
             let asked = ContactedServer { face, page, how, reply, verdict };
             match page {
                 ServerState::Server => return Ok(asked),
-                ServerState::Nobody => silent.push(format!("{place}: {}", asked.verdict.means)),
+                ServerState::NoResponse => silent.push(format!("{place}: {}", asked.verdict.means)),
                 _ => other = other.or(Some(asked)),
             }
         }
@@ -194,9 +194,10 @@ pub fn run(args: &ProbeArgs, context: &mut Context<'_>) -> Result<Exit> {
         let login = args.login(context.ui)?;
         let reply = face.ask("/metrics", login.as_ref());
         let verdict = judge_metrics(&reply, login.as_ref(), database.as_ref().map(|(_, config)| config));
-        let given = reply.given.as_ref().ok().filter(|given| given.status == 200 && given.body.contains("# HELP"));
-        if let (Some(given), Some((state, _))) = (given, &database) {
-            differing = Some(compare(&read_monitors(&given.body), state));
+        let response =
+            reply.response.as_ref().ok().filter(|response| response.status == 200 && response.body.contains("# HELP"));
+        if let (Some(response), Some((state, _))) = (response, &database) {
+            differing = Some(compare(&read_monitors(&response.body), state));
         }
         checks.push(Check { path: "/metrics".into(), reply, verdict });
         if let Some((state, config)) = &database {
@@ -294,7 +295,7 @@ fn document(face: &HttpClient, how: &str, good: bool, checks: &[Check], differin
         .iter()
         .map(|Check { path, reply, verdict }| {
             json!({
-                "path": path, "ok": verdict.good, "status": reply.given.as_ref().ok().map(|given| given.status),
+                "path": path, "ok": verdict.good, "status": reply.response.as_ref().ok().map(|response| response.status),
                 "seconds": reply.took.as_secs_f64(), "answer": verdict.answer, "meaning": verdict.means,
             })
         })

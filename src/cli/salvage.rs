@@ -11,7 +11,7 @@ use crate::error::{DatabaseError, Error, Exit, Result};
 use crate::files;
 use crate::instance::DbLocation;
 use crate::kuma::damaged::{DamagedDb, JournalUse, WalUse};
-use crate::kuma::fresh::{Salvaged, TableReport, make, weigh};
+use crate::kuma::fresh::{Salvaged, TableReport, estimate, make};
 use crate::operation::{Observer as _, Rebuilt};
 use crate::salvage::List;
 use crate::schema::Release;
@@ -46,7 +46,7 @@ pub fn run(args: &SalvageArgs, context: &mut Context<'_>) -> Result<Exit> {
         Some(to) if !args.dry_run => {
             make(&damaged, to, args.release, &mut |done, total| context.ui.progress(done, total))?
         }
-        _ => weigh(&damaged, args.release)?,
+        _ => estimate(&damaged, args.release)?,
     };
     let to = args.to.as_ref().filter(|_| !args.dry_run);
     let mut document = salvaged_json(&salvaged);

@@ -27,9 +27,9 @@ pub struct Ui {
     yes: bool,
     quiet: bool,
     verbose: bool,
-    /// Whether another kumadb asks the questions for this one; it shows the lines in `given`.
+    /// Whether another kumadb asks the questions for this one; it shows the lines in `shown`.
     asked_by_parent: bool,
-    given: Vec<String>,
+    shown: Vec<String>,
     color: bool,
     bar: Option<ProgressBar>,
     since: Instant,
@@ -79,7 +79,7 @@ impl Ui {
             quiet: true,
             verbose: false,
             asked_by_parent: false,
-            given: Vec::new(),
+            shown: Vec::new(),
             color: false,
             bar: None,
             since: Instant::now(),
@@ -264,7 +264,7 @@ impl Ui {
     pub fn say_text(&mut self, text: &str) {
         let line = &for_terminal(text);
         if self.asked_by_parent {
-            self.given.push(line.clone().into_owned());
+            self.shown.push(line.clone().into_owned());
         }
         if !self.quiet {
             self.report(line);
@@ -315,7 +315,7 @@ impl Ui {
             return Ok(());
         }
         if self.asked_by_parent {
-            let asks = json!({"question": question, "shown": std::mem::take(&mut self.given)});
+            let asks = json!({"question": question, "shown": std::mem::take(&mut self.shown)});
             let mut out = std::io::stdout().lock();
             writeln!(out, "{asks}").and_then(|()| out.flush()).map_err(Error::file("write", "/dev/stdout"))?;
         } else if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {

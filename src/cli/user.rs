@@ -111,27 +111,32 @@ pub fn run(verb: &UserVerb, context: &mut Context<'_>) -> Result<Exit> {
         UserVerb::Password(args) => {
             let user = known(&config, args.name.as_deref())?;
             let password = new_password(&args.password, name(user), context)?;
-            let given = format!("changed the password of user `{}`", name(user));
+            let done_text = format!("changed the password of user `{}`", name(user));
             let cells = [("password", init::hash(&password)?.into())];
-            change("user password", &config, user, &cells, &given).write(&args.write, &instance, &config, context)
+            change("user password", &config, user, &cells, &done_text).write(&args.write, &instance, &config, context)
         }
         UserVerb::Rename(args) => {
             let user = known(&config, Some(&args.name))?;
             check_new(&args.new, &instance, &config)?;
-            let given = format!("renamed user `{}` to `{}`", args.name, args.new);
+            let done_text = format!("renamed user `{}` to `{}`", args.name, args.new);
             let cells = [("username", args.new.as_str().into())];
-            change("user rename", &config, user, &cells, &given).write(&args.write, &instance, &config, context)
+            change("user rename", &config, user, &cells, &done_text).write(&args.write, &instance, &config, context)
         }
         UserVerb::Disable2fa(args) => {
             let user = known(&config, args.name.as_deref())?;
-            let given = format!("disabled two-factor authentication of user `{}`", name(user));
+            let done_text = format!("disabled two-factor authentication of user `{}`", name(user));
             let cells = [("twofa_status", 0.into()), ("twofa_secret", Value::Null), ("twofa_last_token", Value::Null)];
-            change("user disable-2fa", &config, user, &cells, &given).write(&args.write, &instance, &config, context)
+            change("user disable-2fa", &config, user, &cells, &done_text).write(
+                &args.write,
+                &instance,
+                &config,
+                context,
+            )
         }
         UserVerb::Activate(args) => {
             let user = known(&config, args.name.as_deref())?;
-            let given = format!("activated user `{}`", name(user));
-            change("user activate", &config, user, &[("active", 1.into())], &given).write(
+            let done_text = format!("activated user `{}`", name(user));
+            change("user activate", &config, user, &[("active", 1.into())], &done_text).write(
                 &args.write,
                 &instance,
                 &config,
@@ -141,8 +146,8 @@ pub fn run(verb: &UserVerb, context: &mut Context<'_>) -> Result<Exit> {
         UserVerb::Adopt(args) => {
             let user = known(&config, args.name.as_deref())?;
             let plan = plan_adopt(&config, user.int("id").unwrap_or_default());
-            let given = format!("assigned {} to user `{}`", counted(plan.steps.len(), "item"), name(user));
-            Change { verb: "user adopt", plan, given }.write(&args.write, &instance, &config, context)
+            let done_text = format!("assigned {} to user `{}`", counted(plan.steps.len(), "item"), name(user));
+            Change { verb: "user adopt", plan, done_text }.write(&args.write, &instance, &config, context)
         }
         UserVerb::SignOut(args) => sign_out(args, &instance, &config, context),
     }
@@ -190,8 +195,8 @@ fn add(args: &AddArgs, instance: &Instance, config: &Config, context: &mut Conte
     ];
     let row = cells.into_iter().map(|(column, value)| (column.to_owned(), value.into())).collect();
     plan.insert("user", format!("user `{}`", args.name), row);
-    let given = format!("added user `{}`", args.name);
-    Change { verb: "user add", plan, given }.write(&args.write, instance, config, context)
+    let done_text = format!("added user `{}`", args.name);
+    Change { verb: "user add", plan, done_text }.write(&args.write, instance, config, context)
 }
 
 fn sign_out(args: &SignOutArgs, instance: &Instance, config: &Config, context: &mut Context<'_>) -> Result<Exit> {
@@ -205,8 +210,8 @@ fn sign_out(args: &SignOutArgs, instance: &Instance, config: &Config, context: &
             plan.insert("setting", subject, row);
         }
     }
-    let given = "signed out all users".to_owned();
-    Change { verb: "user sign-out", plan, given }.write(&args.write, instance, config, context)
+    let done_text = "signed out all users".to_owned();
+    Change { verb: "user sign-out", plan, done_text }.write(&args.write, instance, config, context)
 }
 
 fn name(user: &Row) -> &str {
@@ -238,14 +243,14 @@ fn check_new(name: &str, instance: &Instance, config: &Config) -> Result<()> {
 pub struct Change {
     pub verb: &'static str,
     pub plan: Plan,
-    pub given: String,
+    pub done_text: String,
 }
 
 /// New cells for one user.
-fn change(verb: &'static str, config: &Config, user: &Row, cells: &[(&str, Value)], given: &str) -> Change {
+fn change(verb: &'static str, config: &Config, user: &Row, cells: &[(&str, Value)], done_text: &str) -> Change {
     let mut plan = Plan::of(&config.fingerprint);
     plan_cells(&mut plan, "user", &format!("user `{}`", name(user)), user, cells);
-    Change { verb, plan, given: given.to_owned() }
+    Change { verb, plan, done_text: done_text.to_owned() }
 }
 
 impl Change {
@@ -257,8 +262,8 @@ impl Change {
         config: &Config,
         context: &mut Context<'_>,
     ) -> Result<Exit> {
-        let Change { verb, plan, given } = self;
-        let done = |_: &Outcome| (json!({"changed": given}), vec![given.clone()]);
+        let Change { verb, plan, done_text } = self;
+        let done = |_: &Outcome| (json!({"changed": done_text}), vec![done_text.clone()]);
         let question = (plan.steps.len() > 1).then(|| format!("change {}?", counted(plan.steps.len(), "row")));
         carry_out(&WriteRequest { verb, plan, names: config, question, done: &done }, args, instance, context)
     }

@@ -451,7 +451,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_image_name_reports_the_server() {
+    fn the_image_name_identifies_the_server() {
         for image in [
             "louislam/uptime-kuma",
             "louislam/uptime-kuma:2",

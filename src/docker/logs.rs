@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_reported_from_chatter() {
+    fn errors_are_distinguished_from_other_output() {
         for line in ["2026-01-31T08:00:00Z [DB] ERROR: x", "Error: listen EADDRINUSE", "… [ERROR] InnoDB: y"] {
             assert!(is_error(line), "{line}");
         }

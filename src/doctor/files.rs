@@ -24,7 +24,7 @@ pub(super) fn find_damage(evidence: &Evidence, faults: &mut Vec<Fault>) {
     faults.push(Fault {
         subject: at(evidence, "kuma.db"),
         what: format!("the database is damaged ({}): parts of it cannot be read", evidence.damage.join("; ")),
-        fix: anew(evidence),
+        fix: rebuild(evidence),
     });
 }
 
@@ -56,7 +56,7 @@ pub(super) fn find_wrong_wal(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 "`kuma.db-journal` does not belong to the database: {why}; at its next start, the server writes old \
                  pages from it into the database and damages it"
             ),
-            fix: anew(evidence),
+            fix: rebuild(evidence),
         });
     }
     if evidence.damage.is_empty() || !has_loose_wal(evidence) {
@@ -69,12 +69,12 @@ pub(super) fn find_wrong_wal(evidence: &Evidence, faults: &mut Vec<Fault>) {
              files are often from different points in time",
             evidence.damage.join("; ")
         ),
-        fix: anew(evidence),
+        fix: rebuild(evidence),
     });
 }
 
 /// A SQLite file can be read page by page; the files of MariaDB cannot.
-fn anew(evidence: &Evidence) -> Fix {
+fn rebuild(evidence: &Evidence) -> Fix {
     // A new database is made for a known release, without the tables of any other.
     match evidence.engine == Some(EngineKind::MariaDb) || evidence.has_unknown_migrations() {
         true => Fix::Advice(RESTORE.into()),

@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_tag_of_an_image_reports_how_new_it_can_be() {
+    fn the_tag_of_an_image_limits_how_new_it_can_be() {
         let newest = |image: &str| newest_of(image).map(|release| (release.major, release.minor, release.patch));
         let any = u16::MAX;
         for (image, expected) in [

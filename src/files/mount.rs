@@ -183,7 +183,7 @@ mod tests {
 ";
 
     #[test]
-    fn the_innermost_mount_reports_how_far_locks_reach() {
+    fn the_innermost_mount_decides_how_far_locks_reach() {
         let found =
             |path: &str| mount_of(MOUNTS, Path::new(path)).map(|(kind, options)| reach(&kind, &options, (6, 1)));
         assert_eq!(found("/var/lib/docker"), Some(LockScope::Machine));

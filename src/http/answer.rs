@@ -40,22 +40,22 @@ pub enum ServerState {
     /// Something else.
     Other,
     /// Nothing.
-    Nobody,
+    NoResponse,
 }
 
 /// Interprets the response of `/api/entry-page`; `front` requests `/`, which distinguishes a migration from another
 /// server.
 pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (ServerState, Verdict) {
-    let given = match &reply.given {
-        Ok(given) => given,
-        Err(why) => return (ServerState::Nobody, Verdict::bad("none", why)),
+    let response = match &reply.response {
+        Ok(response) => response,
+        Err(why) => return (ServerState::NoResponse, Verdict::bad("none", why)),
     };
-    if let Some(verdict) = judge_in_front(given) {
+    if let Some(verdict) = judge_in_front(response) {
         return (ServerState::Other, verdict);
     }
-    if given.status == 404 {
+    if response.status == 404 {
         // The server and its setup page have this path; the page during a migration does not.
-        return match front().given {
+        return match front().response {
             Ok(page) if page.status == 200 && page.body.contains("Migration") => {
                 let means = "the server is migrating its database: wait until the migration is finished, and do not \
                              stop the server";
@@ -64,7 +64,7 @@ pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (ServerState
             _ => (ServerState::Other, Verdict::bad("404", "not Uptime Kuma, or not at this URL")),
         };
     }
-    let json: Json = serde_json::from_str(&given.body).unwrap_or_default();
+    let json: Json = serde_json::from_str(&response.body).unwrap_or_default();
     let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
     match text("type").as_str() {
         "entryPage" => {
@@ -87,16 +87,16 @@ pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (ServerState
                 "the server found no database and shows its setup page: do not complete the setup; run `kumadb doctor`";
             (ServerState::NotYet, Verdict::bad("setup-database", means))
         }
-        _ => (ServerState::Other, Verdict::bad(given.status.to_string(), "not Uptime Kuma")),
+        _ => (ServerState::Other, Verdict::bad(response.status.to_string(), "not Uptime Kuma")),
     }
 }
 
 /// Interprets the response of a reverse proxy.
-fn judge_in_front(given: &Response) -> Option<Verdict> {
-    let answer = given.status.to_string();
-    Some(match given.status {
+fn judge_in_front(response: &Response) -> Option<Verdict> {
+    let answer = response.status.to_string();
+    Some(match response.status {
         300..=399 => {
-            let place = given.location.as_deref().unwrap_or("another URL");
+            let place = response.location.as_deref().unwrap_or("another URL");
             Verdict::bad(answer, format!("redirects to {place}: specify that URL with --url"))
         }
         401 | 403 => Verdict::bad(answer, "a reverse proxy requires its own login, or denies access"),
@@ -108,12 +108,12 @@ fn judge_in_front(given: &Response) -> Option<Verdict> {
 
 /// Interprets the response of `/metrics` to `login`; users, keys and settings in `config` explain a rejected login.
 pub fn judge_metrics(reply: &Reply, login: Option<&Login>, config: Option<&Config>) -> Verdict {
-    let given = match &reply.given {
-        Ok(given) => given,
+    let response = match &reply.response {
+        Ok(response) => response,
         Err(why) => return Verdict::bad("none", why),
     };
-    match (given.status, login) {
-        (200, _) if !given.body.contains("# HELP") => {
+    match (response.status, login) {
+        (200, _) if !response.body.contains("# HELP") => {
             Verdict::bad("200", "the response is not metrics: is a reverse proxy in front of the server?")
         }
         (200, None) => Verdict::bad("200", "public: authentication is disabled (`disableAuth`)"),
@@ -121,7 +121,9 @@ pub fn judge_metrics(reply: &Reply, login: Option<&Login>, config: Option<&Confi
         (401, None) => Verdict::good("401", "login required, as expected; to log in, use --user or --api-key"),
         (401, Some(login)) => Verdict::bad("401", why_refused(login, config)),
         (404, _) => Verdict::bad("404", "no metrics at this URL: does a reverse proxy change the path?"),
-        _ => judge_in_front(given).unwrap_or_else(|| Verdict::bad(given.status.to_string(), "unexpected response")),
+        _ => {
+            judge_in_front(response).unwrap_or_else(|| Verdict::bad(response.status.to_string(), "unexpected response"))
+        }
     }
 }
 
@@ -206,13 +208,13 @@ fn wrong_password(login: &Login, users: &[Row]) -> Option<String> {
 
 /// Interprets a badge, an image whose title is its text.
 pub fn judge_badge(reply: &Reply, public: bool) -> Verdict {
-    let given = match &reply.given {
-        Ok(given) => given,
+    let response = match &reply.response {
+        Ok(response) => response,
         Err(why) => return Verdict::bad("none", why),
     };
     let title =
-        given.body.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).map(|(title, _)| title);
-    match (given.status, title) {
+        response.body.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).map(|(title, _)| title);
+    match (response.status, title) {
         (200, Some("N/A")) if public => Verdict::bad(
             "N/A",
             "the server does not treat the monitor as public, or has no heartbeat of the monitor; badges are cached \
@@ -230,7 +232,7 @@ pub fn judge_badge(reply: &Reply, public: bool) -> Verdict {
                                          server",
         ),
         (429, _) => Verdict::bad("429", "too many requests within a minute"),
-        _ => judge_in_front(given).unwrap_or_else(|| Verdict::bad(given.status.to_string(), "not a badge")),
+        _ => judge_in_front(response).unwrap_or_else(|| Verdict::bad(response.status.to_string(), "not a badge")),
     }
 }
 

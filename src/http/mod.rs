@@ -61,7 +61,7 @@ pub struct Reply {
     /// Its duration.
     pub took: Duration,
     /// The response, or the reason why there is none.
-    pub given: Result<Response, String>,
+    pub response: Result<Response, String>,
 }
 
 /// A response.
@@ -131,23 +131,23 @@ impl HttpClient {
             .query("status", status)
             .query("msg", message)
             .query("ping", ping.map_or(String::new(), |ping| ping.to_string()));
-        let given = reply(request).given?;
-        match serde_json::from_str::<Json>(&given.body) {
+        let response = reply(request).response?;
+        match serde_json::from_str::<Json>(&response.body) {
             Ok(answer) if answer["ok"] == Json::Bool(true) => Ok(()),
             Ok(answer) => Err(answer["msg"].as_str().unwrap_or("the server rejected it").to_owned()),
-            Err(_) => Err(format!("the response (status {}) is not from Uptime Kuma", given.status)),
+            Err(_) => Err(format!("the response (status {}) is not from Uptime Kuma", response.status)),
         }
     }
 }
 
 fn reply(request: ureq::RequestBuilder<ureq::typestate::WithoutBody>) -> Reply {
     let since = Instant::now();
-    let given = request.call().and_then(|mut answer| {
+    let response = request.call().and_then(|mut answer| {
         let location = answer.headers().get("location").and_then(|place| place.to_str().ok()).map(str::to_owned);
         let body = answer.body_mut().with_config().limit(LONGEST).lossy_utf8(true).read_to_string()?;
         Ok(Response { status: answer.status().as_u16(), location, body })
     });
-    Reply { took: since.elapsed(), given: given.map_err(|error| silence(&error)) }
+    Reply { took: since.elapsed(), response: response.map_err(|error| silence(&error)) }
 }
 
 /// Why there is no response. Addresses may contain tokens, so it repeats none.

@@ -76,19 +76,19 @@ impl Salvaged {
 }
 
 /// Estimates the result of a salvage without writing anything.
-pub fn weigh(damaged: &DamagedDb, release: Option<Release>) -> Result<Salvaged> {
+pub fn estimate(damaged: &DamagedDb, release: Option<Release>) -> Result<Salvaged> {
     Confined::default().run(|| {
         let (survey, wal) = damaged.survey(release)?;
         let mut salvaged = describe(&survey, wal, damaged.journal().clone());
         for table in ordered(&survey) {
-            salvaged.tables.push(TableReport { rows: weigh_table(&survey, table), ..report(table) });
+            salvaged.tables.push(TableReport { rows: estimate_table(&survey, table), ..report(table) });
         }
         Ok(salvaged)
     })
 }
 
 /// The distinct rows of `table`: a doubtful row that exists already is from an old copy of a page.
-fn weigh_table(survey: &Survey<'_>, table: &Found) -> Tally {
+fn estimate_table(survey: &Survey<'_>, table: &Found) -> Tally {
     let mut seen: BTreeMap<i64, Vec<Vec<Value>>> = BTreeMap::new();
     let Ok(rows) = survey.visit::<Infallible>(table, &mut |row| {
         if !row.certain {

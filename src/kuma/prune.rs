@@ -30,7 +30,7 @@ pub struct PendingDelete {
 
 /// Finds the rows that `keep` does not keep at `now`. The newest heartbeats of each monitor are kept: the server
 /// compares the next heartbeat with the last one, and shows a hundred (2.5.3).
-pub fn plan_delete_plans(
+pub fn find_delete_plans(
     reader: &mut dyn Reader,
     schema: &Schema,
     keep: &Keep,

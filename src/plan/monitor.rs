@@ -36,7 +36,7 @@ pub enum Notify {
     #[default]
     Defaults,
     /// None at all.
-    Nobody,
+    Nothing,
     /// These, by name or id, and no others.
     Only(Vec<String>),
 }
@@ -303,7 +303,7 @@ fn token_taken(state: &Configuration, token: &str) -> Problem {
 
 fn notifications(state: &Configuration, notify: &Notify, owner: Option<i64>, problems: &mut Vec<Problem>) -> Vec<i64> {
     match notify {
-        Notify::Nobody => Vec::new(),
+        Notify::Nothing => Vec::new(),
         // The page offers users only their own.
         Notify::Defaults => state
             .notifications

@@ -144,18 +144,18 @@ mod tests {
 
     #[test]
     fn output_without_an_end_is_not_kept() {
-        let (given, _) = fails("head -c 50000000 /dev/zero | tr '\\0' a; exit 3");
+        let (reason, _) = fails("head -c 50000000 /dev/zero | tr '\\0' a; exit 3");
         assert!(
-            given.len() < 2 * LINE && given.ends_with("(only the first 500 characters of this line are shown)"),
-            "{given}"
+            reason.len() < 2 * LINE && reason.ends_with("(only the first 500 characters of this line are shown)"),
+            "{reason}"
         );
-        let (given, _) = fails("yes | head -c 20000000; echo; echo the reason; exit 3");
-        assert!(given.ends_with("exit status: 3: the reason"), "{given}");
+        let (reason, _) = fails("yes | head -c 20000000; echo; echo the reason; exit 3");
+        assert!(reason.ends_with("exit status: 3: the reason"), "{reason}");
     }
 
     #[test]
     fn what_a_command_leaves_running_is_not_waited_for() {
-        let (given, took) = fails("sleep 30 & echo the reason; exit 3");
-        assert!(given.ends_with("exit status: 3: the reason") && took < Duration::from_secs(20), "{took:?}: {given}");
+        let (reason, took) = fails("sleep 30 & echo the reason; exit 3");
+        assert!(reason.ends_with("exit status: 3: the reason") && took < Duration::from_secs(20), "{took:?}: {reason}");
     }
 }

@@ -136,16 +136,16 @@ fn words(error: &object_store::Error, whole: &str) -> String {
         let after = whole.split_once(&format!("<{tag}>"))?.1;
         after.split_once(&format!("</{tag}>")).map(|(text, _)| text.trim())
     };
-    let given = match (tagged("Code"), tagged("Message")) {
+    let reason = match (tagged("Code"), tagged("Message")) {
         (Some(code), Some(message)) => format!("{} ({code})", message.lines().next().unwrap_or_default()),
         (Some(code), None) => code.to_owned(),
         _ => root(error),
     };
     // Without a response, the address is half of the reason.
     let server = whole.split_once("://").and_then(|(_, rest)| rest.split(['/', ' ', '?', ')']).next());
-    match server.filter(|_| !whole.contains("non-2xx") && !given.contains("://")) {
-        Some(server) if !server.is_empty() => format!("{server}: {given}"),
-        _ => given,
+    match server.filter(|_| !whole.contains("non-2xx") && !reason.contains("://")) {
+        Some(server) if !server.is_empty() => format!("{server}: {reason}"),
+        _ => reason,
     }
 }
 

@@ -468,7 +468,7 @@ impl Snapshot {
     /// Deletes the archive, its manifest, and the rows and records beside it.
     pub fn remove(&self) -> Result<()> {
         self.removed().map_or(Ok(()), |path| files::remove(&path))?;
-        self.store.objects.remove(&self.restore_tests_name())?;
+        self.store.objects.remove(&self.restore_tests_of())?;
         let (archive, beside) = (self.name.clone(), beside(&self.name));
         // The file that makes it a snapshot goes first.
         let order = if self.store.folder().is_some() { [archive, beside] } else { [beside, archive] };

@@ -34,7 +34,7 @@ impl Store {
     /// The records of these copies in this store, for each in turn.
     pub fn restore_tests(&self, copies: &[&Snapshot]) -> Result<Vec<Vec<RestoreTestRecord>>> {
         let there = self.objects.list()?;
-        let names: Vec<String> = copies.iter().map(|copy| copy.restore_tests_name()).collect();
+        let names: Vec<String> = copies.iter().map(|copy| copy.restore_tests_of()).collect();
         let (noted, desired): (Vec<usize>, Vec<String>) =
             names.into_iter().enumerate().filter(|(_, name)| there.iter().any(|object| object.name == *name)).unzip();
         let mut all = vec![Vec::new(); copies.len()];
@@ -49,7 +49,7 @@ impl Store {
 impl Snapshot {
     /// The records of this copy, oldest first.
     pub fn restore_tests(&self) -> Result<Vec<RestoreTestRecord>> {
-        let name = self.restore_tests_name();
+        let name = self.restore_tests_of();
         let place = self.store.locate(&name);
         let text = match self.store.folder() {
             Some(_) => files::read_text(Path::new(&place))?.map(String::into_bytes),
@@ -75,10 +75,10 @@ impl Snapshot {
             .map_err(|error| Error::File(FileError::Encode { what: "the restore tests", why: error.to_string() }))?;
         let path = scratch.join("drills.json");
         files::replace(&path, files::PRIVATE, |file| file.write_all(&text))?;
-        self.store.objects.put(&self.restore_tests_name(), &path, &mut Unwatched)
+        self.store.objects.put(&self.restore_tests_of(), &path, &mut Unwatched)
     }
 
-    pub(super) fn restore_tests_name(&self) -> String {
+    pub(super) fn restore_tests_of(&self) -> String {
         format!("{}{DRILLS}", self.name)
     }
 }

@@ -14,7 +14,7 @@ use crate::engine::{Counts, Reader};
 use crate::error::{Error, Exit, Hint, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma::history::{NEWEST, read_retention, read_retention_row};
-use crate::kuma::prune::{PendingDelete, plan_delete_plans, read_pending};
+use crate::kuma::prune::{PendingDelete, find_delete_plans, read_pending};
 use crate::kuma::read::{history, read_counts, read_state};
 use crate::model::state::Configuration;
 use crate::operation::{self, Outcome, Work, compact};
@@ -122,7 +122,7 @@ fn find(reader: &mut dyn Reader, name: &str, args: &PruneArgs, now: DateTime<Utc
     if keep.days < 1 || args.keep.is_none() && args.tables.is_empty() {
         keep.tables.clear();
     }
-    let delete_plans = plan_delete_plans(reader, schema, &keep, now)?;
+    let delete_plans = find_delete_plans(reader, schema, &keep, now)?;
     let pending =
         delete_plans.iter().map(|delete_plan| read_pending(reader, delete_plan)).collect::<Result<Vec<_>>>()?;
     let settings = match args.set_retention {

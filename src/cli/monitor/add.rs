@@ -99,7 +99,7 @@ impl LinkArgs {
 
     pub fn notify(&self) -> Notify {
         match (self.no_notifications, self.notifications.is_empty()) {
-            (true, _) => Notify::Nobody,
+            (true, _) => Notify::Nothing,
             (false, true) => Notify::Defaults,
             (false, false) => Notify::Only(self.notifications.clone()),
         }

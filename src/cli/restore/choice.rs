@@ -220,7 +220,7 @@ fn kind(args: &NewArgs, manifest: &Manifest, place: &RestoreTarget) -> Result<Re
             Err(names_no_database())
         }
         (RestoreTarget::Folder(_), desired) => Ok(desired.unwrap_or(default)),
-        (RestoreTarget::Container(fresh), desired) => match given_by(fresh)? {
+        (RestoreTarget::Container(fresh), desired) => match kind_of_container(fresh)? {
             None => Ok(desired.unwrap_or(default)),
             Some(given) if desired.is_none_or(|desired| desired == given) => Ok(given),
             Some(_) => Err(Error::Input(InputError::NotFor {
@@ -233,7 +233,7 @@ fn kind(args: &NewArgs, manifest: &Manifest, place: &RestoreTarget) -> Result<Re
 }
 
 /// The engine in the environment of a container, which takes precedence for the server.
-fn given_by(fresh: &NewContainer) -> Result<Option<RestoreKind>> {
+fn kind_of_container(fresh: &NewContainer) -> Result<Option<RestoreKind>> {
     let container = &fresh.container;
     match container.env(&["UPTIME_KUMA_DB_TYPE"]) {
         None => Ok(None),

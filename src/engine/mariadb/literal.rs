@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_the_verb_of_a_statement() {
+    fn finds_the_verb_of_a_statement() {
         for (sql, expected) in [
             (" /* hi */ -- there\n (select 1)", "SELECT"),
             ("WITH x AS (SELECT 1) SELECT * FROM x", "WITH"),

@@ -69,7 +69,7 @@ fn an_archive_that_was_cut_off_is_no_backup() {
 }
 
 #[test]
-fn what_cannot_be_reported_is_unknown() {
+fn what_cannot_be_distinguished_is_unknown() {
     let lab = Lab::sqlite("2.5.3");
     lab.ok("backup create");
     // What is no folder is no store that could be read.

@@ -142,7 +142,7 @@ fn an_encrypted_snapshot_takes_its_key() {
 }
 
 #[test]
-fn what_is_no_key_is_given_and_not_shown() {
+fn an_invalid_key_is_reported_and_not_shown() {
     let lab = Lab::sqlite("2.5.3");
     let file = lab.root.path().join("file");
     let refused = |line: &str, words: &str| {

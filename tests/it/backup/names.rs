@@ -85,7 +85,7 @@ fn the_name_in_the_config_file_is_the_name_everywhere() {
 }
 
 #[test]
-fn two_of_one_name_in_one_store_are_reported_apart_and_warned_of() {
+fn two_of_one_name_in_one_store_are_distinguished_with_a_warning() {
     let (lab, other) = two("[stores.local]\naddress = \"STORE\"\n");
     let first = run(&lab, &format!("-t {} backup create", lab.target));
     assert_eq!((first.exit, first.err.contains("another instance")), (0, false), "{}", first.err);

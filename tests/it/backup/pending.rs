@@ -160,7 +160,7 @@ fn a_copy_that_can_be_neither_packed_nor_kept_is_not_removed_and_blocks_nothing(
 }
 
 #[test]
-fn a_kept_copy_is_encrypted_to_no_user_that_only_the_data_folder_names() {
+fn a_pending_snapshot_is_not_encrypted_to_recipients_that_only_the_data_folder_names() {
     let (lab, real) = with_one();
     let list = real.join("recipients.json");
     assert_eq!(fs::read_to_string(&list).unwrap(), "[]");

@@ -281,7 +281,7 @@ fn owned(folder: &Path) -> Vec<(PathBuf, u32, u32)> {
 }
 
 #[test]
-fn no_user_else_reads_our_files_and_the_servers_keep_their_owner() {
+fn no_other_user_reads_our_files_and_those_of_the_server_keep_their_owner() {
     let lab = Lab::sqlite("2.5.3");
     let is_root = rustix::process::geteuid().is_root();
     let user = if is_root { 1000 } else { rustix::process::geteuid().as_raw() };

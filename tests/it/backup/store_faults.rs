@@ -204,7 +204,7 @@ fn a_store_that_restarts_is_waited_for() {
 }
 
 #[test]
-fn waiting_for_stores_is_given_once_each_and_done_at_the_same_time() {
+fn waiting_for_stores_is_reported_once_each_and_done_in_parallel() {
     let lab = Lab::sqlite("2.5.3");
     lab.ok("backup create");
     // Nothing listens there.
@@ -435,7 +435,7 @@ fn a_mistyped_prefix_is_named_with_those_that_have_snapshots() {
 }
 
 #[test]
-fn config_check_tries_every_store_and_everybody_who_is_reported() {
+fn config_check_tries_every_store_and_every_receiver_of_alerts() {
     let lab = Lab::sqlite("2.5.3");
     let cloud = Cloud::start();
     let (address, environment) = cloud.access("s3");

@@ -206,7 +206,7 @@ fn a_store_that_fails_is_named_and_the_others_are_whole() {
 }
 
 #[test]
-fn what_is_wrong_with_a_store_is_given() {
+fn problems_of_a_store_are_reported() {
     let mut away = Away::new(Lab::sqlite("2.5.3"), "s3");
     let address = away.address.clone();
     let good = away.environment.clone();

@@ -40,7 +40,7 @@ impl Drop for Volume {
 }
 
 #[test]
-fn finds_volumes_that_no_user_uses_and_containers_by_what_is_in_them() {
+fn finds_unused_volumes_and_containers_by_their_content() {
     let labels = ["--label", "com.docker.compose.project=home", "--label", "com.docker.compose.service=kuma"];
     let Some(lab) = Docked::with(Kind::Sqlite, &labels) else { return };
     lab.wait_beat();
@@ -72,7 +72,7 @@ fn finds_volumes_that_no_user_uses_and_containers_by_what_is_in_them() {
 }
 
 #[test]
-fn reports_of_a_mariadb_that_is_down_without_starting_it() {
+fn reports_a_mariadb_that_is_down_without_starting_it() {
     let Some(lab) = Docked::up(Kind::MariaDb) else { return };
     cli(&["stop", &lab.server.name]);
     let found = find(&lab, &lab.server.name, &[]);
@@ -110,7 +110,7 @@ fn reads_what_an_orchestrator_runs_and_refuses_to_stop_it() {
         assert_eq!(lab.kumadb(&["--json", "status"]).ended(0).json()["monitors"], 2);
         lab.kumadb(&["backup", "create"]).ended(0);
         let since = lab.starts_and_stops();
-        lab.add("New", &[]).ended(9).given(hint);
+        lab.add("New", &[]).ended(9).printed(hint);
         lab.was_restarted(0, since);
         // Scaled down, its container is gone or stopped, and the folder can be written.
         cli(&["stop", &lab.server.name]);

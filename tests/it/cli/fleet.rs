@@ -204,7 +204,7 @@ fn the_status_of_all_is_shown_again_until_a_signal_comes() {
 }
 
 #[test]
-fn a_signal_reaches_all_and_no_user_begins_any_more() {
+fn a_signal_reaches_all_and_no_other_run_is_started() {
     let names: Vec<String> = (0..12).map(|n| format!("i{n:02}")).collect();
     let fleet = Fleet::of(&names.iter().map(|name| (name.as_str(), "")).collect::<Vec<_>>());
     let mut child = fleet

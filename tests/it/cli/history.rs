@@ -39,7 +39,7 @@ fn count(lab: &Lab, what: &str) -> i64 {
 }
 
 #[test]
-fn reports_rows_room_and_what_comes() {
+fn reports_rows_disk_space_and_the_next_cleanup() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         add_beats(&lab, 1, 0, 1440);
@@ -125,7 +125,7 @@ fn deletes_what_is_old_and_keeps_the_newest_of_each() {
 }
 
 #[test]
-fn keeps_what_it_is_reported_to_keep() {
+fn keeps_what_it_has_to_keep() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         for id in [1, 2] {

@@ -73,7 +73,7 @@ fn makes_a_data_folder_of_every_recorded_release() {
 }
 
 #[test]
-fn makes_an_instance_owner_user_is_still_to_come() {
+fn makes_an_instance_without_a_user_yet() {
     let folder = tempfile::tempdir().unwrap();
     let bare = NewInstance { admin: None, timezone: None, ..new("2.5.3") };
     init::make_folder(folder.path(), &bare).unwrap();

@@ -23,8 +23,8 @@ fn check(lab: &Lab, line: &str, exit: i32, message: &str, hint: &str) {
 
 #[track_caller]
 fn reported(lab: &Lab, ran: &Ran, line: &str, exit: i32, message: &str, hint: &str) {
-    let given = lab.rooted(&ran.err);
-    let after = given.split_once("error: ").map_or("", |(_, after)| after);
+    let printed = lab.rooted(&ran.err);
+    let after = printed.split_once("error: ").map_or("", |(_, after)| after);
     let is_hint = |line: &&str| line.starts_with("  try: ") || line.starts_with("  hint: ");
     let (hints, found): (Vec<&str>, Vec<&str>) = after.trim_end().lines().partition(is_hint);
     let text = |line: &&str| line.split_once(": ").map_or("", |(_, text)| text).to_owned();
@@ -402,8 +402,8 @@ fn journals_that_were_left_behind() {
     lab.ok("monitor add group --name B");
 }
 
-/// The binary as `no_user`; `None` where that cannot be.
-fn as_no_user(lab: &Lab, line: &str) -> Option<Ran> {
+/// The binary as `nobody`; `None` where that cannot be.
+fn as_unprivileged(lab: &Lab, line: &str) -> Option<Ran> {
     if !rustix::process::geteuid().is_root() || crate::support::need::program(&["setpriv"]).is_none() {
         return crate::support::need::left_out("root and setpriv");
     }
@@ -425,17 +425,17 @@ fn files_of_somebody_else() {
     let lab = Lab::sqlite("2.5.3");
     let hint = "run the same command as root, or as the user that the server runs as";
     let line = "monitor list";
-    let Some(ran) = as_no_user(&lab, line) else { return };
+    let Some(ran) = as_unprivileged(&lab, line) else { return };
     reported(&lab, &ran, line, 1, "cannot access `<root>/data/kuma.db`: permission denied", hint);
     fs::set_permissions(lab.folder(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(lab.folder().join("db-config.json"), fs::Permissions::from_mode(0o644)).unwrap();
-    let Some(ran) = as_no_user(&lab, line) else { return };
+    let Some(ran) = as_unprivileged(&lab, line) else { return };
     reported(&lab, &ran, line, 1, "cannot open `<root>/data/kuma.db`: permission denied", hint);
     fs::set_permissions(lab.folder().join("kuma.db"), fs::Permissions::from_mode(0o644)).unwrap();
-    let Some(ran) = as_no_user(&lab, line) else { return };
+    let Some(ran) = as_unprivileged(&lab, line) else { return };
     assert_eq!((ran.exit, ran.out.as_str()), (0, "no monitors yet\n"), "{}", ran.err);
     let line = "monitor add group --name A";
-    let Some(ran) = as_no_user(&lab, line) else { return };
+    let Some(ran) = as_unprivileged(&lab, line) else { return };
     reported(
         &lab,
         &ran,
@@ -452,7 +452,9 @@ fn a_docker_that_is_not_for_everybody() {
     let socket = lab.root.path().join("docker.sock");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).unwrap();
-    let Some(ran) = as_no_user(&lab, &format!("-t uptime-kuma -H unix://{} status", socket.display())) else { return };
+    let Some(ran) = as_unprivileged(&lab, &format!("-t uptime-kuma -H unix://{} status", socket.display())) else {
+        return;
+    };
     let message = "cannot connect to Docker at `unix://<root>/docker.sock`: permission denied; there is also no folder \
                    `uptime-kuma`";
     reported(&lab, &ran, "status", 1, message, "add your user to the group `docker`, or run kumadb as root");
@@ -573,7 +575,7 @@ fn targets_that_are_not_there() {
 }
 
 #[test]
-fn databases_that_let_no_user_in() {
+fn databases_that_refuse_every_login() {
     let Some(server) = Mariadbd::with(&["--bind-address=127.0.0.1", "--port={port}"]) else { return };
     let lab = Lab::sqlite("2.5.3");
     server.create_database("kuma", "utf8mb4");
@@ -656,10 +658,10 @@ fn databases_that_let_no_user_in() {
     let ran = run(&shadowed, "status");
     assert_eq!(ran.exit, 1, "{}", ran.err);
     assert!(ran.err.contains("the anonymous user `''@'localhost'` takes precedence over `kuma`@`%`"), "{}", ran.err);
-    let no_user = run("mysql://kuma:right@127.0.0.1:1/kuma", "status");
+    let refused = run("mysql://kuma:right@127.0.0.1:1/kuma", "status");
     reported(
         &lab,
-        &no_user,
+        &refused,
         "status",
         1,
         "cannot connect to MariaDB at 127.0.0.1:1: connection refused",

@@ -14,8 +14,8 @@ fn exports_for_other_tools_are_read_again() {
     lab.ok("monitor add http --name Shop --parent Web --url https://shop.example.com --tag env=prod --method POST --body '{}'");
     let folder = lab.root.path().join("entities");
     let path = folder.display();
-    let given = lab.fails(2, "export --to autokuma").err;
-    assert!(given.contains("`--to autokuma` requires `--output FOLDER`"), "{given}");
+    let printed = lab.fails(2, "export --to autokuma").err;
+    assert!(printed.contains("`--to autokuma` requires `--output FOLDER`"), "{printed}");
     lab.fails(2, &format!("export --to autokuma -o {path} --secrets-env a.env"));
     let ran = lab.fails(0, &format!("export --to autokuma --secrets -o {path}"));
     assert!(ran.err.contains("1 user: not exported to AutoKuma") && !ran.err.contains("warning"), "{}", ran.err);
@@ -24,8 +24,8 @@ fn exports_for_other_tools_are_read_again() {
     let asked = lab.fails(3, "export --to autokuma --kind users -o users");
     assert!(asked.err.contains("warning: 1 user: not exported to AutoKuma"), "{}", asked.err);
     lab.ok(&format!("plan {path} --detailed-exitcode"));
-    let given = lab.fails(2, &format!("export --to autokuma -o {path}")).err;
-    assert!(given.contains("is not an empty folder") && given.contains("entities.new"), "{given}");
+    let printed = lab.fails(2, &format!("export --to autokuma -o {path}")).err;
+    assert!(printed.contains("is not an empty folder") && printed.contains("entities.new"), "{printed}");
 
     let ran = lab.run("export --to terraform --kind tags --kind monitors -o kuma.tf --secrets-env kuma.env");
     assert_eq!(ran.exit, 0, "{}", ran.err);
@@ -48,8 +48,8 @@ fn a_list_of_any_structure_is_read_by_a_map() {
         {"title": "DB", "link": "db.example.com:5432", "labels": [], "owner": "bob"}]}"#,
     );
     // Without a map, the file is named with the options that read it.
-    let given = lab.fails(2, "plan list.json").err;
-    assert!(given.contains("--each '$.services[*]' --map name=title --map url=link --type auto"), "{given}");
+    let printed = lab.fails(2, "plan list.json").err;
+    assert!(printed.contains("--each '$.services[*]' --map name=title --map url=link --type auto"), "{printed}");
     let map = "--each '$.services[*]' --map name=title --map url=link --map tags=labels --type auto";
     let ran = lab.fails(3, &format!("apply list.json {map} --save-map mine.toml --yes"));
     assert!(ran.err.contains("`owner`, 2 times: not a known key, or without a counterpart: skipped"), "{}", ran.err);
@@ -95,8 +95,8 @@ fn a_list_of_any_structure_is_read_by_a_map() {
         ),
         ("plan list.json --map-file list.json", "is not a map: ", ""),
     ] {
-        let given = lab.fails(2, line).err;
-        assert!(given.contains(message) && given.contains(hint), "{line}: {given}");
+        let printed = lab.fails(2, line).err;
+        assert!(printed.contains(message) && printed.contains(hint), "{line}: {printed}");
     }
 }
 
@@ -104,8 +104,8 @@ fn a_list_of_any_structure_is_read_by_a_map() {
 fn lines_of_a_table_with_a_wrong_number_of_fields_can_be_skipped() {
     let lab = Lab::sqlite("2.5.3");
     fs::write(lab.root.path().join("a.csv"), "name,url\nA,https://a.example\nB,https://b.example,more\nC\n").unwrap();
-    let given = lab.fails(2, "plan a.csv").err;
-    assert!(given.contains("a.csv:3:1: has 3 fields") && given.contains("a.csv:4:1: has 1 field,"), "{given}");
+    let printed = lab.fails(2, "plan a.csv").err;
+    assert!(printed.contains("a.csv:3:1: has 3 fields") && printed.contains("a.csv:4:1: has 1 field,"), "{printed}");
     let ran = lab.fails(3, "plan a.csv --skip-invalid");
     assert!(
         ran.out.contains("+ monitor `A`")
@@ -124,8 +124,11 @@ fn the_advised_commands_for_files_that_are_not_read_work() {
     for name in ["seed.sql", "heartbeat.yml", "playbook.yml"] {
         fs::copy(cases.join(name), lab.root.path().join(name)).unwrap();
     }
-    let given = lab.fails(2, "plan seed.sql").err;
-    assert!(given.contains("try: kumadb init new && sqlite3 new/kuma.db < seed.sql, then kumadb apply new"), "{given}");
+    let printed = lab.fails(2, "plan seed.sql").err;
+    assert!(
+        printed.contains("try: kumadb init new && sqlite3 new/kuma.db < seed.sql, then kumadb apply new"),
+        "{printed}"
+    );
     let init =
         Command::new(env!("CARGO_BIN_EXE_kumadb")).arg("init").arg(lab.root.path().join("new")).output().unwrap();
     assert!(init.status.success(), "{init:?}");
@@ -136,8 +139,8 @@ fn the_advised_commands_for_files_that_are_not_read_work() {
     let planned = lab.run("plan new").out;
     assert!(planned.contains("+ monitor `http: vault`") && planned.contains("+ monitor `docker: cloud`"), "{planned}");
 
-    let given = lab.fails(2, "plan heartbeat.yml").err;
-    let (_, options) = given.trim().rsplit_once("try: ").unwrap();
+    let printed = lab.fails(2, "plan heartbeat.yml").err;
+    let (_, options) = printed.trim().rsplit_once("try: ").unwrap();
     let planned = lab.fails(3, &format!("plan heartbeat.yml {options}")).out;
     assert!(planned.contains("+ monitor `TCP Echo`"), "{planned}");
     assert!(lab.fails(2, "plan playbook.yml").err.contains("copy the arguments of each task"));
@@ -181,9 +184,12 @@ fn nothing_is_deleted_because_it_was_skipped() {
     for wrong in ["push, interval: soon", "push, parent: Nowhere"] {
         file(&right.replace("B, type: push", &format!("B, type: {wrong}")));
         for verb in ["plan a.yaml", "apply a.yaml --yes"] {
-            let given = lab.fails(9, &format!("{verb} --skip-invalid --prune")).err;
-            assert!(given.contains("skipped 1 resource, so `--prune` would delete what is only invalid"), "{given}");
-            assert!(given.contains("B`"), "{given}");
+            let printed = lab.fails(9, &format!("{verb} --skip-invalid --prune")).err;
+            assert!(
+                printed.contains("skipped 1 resource, so `--prune` would delete what is only invalid"),
+                "{printed}"
+            );
+            assert!(printed.contains("B`"), "{printed}");
         }
         assert_eq!(before, lab.content());
     }

@@ -502,7 +502,7 @@ fn quiet_is_only_the_result_and_verbose_is_every_step() {
 }
 
 #[test]
-fn a_restart_that_kumadb_cannot_make_is_given_to_be_due() {
+fn a_restart_that_kumadb_cannot_make_is_reported_as_due() {
     let due = "Uptime Kuma uses the change only after a restart";
     for lab in Lab::both("2.5.3") {
         let ran = lab.fails(9, "monitor add group --name A --wait-beats");

@@ -352,5 +352,5 @@ fn finds_where_a_container_answers() {
     // The stand-in has no metrics.
     assert_eq!((ran.code, found["checks"][1]["answer"].as_str()), (3, Some("404")));
     crate::support::dockerd::cli(&["stop", &lab.server.name]);
-    lab.kumadb(&["probe"]).ended(1).given("it is stopped");
+    lab.kumadb(&["probe"]).ended(1).printed("it is stopped");
 }

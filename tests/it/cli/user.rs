@@ -68,7 +68,7 @@ fn users_are_added_and_their_passwords_judged_as_the_server_does() {
 }
 
 #[test]
-fn what_belongs_to_no_user_is_adopted() {
+fn items_without_a_user_are_adopted() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         lab.sql("UPDATE monitor SET user_id = NULL WHERE name = 'Cron'");

@@ -212,12 +212,12 @@ fn an_environment_that_sets_the_database_is_named_before_the_stop() {
     let started = lab.started();
     lab.kumadb(&["--yes", "convert", "--to", "mysql://kuma:Kuma-2026@192.0.2.1/kuma"])
         .ended(9)
-        .given("UPTIME_KUMA_DB_TYPE");
+        .printed("UPTIME_KUMA_DB_TYPE");
     let lab = Docked::up(Kind::Sqlite).unwrap();
     lab.kumadb(&["--yes", "convert", "--to", "mysql://kuma:Kuma-2026@localhost/kuma"])
         .ended(9)
-        .given("that is the container itself");
+        .printed("that is the container itself");
     // The slim image has no MariaDB.
-    lab.kumadb(&["--yes", "convert", "--to", "embedded"]).ended(9).given("MariaDB");
+    lab.kumadb(&["--yes", "convert", "--to", "embedded"]).ended(9).printed("MariaDB");
     assert_eq!(lab.started().is_empty(), started.is_empty());
 }

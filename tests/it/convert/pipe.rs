@@ -82,7 +82,7 @@ fn lost(report: &Report) -> Vec<(String, Loss, u64)> {
 }
 
 #[test]
-fn every_release_goes_over_and_back_with_the_losses_that_are_reported() {
+fn every_release_is_converted_and_back_with_the_losses_that_are_reported() {
     let Some(server) = Mariadbd::start() else { return };
     for recorded in schema::recorded(EngineKind::MariaDb) {
         let release = recorded.release.to_string();

@@ -66,8 +66,8 @@ fn finds_the_server_by_name_id_image_label_and_environment() {
     );
     assert_eq!(bench.docker.container(&by_name.id).unwrap().unwrap().name, server.name);
     assert_eq!(bench.docker.container(&by_name.id[..12]).unwrap().unwrap().name, server.name);
-    for no_user in ["kumadb-test-nobody", "mysql://kuma@db/kuma", "../../images/json", ""] {
-        assert!(bench.docker.container(no_user).unwrap().is_none(), "{no_user}");
+    for target in ["kumadb-test-nobody", "mysql://kuma@db/kuma", "../../images/json", ""] {
+        assert!(bench.docker.container(target).unwrap().is_none(), "{target}");
     }
 
     // Under another name the image is told by its label, and without that by its environment, stopped ones too.

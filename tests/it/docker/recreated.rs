@@ -193,7 +193,7 @@ fn a_rollback_goes_on_with_a_container_created_again() {
 }
 
 #[test]
-fn a_container_that_is_removed_for_good_is_given_to_be() {
+fn a_container_that_is_removed_for_good_is_reported_as_removed() {
     both(|kind| {
         let Some(lab) = Docked::up(kind) else { return };
         let remove = || drop(cli(&["rm", "-f", &lab.server.name]));
@@ -214,7 +214,7 @@ fn a_container_that_is_removed_for_good_is_given_to_be() {
         );
         assert!(lab.is_unfinished());
         if kind == Kind::Sqlite {
-            lab.run_on(&folder, &["recover"]).ended(6).given("no container on this Docker engine uses");
+            lab.run_on(&folder, &["recover"]).ended(6).printed("no container on this Docker engine uses");
         }
 
         // With another data folder it is another server.
@@ -229,7 +229,7 @@ fn a_container_that_is_removed_for_good_is_given_to_be() {
         ]);
         lab.run_on(&folder, &["recover"]).ended(6);
         recreate(&lab, How::Create, &lab.folder);
-        lab.run_on(&folder, &["recover"]).ended(0).given("recreated");
+        lab.run_on(&folder, &["recover"]).ended(0).printed("recreated");
         assert_eq!(lab.monitors()[0], "Shop+");
         lab.is_well();
 

@@ -58,7 +58,7 @@ fn every_verb(kind: Kind) {
     assert_eq!(one(&lab, "SELECT `interval` FROM monitor WHERE id = 3"), "30");
     restarted(&["monitor", "pause", "3"]);
     assert_eq!(one(&lab, "SELECT active FROM monitor WHERE id = 3"), "0");
-    restarted(&["monitor", "resume", "3", "--wait-beats"]).given("waiting for a heartbeat (1 monitor)");
+    restarted(&["monitor", "resume", "3", "--wait-beats"]).printed("waiting for a heartbeat (1 monitor)");
     assert_eq!(one(&lab, "SELECT active FROM monitor WHERE id = 3"), "1");
     restarted(&["monitor", "clone", "New", "--name", "Copy", "--set", "url=http://127.0.0.1:2/"]);
     assert_eq!(one(&lab, "SELECT url, `interval` FROM monitor WHERE name = 'Copy'"), "http://127.0.0.1:2/|30");
@@ -75,7 +75,7 @@ fn every_verb(kind: Kind) {
     lab.kumadb(&["--yes", "monitor", "delete", "Copy", "--dry-run"]).ended(0);
     lab.kumadb(&["restore", &first, "--dry-run"]).ended(0);
     lab.kumadb(&["monitor", "edit", "Copy", "--set", "interval=30"]).ended(0);
-    lab.kumadb(&["monitor", "delete", "Copy"]).ended(9).given("confirmation required");
+    lab.kumadb(&["monitor", "delete", "Copy"]).ended(9).printed("confirmation required");
     lab.add("Bad", &["--interval", "0"]).ended(2);
     assert_eq!((lab.started(), lab.picture()), (started, before));
 
@@ -89,7 +89,7 @@ fn every_verb(kind: Kind) {
     assert_eq!(lab.kumadb(&["logs", "--since", "2099-01-01T00:00:00Z"]).ended(0).out, "");
     lab.kumadb(&["logs", "-n", "1"]).ended(2);
     assert!(lab.kumadb(&["restart", "-n"]).ended(0).out.contains("can be restarted; nothing changed"));
-    lab.kumadb(&["recover"]).ended(1).given("no interrupted operation");
+    lab.kumadb(&["recover"]).ended(1).printed("no interrupted operation");
     let snapshots = lab.kumadb(&["--json", "backup", "list"]).ended(0).json();
     let counts = (snapshots["snapshots"].as_array().unwrap().len(), &snapshots["undo_snapshots"]);
     assert_eq!(counts, (1, &7.into()), "a backup, six writes and a restore: {snapshots}");
@@ -166,7 +166,7 @@ fn a_stopped_server_stays_stopped() {
         see(&lab);
         lab.add("Dry", &["--dry-run"]).ended(0);
         let first =
-            lab.add("New", &["--wait-beats"]).ended(0).given("was not running before and was not started").json();
+            lab.add("New", &["--wait-beats"]).ended(0).printed("was not running before and was not started").json();
         // Live or not is no question where nothing runs.
         lab.add("More", &["--no-restart"]).ended(0);
         lab.add("Most", &["--live"]).ended(0);
@@ -179,7 +179,7 @@ fn a_stopped_server_stays_stopped() {
         // Whoever reads an embedded MariaDB that is down needs a helper, and so must not disturb a run at work.
         let instance = lab.instance();
         let lock = instance.lock("monitor add").unwrap();
-        lab.add("No", &[]).ended(6).given("another kumadb process is using this instance (`monitor add`");
+        lab.add("No", &[]).ended(6).printed("another kumadb process is using this instance (`monitor add`");
         lab.kumadb(&["monitor", "list"]).ended(if kind == Kind::MariaDb { 6 } else { 0 });
         drop(lock);
         cli(&["start", &lab.server.name]);
@@ -204,7 +204,7 @@ fn a_paused_server_is_paused_again() {
                 lab.add("Bad", &[]).ended(4);
             }
             // Its MariaDB is frozen, so nobody can tell what is there.
-            Kind::MariaDb => drop(lab.add("New", &[]).ended(9).given("is paused").given("docker unpause")),
+            Kind::MariaDb => drop(lab.add("New", &[]).ended(9).printed("is paused").printed("docker unpause")),
         }
         assert_eq!(lab.life(), RunState::Paused);
         cli(&["unpause", &lab.server.name]);
@@ -216,7 +216,7 @@ fn a_paused_server_is_paused_again() {
 fn mariadb_can_be_written_while_the_server_runs() {
     let Some(lab) = Docked::up(Kind::MariaDb) else { return };
     let started = lab.started();
-    lab.add("Quiet", &["--no-restart"]).ended(0).given("Uptime Kuma uses the change only after a restart");
+    lab.add("Quiet", &["--no-restart"]).ended(0).printed("Uptime Kuma uses the change only after a restart");
     assert_eq!((lab.started(), lab.monitors().len()), (started.clone(), 3));
     lab.is_well();
     let since = lab.starts_and_stops();
@@ -228,7 +228,7 @@ fn mariadb_can_be_written_while_the_server_runs() {
     // Taken back like any other.
     let before = lab.picture();
     lab.folder.misbehave("crash-if SELECT 1 FROM monitor WHERE name = 'Bad'");
-    lab.add("Bad", &["--live"]).ended(4).given("cannot bear");
+    lab.add("Bad", &["--live"]).ended(4).printed("cannot bear");
     assert_eq!(lab.picture(), before);
     lab.is_well();
 }
@@ -238,7 +238,7 @@ fn sqlite_is_not_written_beside_a_running_server() {
     let Some(lab) = Docked::up(Kind::Sqlite) else { return };
     let (started, before) = (lab.started(), lab.picture());
     for how in ["--live", "--no-restart"] {
-        lab.add("New", &[how]).ended(9).given("must not write to a SQLite database at the same time");
+        lab.add("New", &[how]).ended(9).printed("must not write to a SQLite database at the same time");
     }
     assert_eq!((lab.started(), lab.picture()), (started, before));
     lab.is_well();
@@ -273,7 +273,7 @@ fn is_found_by_name_id_folder_and_file() {
     let started = lab.started();
     for target in [&lab.server.name, &folder, &second.name] {
         let words = ["monitor", "pause", "Shop"];
-        lab.run_on(target, &words).ended(9).given("two running containers use the data folder").given(&second.name);
+        lab.run_on(target, &words).ended(9).printed("two running containers use the data folder").printed(&second.name);
     }
     let found = lab.kumadb(&["--json", "doctor"]).json();
     let codes: Vec<&str> =
@@ -318,8 +318,8 @@ fn works_on_a_named_volume_and_at_another_port() {
 fn refuses_a_container_that_a_stop_would_delete() {
     let Some(lab) = Docked::with(Kind::Sqlite, &["--rm"]) else { return };
     let (started, before) = (lab.started(), lab.picture());
-    lab.add("New", &[]).ended(9).given("`--rm`");
-    lab.kumadb(&["restart"]).ended(9).given("`--rm`");
+    lab.add("New", &[]).ended(9).printed("`--rm`");
+    lab.kumadb(&["restart"]).ended(9).printed("`--rm`");
     lab.add("Dry", &["--dry-run"]).ended(0);
     assert_eq!((lab.started(), lab.picture()), (started, before));
     lab.is_well();
@@ -333,7 +333,7 @@ fn a_second_run_meanwhile_is_refused() {
     let mut first = lab.command(&lab.server.name).args(first).stderr(std::process::Stdio::null()).spawn().unwrap();
     wait_until(60, "a journal", || lab.is_unfinished());
     for args in [&["monitor", "pause", "Shop"][..], &["restart"], &["recover"]] {
-        lab.kumadb(args).ended(6).given("another kumadb process is using this instance (`monitor add`, pid ");
+        lab.kumadb(args).ended(6).printed("another kumadb process is using this instance (`monitor add`, pid ");
     }
     // Reading goes on, and does not keep the other from its work.
     while first.try_wait().unwrap().is_none() {
@@ -356,7 +356,7 @@ fn a_server_that_ends_without_closing_its_database_loses_nothing() {
         assert!(one(&lab, "SELECT count(*) FROM heartbeat").parse::<i64>().unwrap() > beats);
         lab.folder.misbehave("dirty-stop\ncrash-if SELECT 1 FROM monitor WHERE name = 'Bad'");
         let before = lab.picture();
-        lab.add("Bad", &[]).ended(4).given("cannot bear");
+        lab.add("Bad", &[]).ended(4).printed("cannot bear");
         assert_eq!(lab.picture(), before);
         lab.is_well();
     });
@@ -403,24 +403,24 @@ pub fn become_release(lab: &Docked, release: &str) {
 }
 
 #[test]
-fn a_snapshot_of_another_release_is_staged_against_the_image() {
+fn a_snapshot_of_another_release_is_compared_with_the_image() {
     let Some(lab) = Docked::up(Kind::Sqlite) else { return };
     let taken = lab.kumadb(&["--json", "backup", "create"]).ended(0).json();
     let id = taken["manifest"]["id"].as_str().unwrap();
     let before = lab.picture();
     become_release(&lab, "2.0.2");
     for args in [&["--yes", "restore", id][..], &["--yes", "restore", id, "--other-release"], &["restore", id, "-n"]] {
-        let ran = lab.kumadb(args).ended(9).given("on SQLite not check foreign keys");
-        ran.given("(2.0.2) is older than snapshot `")
-            .given("it does not have 27 migrations of it")
-            .given("docker pull louislam/uptime-kuma:2.5.1");
+        let ran = lab.kumadb(args).ended(9).printed("on SQLite not check foreign keys");
+        ran.printed("(2.0.2) is older than snapshot `")
+            .printed("it does not have 27 migrations of it")
+            .printed("docker pull louislam/uptime-kuma:2.5.1");
     }
     // Every other write too, and before the server is stopped.
     let counted = lab.starts_and_stops();
     lab.add("New", &[])
         .ended(9)
-        .given("(2.0.2) is older than the database of")
-        .given("docker pull louislam/uptime-kuma:2.5.1");
+        .printed("(2.0.2) is older than the database of")
+        .printed("docker pull louislam/uptime-kuma:2.5.1");
     let found = lab.kumadb(&["doctor", "--json"]).ended(0).json();
     assert!(found["findings"][0]["what"].as_str().unwrap().contains("(2.0.2) of container"), "{found}");
     assert_eq!((lab.picture(), lab.starts_and_stops()), (before, counted));
@@ -431,11 +431,11 @@ fn a_snapshot_of_another_release_is_staged_against_the_image() {
     // Also with the container down: its files are there all the same.
     cli(&["stop", "-t", "60", &lab.server.name]);
     let as_it_is = ["restore", &path, "-n", "--no-upgrade"];
-    lab.kumadb(&as_it_is).ended(0).given("the server will migrate the database when it starts (");
+    lab.kumadb(&as_it_is).ended(0).printed("the server will migrate the database when it starts (");
     cli(&["start", &lab.server.name]);
     lab.wait_up();
     let upgraded = "(2.0.0 to 2.0.2) is upgraded to 2.5.3, the release of the image";
-    lab.kumadb(&["--yes", "restore", &path]).ended(0).given(upgraded);
+    lab.kumadb(&["--yes", "restore", &path]).ended(0).printed(upgraded);
     assert_eq!(
         (lab.monitors(), lab.sql("SELECT count(*) FROM knex_migrations")),
         (vec!["Older".to_owned()], vec!["55".to_owned()])
@@ -445,7 +445,7 @@ fn a_snapshot_of_another_release_is_staged_against_the_image() {
     older.sql("INSERT INTO heartbeat (monitor_id, status, time, msg) VALUES (77, 1, '2024-01-01 10:00:00', '')");
     let broken = older.json("backup create")["path"].as_str().unwrap().to_owned();
     let counted = lab.starts_and_stops();
-    lab.kumadb(&["--yes", "restore", &broken]).ended(9).given("cannot upgrade snapshot").given("--to ./old");
+    lab.kumadb(&["--yes", "restore", &broken]).ended(9).printed("cannot upgrade snapshot").printed("--to ./old");
     assert_eq!(lab.starts_and_stops(), counted);
     lab.kumadb(&["--yes", "restore", id]).ended(0);
     assert_eq!(lab.monitors(), ["Shop", "Off"]);

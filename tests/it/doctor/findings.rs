@@ -449,7 +449,7 @@ pub fn only_reports(code: &str, sql: &str, words: &str) {
 }
 
 #[test]
-fn only_reports_what_no_user_but_a_person_can_decide() {
+fn only_reports_what_the_user_has_to_decide() {
     for (code, sql) in [
         ("K024", "UPDATE notification SET config = 'webhook'"),
         ("K024", "UPDATE notification SET config = '{}'"),
@@ -524,7 +524,7 @@ fn zero_the_middle(lab: &Lab) -> (std::path::PathBuf, Vec<u8>) {
 }
 
 #[test]
-fn finds_a_wal_of_another_datetime() {
+fn finds_a_wal_of_another_time() {
     let lab = Lab::sqlite("2.5.3");
     furnish(&lab);
     zero_the_middle(&lab);

@@ -94,7 +94,7 @@ fn everything_of_a_deleted_user_is_kept_for_the_next() {
 }
 
 #[test]
-fn no_user_gets_what_may_belong_to_another() {
+fn no_user_gets_items_that_may_belong_to_another() {
     for lab in Lab::both("2.5.3") {
         furnish_more(&lab);
         lab.sql(

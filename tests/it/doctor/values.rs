@@ -137,7 +137,7 @@ fn fixes_timeouts_and_status_codes() {
 }
 
 #[test]
-fn reports_what_no_user_can_see_or_send() {
+fn reports_what_cannot_be_seen_or_sent() {
     let line = "INSERT INTO notification (name, active, user_id, is_default, config) VALUES ('LINE family', 1, 1, 1, \
                 '{\"name\": \"LINE family\", \"type\": \"LineNotify\"}')";
     only_reports("K057", line, "Uptime Kuma has removed in 2.1");

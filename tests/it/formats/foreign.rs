@@ -309,7 +309,7 @@ fn values_keep_the_places_they_have_in_the_source() {
 }
 
 #[test]
-fn thousands_of_the_same_name_are_reported_apart_at_once() {
+fn thousands_of_the_same_name_are_distinguished_at_once() {
     let lines = "ping:host\n".repeat(5_000);
     let document = converted(Format::Lines, &[source("hosts.txt", &lines)]).document;
     let last = document.find("monitors").unwrap().list().last().unwrap().clone();

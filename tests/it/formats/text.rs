@@ -81,7 +81,7 @@ fn a_place_in_a_long_line_is_the_number_of_characters() {
 }
 
 #[test]
-fn faults_are_given_where_they_are() {
+fn problems_are_reported_at_their_positions() {
     refuses(Syntax::Yaml, "monitors:\n  - {name: A\n", "2:5", "is not valid YAML");
     refuses(Syntax::Json, "{\n  \"monitors\": [1,]\n}", "2:17", "Trailing commas");
     refuses(Syntax::Json, "{\"a\": 1} // no comments", "1:10", "is not valid JSON");

@@ -155,7 +155,7 @@ fn everything_that_a_tool_holds_is_read_again_as_it_was() {
 }
 
 #[test]
-fn secrets_are_not_in_the_files_unless_they_are_desired() {
+fn secrets_are_not_in_the_files_unless_they_are_requested() {
     let config = everything().config();
     for tool in [Tool::Terraform, Tool::Autokuma] {
         let text = |files: &Files| files.files.iter().map(|(_, text)| text.as_str()).collect::<String>();

@@ -1,4 +1,4 @@
-//! No two files of the library use each other, directly or through others: whoever changes one knows what else is affected.
+//! No two files of the library use each other, directly or through others: so it is clear what a change of one can affect.
 //!
 //! A `mod.rs` and the files below it belong together: it lists and re-exports what they define, and they use its types.
 

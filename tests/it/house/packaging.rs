@@ -15,8 +15,8 @@ use crate::support::need;
 #[track_caller]
 pub fn run(program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> String {
     let output = Command::new(&program).args(args).current_dir(root()).output().unwrap();
-    let given = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{:?} {args:?}: {given}", program.as_ref());
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?} {args:?}: {printed}", program.as_ref());
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -205,9 +205,9 @@ fn units_are_valid_and_confined() {
 /// Fails if systemd finds a mistake in `unit`, or rates its exposure above `most` tenths.
 fn check_unit(unit: &str, most: u32) {
     let output = Command::new("systemd-analyze").args(["verify", "--man=no", unit]).output().unwrap();
-    let given = String::from_utf8_lossy(&output.stderr);
-    let ours: Vec<&str> = given.lines().filter(|line| line.contains("kumadb")).collect();
-    assert!(ours.is_empty(), "{unit}: {given}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    let ours: Vec<&str> = printed.lines().filter(|line| line.contains("kumadb")).collect();
+    assert!(ours.is_empty(), "{unit}: {printed}");
     if unit.ends_with(".service") {
         let threshold = format!("--threshold={most}");
         let args = ["security", "--offline=true", &threshold, "--no-pager", unit];

@@ -239,7 +239,7 @@ fn names_the_migrations_that_no_recorded_release_has() {
 }
 
 #[test]
-fn names_the_migrations_that_an_unfinished_upgrade_problems() {
+fn names_the_migrations_that_are_missing_after_an_unfinished_upgrade() {
     let first = schema::recording(EngineKind::Sqlite, Release::new(2, 0, 0)).unwrap();
     let applied = names(first.migrations().take(10));
     let found = schema::recognise(&applied, &first.patches());

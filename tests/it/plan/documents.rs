@@ -336,7 +336,7 @@ fn other_syntaxes_say_the_same() {
 }
 
 #[test]
-fn all_that_is_wrong_is_given_at_once_where_it_stands() {
+fn all_problems_are_reported_at_once_with_their_positions() {
     let lab = Lab::sqlite("2.5.3");
     let before = lab.content();
     let file = write(

@@ -85,9 +85,9 @@ fn a_socket_of_others_says_who_may_use_it() {
     let mut command = docked::without_privileges();
     command.args([env!("CARGO_BIN_EXE_kumadb"), "-t", "kuma", "-H", &format!("unix://{}", socket.display()), "status"]);
     let output = command.current_dir(laptop.home.path()).output().unwrap();
-    let given = String::from_utf8(output.stderr).unwrap();
-    says(&given, &["permission denied", "add your user to the group `docker`"]);
-    assert_eq!(output.status.code(), Some(1), "{given}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    says(&printed, &["permission denied", "add your user to the group `docker`"]);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
 }
 
 #[test]
@@ -121,8 +121,8 @@ fn ssh_says_why_it_is_not_let_in() {
 fn ssh_says_that_docker_is_missing_over_there() {
     let Some(sshd) = Sshd::with("SetEnv PATH=/nonexistent") else { return };
     let path = sshd.path();
-    let given = Laptop::new().refused(&sshd.address(), &[("PATH", path.to_str().unwrap())]);
-    says(&given, &["`docker` not found on the remote host", "docker version"]);
+    let printed = Laptop::new().refused(&sshd.address(), &[("PATH", path.to_str().unwrap())]);
+    says(&printed, &["`docker` not found on the remote host", "docker version"]);
 }
 
 #[test]
@@ -291,13 +291,13 @@ fn works_over_tls_by_environment_and_by_context() {
     monitors(&[], &[("DOCKER_CONTEXT", "cellar")]);
     fs::write(laptop.at(".docker/config.json"), r#"{"auths": {}, "currentContext": "cellar"}"#).unwrap();
     monitors(&[], &[]);
-    let given = laptop.kumadb(&["-t", name, "status"], &[("DOCKER_CONTEXT", "attic")]).ended(1);
-    given.given("connection refused");
-    let given =
+    let printed = laptop.kumadb(&["-t", name, "status"], &[("DOCKER_CONTEXT", "attic")]).ended(1);
+    printed.printed("connection refused");
+    let printed =
         laptop.kumadb(&["-t", name, "status"], &[("DOCKER_HOST", "tcp://127.0.0.1:1"), ("DOCKER_CONTEXT", "cellar")]);
-    given.ended(1).given("connection refused");
-    let given = laptop.kumadb(&["-t", name, "--context", "celler", "status"], &[]).ended(1);
-    given.given("no such context (did you mean `cellar`?)").given("docker context ls");
+    printed.ended(1).printed("connection refused");
+    let printed = laptop.kumadb(&["-t", name, "--context", "celler", "status"], &[]).ended(1);
+    printed.printed("no such context (did you mean `cellar`?)").printed("docker context ls");
     laptop.kumadb(&["--context", "cellar", "-H", "tcp://x", "find"], &[]).ended(2);
 
     // The config file names one for an instance.

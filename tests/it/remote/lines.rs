@@ -21,7 +21,7 @@ fn everything_works(laptop: &Laptop<'_>, lab: &Docked, run: &dyn Fn(&[&str]) -> 
     run(&["--yes", "apply", "kuma.yaml"]).ended(0);
     assert_eq!(lab.monitors(), ["Shop", "Off", "Far", "Applied"]);
     let before = lab.picture();
-    run(&["--store", "home", "backup", "create"]).ended(0).given("downloaded and verified");
+    run(&["--store", "home", "backup", "create"]).ended(0).printed("downloaded and verified");
     run(&["--yes", "monitor", "delete", "Far"]).ended(0);
     run(&["--yes", "--store", "home", "restore", "latest"]).ended(0);
     assert_eq!(lab.picture(), before);
@@ -90,7 +90,7 @@ fn everything_works_over_tls() {
         ran(command.env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", tls.certs()))
     };
     everything_works(&laptop, &lab, &run);
-    run(&["--yes", "convert", "--to", "sqlite"]).ended(0).given("server is running");
+    run(&["--yes", "convert", "--to", "sqlite"]).ended(0).printed("server is running");
     let status = run(&["--json", "status"]).ended(0).json();
     assert_eq!((status["engine"].as_str(), &status["monitors"]), (Some("sqlite"), &4.into()), "{status}");
 }
@@ -139,7 +139,7 @@ fn a_database_that_only_the_network_of_the_container_has_is_reached_from_there()
     lab.kumadb(&["monitor", "add", "group", "--name", "Near"]).ended(0);
     lab.kumadb(&["monitor", "add", "group", "--name", "Live", "--live"]).ended(0);
     assert!(["Near", "Live"].iter().all(|name| names().contains(name)));
-    lab.kumadb(&["backup", "create"]).ended(0).given("downloaded and verified");
+    lab.kumadb(&["backup", "create"]).ended(0).printed("downloaded and verified");
     lab.kumadb(&["--yes", "monitor", "delete", "Live"]).ended(0);
     assert!(!names().contains("Live"));
     lab.kumadb(&["--yes", "restore", "latest"]).ended(0);
@@ -150,11 +150,11 @@ fn a_database_that_only_the_network_of_the_container_has_is_reached_from_there()
     assert!(names().contains("Far"));
     // Where it is down, that is said, and not that it is elsewhere.
     cli(&["stop", "-t", "1", &database.name]);
-    lab.kumadb(&["monitor", "list"]).ended(1).given("db:3306");
+    lab.kumadb(&["monitor", "list"]).ended(1).printed("db:3306");
 }
 
 #[test]
-fn a_fleet_is_asked_through_children_owner_instances_are_elsewhere_as_often_as_they_ask() {
+fn a_fleet_is_asked_through_children_whose_instances_are_remote_as_often_as_they_ask() {
     let Some(lab) = Docked::with(Kind::MariaDb, &["--restart", "always"]) else { return };
     let laptop = Laptop::of(&lab);
     lab.inside(ODD_BEAT);

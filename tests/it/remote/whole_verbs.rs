@@ -99,7 +99,7 @@ fn a_monitor_is_added_where_the_files_are() {
         assert!(listed.out.contains("\"Shop\""), "{listed:?}");
         let before = lab.starts_and_stops();
         let words = ["monitor", "add", "http", "--name", "Far", "--url", "https://far.example.com"];
-        laptop.kumadb(&words).ended(0).given("server is running");
+        laptop.kumadb(&words).ended(0).printed("server is running");
         lab.was_restarted(1, before);
         lab.is_well();
         assert_eq!(lab.monitors(), ["Shop", "Off", "Far"]);
@@ -107,7 +107,7 @@ fn a_monitor_is_added_where_the_files_are() {
         let list = ["--json", "backup", "list", "--undo", "--instance", &lab.server.name];
         let snapshots = laptop.kumadb(&list).ended(0);
         assert_eq!(snapshots.json()["snapshots"][0]["manifest"]["reason"], "monitor add");
-        laptop.kumadb(&["monitor", "show", "Nobody"]).ended(8).given("Nobody");
+        laptop.kumadb(&["monitor", "show", "Nobody"]).ended(8).printed("Nobody");
         assert_eq!(laptop.errands(), Vec::<String>::new());
     });
 }
@@ -144,7 +144,7 @@ fn what_a_verb_reads_and_writes_here_goes_along_and_comes_back() {
         assert_eq!(lab.monitors(), ["Shop", "Off", "Included", "Piped"]);
         // What is wrong with a document is said before anything is run over there.
         laptop.write("wrong.yaml", "version: 1\nmonitors: [{name: X, type: nonsense}]\n");
-        laptop.kumadb(&["apply", "wrong.yaml"]).ended(2).given("nonsense");
+        laptop.kumadb(&["apply", "wrong.yaml"]).ended(2).printed("nonsense");
         laptop.kumadb(&["export", "-o", "all.yaml"]).ended(0);
         assert!(fs::read_to_string(laptop.home.join("all.yaml")).unwrap().contains("Piped"));
         // What shows what monitors did, and a window of the server.
@@ -200,7 +200,7 @@ fn a_snapshot_comes_home_whole_and_goes_back() {
         assert_eq!(lab.picture(), before);
         laptop.kumadb(&["--yes", "--store", "snapshots", "restore", "latest", "--dry-run"]).ended(0);
         let refused = laptop.kumadb(&["--yes", "--store", "snapshots", "upgrade", "--stats-from", &id]).ended(9);
-        refused.given(&format!("cannot replace the statistics from `{id}`")).given("are aggregated already");
+        refused.printed(&format!("cannot replace the statistics from `{id}`")).printed("are aggregated already");
         // Its backups are checked without the engine where the store is here, else where they are.
         let checked = laptop.kumadb(&["--store", "snapshots", "backup", "check"]).ended(0);
         assert!(checked.out.starts_with(&format!("OK: {}: newest backup ", lab.server.name)), "{checked:?}");
@@ -248,7 +248,7 @@ fn data_that_this_user_may_not_read_is_reached_through_the_engine() {
     set_mode(0o755);
     let [status, added] = seen;
     assert_eq!(status.ended(0).json()["monitors"], 2);
-    added.ended(0).given("server is running");
+    added.ended(0).printed("server is running");
     lab.is_well();
 }
 
@@ -369,7 +369,7 @@ fn cut_off(laptop: &Laptop<'_>, engine: &str, what: &str, cuts: usize, more: &[&
             assert!([0, 3].contains(&ran.code), "{name}: {ran:?}");
         } else if lab.left() != ["lock"] {
             // Killed in its last moment: the journal is gone, the copy is not.
-            laptop.kumadb(&["recover"]).given("no interrupted operation");
+            laptop.kumadb(&["recover"]).printed("no interrupted operation");
         }
         if running {
             lab.wait_up();
@@ -395,8 +395,8 @@ fn undo_works_where_the_files_are_also_over_ssh() {
         laptop.kumadb(&["monitor", "edit", "Shop", "-s", "interval=77"]).ended(0);
         let shown = laptop.kumadb(&["undo", "--dry-run"]).ended(0);
         assert!(shown.out.contains("~ monitor `Shop`: interval 77 → "), "{shown:?}");
-        laptop.kumadb(&["undo"]).ended(9).given("--yes");
-        laptop.kumadb(&["--yes", "undo"]).ended(0).given("server is running (");
+        laptop.kumadb(&["undo"]).ended(9).printed("--yes");
+        laptop.kumadb(&["--yes", "undo"]).ended(0).printed("server is running (");
         assert_eq!(lab.sql("SELECT count(*) FROM monitor WHERE `interval` = 77"), ["0"]);
         let Some(sshd) = Sshd::start() else { return };
         let address = format!("ssh://root@127.0.0.1:{}", sshd.port);
@@ -409,6 +409,6 @@ fn undo_works_where_the_files_are_also_over_ssh() {
         assert_eq!(lab.monitors(), ["Shop", "Off"]);
         lab.is_well();
         let none = ran(laptop.command(&[&there[..], &["undo"]].concat()).env("PATH", sshd.path()));
-        none.ended(8).given("left to undo");
+        none.ended(8).printed("left to undo");
     });
 }

@@ -394,7 +394,7 @@ fn a_container_that_was_never_started_boots_on_it() {
         let refused = lab.run_on(&name, &["restore", "latest", "--to", &new.name]).ended(9);
         assert!(refused.err.contains(&format!("kumadb -t {} restore", new.name)), "{}", refused.err);
         let no_volume = created(&lab.bench, kind, &[]);
-        lab.run_on(&name, &["restore", "latest", "--to", &no_volume.name]).ended(9).given("is not on a volume");
+        lab.run_on(&name, &["restore", "latest", "--to", &no_volume.name]).ended(9).printed("is not on a volume");
     });
 }
 
@@ -649,7 +649,7 @@ fn no_place_inside_another_and_no_place_that_is_none() {
 }
 
 #[test]
-fn two_folders_of_one_name_are_reported_apart() {
+fn two_folders_of_one_name_are_distinguished() {
     let lab = with_files();
     ok(&lab, "init other/data");
     let other = lab.root.path().join("other/data");

@@ -166,7 +166,7 @@ fn a_lost_first_page_costs_no_row() {
 }
 
 #[test]
-fn takes_the_release_from_a_person_where_nothing_reports_it() {
+fn takes_the_release_from_the_user_where_nothing_shows_it() {
     let lab = lived_in();
     let users = lab.sql("SELECT * FROM user");
     // Only the page with the users is left.
@@ -190,7 +190,7 @@ fn takes_the_release_from_a_person_where_nothing_reports_it() {
 }
 
 #[test]
-fn leaves_a_wal_of_another_datetime_out() {
+fn leaves_a_wal_of_another_time_out() {
     let lab = lived_in();
     let before = rows(&lab);
     let whole = fs::read(file(&lab)).unwrap();
@@ -364,7 +364,7 @@ fn check_whole(path: &Path) {
 }
 
 #[test]
-fn asks_for_the_release_where_nothing_reports_it() {
+fn asks_for_the_release_where_nothing_shows_it() {
     let lab = lived_in();
     let noise: Vec<u8> = (0..40_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let path = lab.root.path().join("noise.db");

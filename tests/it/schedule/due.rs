@@ -310,7 +310,7 @@ fn retention_follows_each_run_and_keeps_whole_snapshots_apart() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_given_with_its_line() {
+fn all_problems_are_reported_with_their_lines() {
     let text = "\
 [stores.local]
 adress = \"/tmp\"

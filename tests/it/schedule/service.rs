@@ -73,7 +73,7 @@ fn ids(lab: &Lab) -> Vec<String> {
 }
 
 #[test]
-fn a_run_reports_everybody_that_it_went_well() {
+fn a_run_that_went_well_is_reported_to_every_receiver() {
     for lab in Lab::both("2.5.3") {
         let (kuma, pushed) = listen("200 OK", "{\"ok\":true}");
         let (hook, posted) = listen("204 No Content", "");
@@ -175,7 +175,7 @@ fn a_run_that_fails_says_so_to_everybody_and_by_its_exit_code() {
 }
 
 #[test]
-fn who_cannot_be_reported_is_a_warning() {
+fn a_receiver_that_cannot_be_reached_is_a_warning() {
     let lab = Lab::sqlite("2.5.3");
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let config = configure(
@@ -255,7 +255,7 @@ fn archives(lab: &Lab) -> usize {
 }
 
 #[test]
-fn a_service_reports_systemd_and_ends_cleanly_when_it_is_asked_to() {
+fn a_service_reports_to_systemd_and_ends_cleanly_when_it_is_asked_to() {
     let lab = Lab::sqlite("2.5.3");
     let config = configure(&lab, "* * * * * *", "retention = \"few\"\n");
     let socket = lab.root.path().join("notify");
@@ -286,7 +286,7 @@ fn a_service_reports_systemd_and_ends_cleanly_when_it_is_asked_to() {
 }
 
 #[test]
-fn killed_at_any_datetime_it_leaves_whole_snapshots_and_goes_on() {
+fn killed_at_any_time_it_leaves_whole_snapshots_and_continues() {
     for lab in Lab::both("2.5.3") {
         let config = configure(&lab, "* * * * * *", "retention = \"few\"\n");
         let mut ended = 0;
@@ -350,7 +350,7 @@ fn a_store_that_is_down_costs_only_its_own_copy() {
 }
 
 #[test]
-fn a_config_that_names_what_is_not_there_is_reported_of_it() {
+fn a_config_that_names_a_missing_instance_is_refused_by_name() {
     let lab = Lab::sqlite("2.5.3");
     let configured = |more: &str| configure(&lab, "0 3 * * *", more).display().to_string();
     let wrong = configured(&format!(
@@ -394,7 +394,7 @@ fn nothing_goes_for_a_snapshot_that_did_not_pass() {
 }
 
 #[test]
-fn encrypted_snapshots_are_verified_restore_tested_and_kept_by_policy() {
+fn encrypted_snapshots_are_verified_tested_and_kept_by_policy() {
     for lab in Lab::both("2.5.3") {
         let (recipient, key) = (recipient(), identity(&lab));
         let config = configure(

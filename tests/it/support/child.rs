@@ -18,12 +18,12 @@ pub fn is_killed(module: &str, reported: &[(&str, &dyn ToString)]) -> bool {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let given = String::from_utf8_lossy(&output.stdout);
-    assert!(given.contains("running 1 test"), "{name} is no test: {given}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains("running 1 test"), "{name} is no test: {printed}");
     let is_killed = output.status.signal() == Some(9);
     assert!(
         is_killed || output.status.success(),
-        "{name} failed by itself: {given}{}",
+        "{name} failed by itself: {printed}{}",
         String::from_utf8_lossy(&output.stderr)
     );
     is_killed

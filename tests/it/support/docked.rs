@@ -86,7 +86,7 @@ impl Ran {
 
     /// Fails the test unless `words` stand in what it told.
     #[track_caller]
-    pub fn given(self, words: &str) -> Ran {
+    pub fn printed(self, words: &str) -> Ran {
         assert!(self.err.contains(words), "`{words}` is not in: {}", self.err);
         self
     }
@@ -327,7 +327,7 @@ fn template() -> Option<PathBuf> {
     let lock = fs::File::create(place.with_extension("lock")).unwrap();
     lock.lock().unwrap();
     if !place.exists() {
-        // With the log size that the server starts it with; another one has the log written anew at each start.
+        // With the log size that the server starts it with; with another one, the log is written again at each start.
         let mariadbd = Mariadbd::with(&["--skip-networking", "--innodb-log-file-size=96M"])?;
         let database = mariadbd.create_database("kuma", "utf8mb4");
         init::fill_database(&database, &new_instance()).unwrap();

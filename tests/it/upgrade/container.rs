@@ -105,7 +105,7 @@ fn the_server_starts_when_its_container_has_the_new_image() {
     // The image is right, and nothing is left to do.
     assert_eq!(old.lab.kumadb(&["upgrade", "--yes", "--json"]).ended(0).json()["changes"], serde_json::json!([]));
     // It is undone when the container has the old image again.
-    old.lab.kumadb(&["undo", "--yes"]).ended(9).given("set the image of the container back").given("kumadb undo ");
+    old.lab.kumadb(&["undo", "--yes"]).ended(9).printed("set the image of the container back").printed("kumadb undo ");
     old.lab.is_well();
     become_release(&old.lab, "2.0.2");
     old.lab.kumadb(&["undo", "--yes"]).ended(0);
@@ -122,9 +122,9 @@ fn recover_goes_on_when_the_image_is_changed_later_or_goes_back() {
         assert!(matches!(ended, Err(Error::Operation(OperationError::ImageNotChanged { .. }))), "{ended:?}");
         assert!(old.lab.is_unfinished());
         assert_eq!((old.life(), old.migrations().as_str()), (RunState::Stopped, "55"));
-        old.lab.add("New", &[]).ended(6).given("kumadb recover");
+        old.lab.add("New", &[]).ended(6).printed("kumadb recover");
         if goes_back {
-            old.lab.kumadb(&["recover", "--roll-back"]).ended(0).given("restoring database");
+            old.lab.kumadb(&["recover", "--roll-back"]).ended(0).printed("restoring database");
             assert_eq!(old.migrations(), "28");
             old.lab.is_well();
         }
@@ -208,8 +208,8 @@ fn a_server_that_aggregates_is_never_stopped() {
     assert!(k005["fix"].as_str().unwrap().contains("Do not stop the server"), "{k005}");
     let fixed = lab.kumadb(&["--yes", "doctor", "--fix"]);
     assert!(!fixed.out.contains("DELETED") && !fixed.err.contains("DELETED"), "{fixed:?}");
-    lab.kumadb(&["--yes", "upgrade"]).ended(9).given("wait until it has finished");
-    lab.add("New", &[]).ended(9).given("wait until the migration is done");
+    lab.kumadb(&["--yes", "upgrade"]).ended(9).printed("wait until it has finished");
+    lab.add("New", &[]).ended(9).printed("wait until the migration is done");
     assert_eq!(lab.starts_and_stops(), counted);
     assert_eq!(lab.sql("SELECT value FROM setting WHERE key = 'migrateAggregateTableState'"), ["\"migrating\""]);
     state("migrated");
@@ -247,7 +247,7 @@ fn restore_older(lab: &Docked, older: &Lab, days: &str) {
     become_release(lab, "2.5.3");
     older.sql(super::verb::ROWS);
     let path = older.json("backup create")["path"].as_str().unwrap().to_owned();
-    lab.kumadb(&["--yes", "restore", &path]).ended(0).given("is upgraded to 2.5.3, the release of the image");
+    lab.kumadb(&["--yes", "restore", &path]).ended(0).printed("is upgraded to 2.5.3, the release of the image");
     assert_eq!(lab.monitors(), ["Shop", "Old"]);
     assert_eq!(lab.sql("SELECT count(*) FROM knex_migrations"), ["55"]);
     assert_eq!(lab.sql("SELECT count(*) FROM stat_daily WHERE timestamp < 1710000000"), [days]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use kumadb::backup::Store;
 use kumadb::error::Result;
 use kumadb::instance::Instance;
-use kumadb::kuma::prune::plan_delete_plans;
+use kumadb::kuma::prune::find_delete_plans;
 use kumadb::operation::script::Script;
 use kumadb::operation::{self, Journal, Resumed, Settings, Work};
 use kumadb::plan::history::{Keep, Pruning};
@@ -89,7 +89,7 @@ impl Place {
         let schema = reader.schema().unwrap();
         let tables = vec!["heartbeat".to_owned()];
         let keep = Keep { days: 30, daily_days: 30, important: false, newest: 5, monitors: None, tables };
-        let delete_plans = plan_delete_plans(&mut *reader, &schema, &keep, chrono::Utc::now()).unwrap();
+        let delete_plans = find_delete_plans(&mut *reader, &schema, &keep, chrono::Utc::now()).unwrap();
         Pruning { delete_plans, ..Pruning::default() }
     }
 }

@@ -28,7 +28,7 @@ fn is_taken_back(lab: &Docked, before: &Picture, how: &str, deadline: &str, word
     lab.folder.misbehave(&format!("{ONLY_IF_BAD}\n{how}"));
     let begun = Instant::now();
     let ran = lab.add("Bad", &["--deadline", deadline]).ended(4);
-    let ran = ran.given("everything was rolled back").given(words).given("kumadb logs");
+    let ran = ran.printed("everything was rolled back").printed(words).printed("kumadb logs");
     assert_eq!(lab.picture(), *before, "{how}: {}", ran.err);
     lab.is_well();
     println!("{:?}: `{how}` was taken back after {:.1} s", lab.kind, begun.elapsed().as_secs_f64());
@@ -70,7 +70,7 @@ fn a_restore_that_the_server_cannot_bear_is_put_back() {
         let snapshot = lab.add("Good", &[]).ended(0).json()["snapshot"].as_str().unwrap().to_owned();
         let before = lab.picture();
         lab.folder.misbehave("crash-if SELECT 1 FROM (SELECT count(*) AS n FROM monitor) AS t WHERE n = 2");
-        lab.kumadb(&["--yes", "restore", &snapshot]).ended(4).given("cannot bear");
+        lab.kumadb(&["--yes", "restore", &snapshot]).ended(4).printed("cannot bear");
         assert_eq!(lab.picture(), before);
         lab.is_well();
     });
@@ -87,7 +87,7 @@ fn a_new_database_that_the_server_cannot_bear_gives_way_to_the_damaged_one() {
     lab.wait_up();
     let beats = || lab.sql("SELECT count(*) FROM heartbeat")[0].parse::<u64>().unwrap();
     let written = beats();
-    let ran = lab.kumadb(&["doctor", "--fix", "K003", "--yes"]).ended(4).given("cannot bear");
+    let ran = lab.kumadb(&["doctor", "--fix", "K003", "--yes"]).ended(4).printed("cannot bear");
     assert!(ran.err.contains("everything was rolled back"), "{}", ran.err);
     assert!(beats() >= written);
     lab.kumadb(&["doctor", "K003", "--detailed-exitcode"]).ended(20);
@@ -108,19 +108,19 @@ fn a_rollback_that_fails_leaves_the_journal_for_resume() {
         lab.folder.misbehave("crash");
         lab.add("Bad", &[])
             .ended(5)
-            .given("the database is as before, but the rollback could not be completed")
-            .given("Cannot start, as I was told")
-            .given("docker logs --tail 50")
-            .given("kumadb recover");
+            .printed("the database is as before, but the rollback could not be completed")
+            .printed("Cannot start, as I was told")
+            .printed("docker logs --tail 50")
+            .printed("kumadb recover");
         assert!(lab.is_unfinished());
         let found = lab.kumadb(&["doctor", "--json"]).json();
         let codes: Vec<&str> =
             found["findings"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
         assert!(codes.contains(&"K063"), "{codes:?}");
-        lab.add("More", &[]).ended(6).given("was interrupted").given("kumadb recover");
+        lab.add("More", &[]).ended(6).printed("was interrupted").printed("kumadb recover");
         lab.kumadb(&["restart"]).ended(6);
-        lab.kumadb(&["status"]).ended(0).given("kumadb recover");
-        lab.kumadb(&["recover"]).ended(5).given("Cannot start, as I was told");
+        lab.kumadb(&["status"]).ended(0).printed("kumadb recover");
+        lab.kumadb(&["recover"]).ended(5).printed("Cannot start, as I was told");
         assert!(lab.is_unfinished());
         assert_eq!(lab.picture(), before);
 
@@ -212,9 +212,9 @@ fn outlasts_a_migration(kind: Kind, how: &str) {
     let Some(lab) = Docked::up(kind) else { return };
     lab.folder.misbehave(how);
     let since = lab.starts_and_stops();
-    lab.add("New", &["--deadline", "15s"]).ended(9).given("is migrating").given("kumadb recover");
+    lab.add("New", &["--deadline", "15s"]).ended(9).printed("is migrating").printed("kumadb recover");
     assert!(lab.is_unfinished());
-    lab.kumadb(&["recover", "--deadline", "1s"]).ended(9).given("is migrating");
+    lab.kumadb(&["recover", "--deadline", "1s"]).ended(9).printed("is migrating");
     lab.folder.behave();
     lab.kumadb(&["recover"]).ended(0);
     lab.was_restarted(1, since);
@@ -240,7 +240,7 @@ fn a_server_that_ends_again_and_again_can_be_mended() {
             return lab.is_well();
         }
         // What does not help is put back, and it goes on as before: that is no failure of the rollback.
-        lab.kumadb(&["monitor", "edit", "Shop", "--set", "interval=30"]).ended(4).given("cannot bear");
+        lab.kumadb(&["monitor", "edit", "Shop", "--set", "interval=30"]).ended(4).printed("cannot bear");
         assert_eq!(lab.picture(), before);
         assert_ne!(lab.life(), RunState::Stopped);
         lab.is_tidy();
@@ -255,8 +255,8 @@ fn a_server_that_is_at_a_migration_is_left_alone() {
         let Some(lab) = Docked::up(kind) else { return };
         let started = lab.started();
         lab.inside("UPDATE knex_migrations_lock SET is_locked = 1");
-        lab.add("New", &[]).ended(9).given("migrating");
-        lab.kumadb(&["restart"]).ended(9).given("migrating");
+        lab.add("New", &[]).ended(9).printed("migrating");
+        lab.kumadb(&["restart"]).ended(9).printed("migrating");
         assert_eq!(lab.started(), started);
         lab.inside("UPDATE knex_migrations_lock SET is_locked = 0");
         assert_eq!(lab.monitors(), ["Shop", "Off"]);
@@ -400,7 +400,7 @@ fn interrupted(kind: Kind) {
     let (ended, _) = interrupt(&lab, Signal::KILL, "starting container", &[]);
     assert_eq!(ended, None);
     assert!(lab.is_unfinished() && StagedCopy::open(&staged).is_ok());
-    lab.kumadb(&["recover"]).ended(0).given("stored");
+    lab.kumadb(&["recover"]).ended(0).printed("stored");
     assert_eq!(lab.monitors().len(), 6);
     lab.is_well();
 }

@@ -99,7 +99,7 @@ fn end(child: Child, signal: Signal, what: &str) -> String {
 
 /// Waits until `child` has said `words`.
 #[track_caller]
-fn has_given(child: &mut Child, words: &str) {
+fn has_printed(child: &mut Child, words: &str) {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains(words)), "it never said `{words}`");
     // The rest must not fill the pipe.
@@ -121,7 +121,7 @@ fn a_statement_of_a_write_that_waits_for_a_lock_is_killed() {
     wait_until(10, "the rows are locked", || mariadbd.transactions() == 1);
     for signal in [Signal::TERM, Signal::INT] {
         let mut child = started(&mut lab.begin("-v monitor add group --name Waits --live"));
-        has_given(&mut child, "writing 1 row change");
+        has_printed(&mut child, "writing 1 row change");
         waits(&mut child, "a write");
         end(child, signal, "a write that waits for a lock");
         // Nor does its connection keep anything locked.
@@ -200,7 +200,7 @@ fn a_large_staged_copy_is_given_up_and_removed() {
     let (size, before) = (fs::metadata(lab.folder().join("kuma.db")).unwrap().len(), lab.sql("SELECT * FROM monitor"));
     for signal in [Signal::TERM, Signal::INT] {
         let mut child = started(&mut lab.begin("-v monitor add group --name Large"));
-        has_given(&mut child, "copying database");
+        has_printed(&mut child, "copying database");
         end(child, signal, "a staged copy of 400 MB");
         assert_eq!(left_in(&lab.folder().join(".kumadb")), ["lock"]);
         assert_eq!(fs::metadata(lab.folder().join("kuma.db")).unwrap().len(), size);
@@ -211,7 +211,7 @@ fn a_large_staged_copy_is_given_up_and_removed() {
     let mut child = started(
         lab.process().args(["restore", "latest", "--of", "data", "--to"]).arg(lab.root.path().join("new")).arg("-v"),
     );
-    has_given(&mut child, "creating instance");
+    has_printed(&mut child, "creating instance");
     end(child, Signal::TERM, "restore --to");
     assert!(!lab.root.path().join("new").exists());
 }
@@ -224,7 +224,7 @@ fn a_server_that_is_stopping_is_started_again() {
     for signal in [Signal::TERM, Signal::INT] {
         let words = ["-v", "monitor", "add", "group", "--name", "Stopping"];
         let mut child = started(lab.command(&lab.server.name).args(words));
-        has_given(&mut child, "stopping container");
+        has_printed(&mut child, "stopping container");
         std::thread::sleep(Duration::from_millis(300));
         end(child, signal, "a server that takes 3 s to stop, and is started again");
         lab.is_well();

@@ -107,7 +107,7 @@ fn check_balance(lab: &Lab) -> usize {
 }
 
 #[test]
-fn snapshots_under_load_are_of_one_datetime_each() {
+fn snapshots_under_load_are_of_one_point_in_time_each() {
     let snapshots = rounds::count(8, 50);
     for lab in Lab::both("2.5.3") {
         furnish(&lab);

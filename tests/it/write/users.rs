@@ -125,7 +125,7 @@ fn root_and_the_owner_of_the_data_folder_take_turns() {
         assert_eq!(lab.monitors(), ["Shop", "Off", "Turn 0", "Turn 1", "Turn 2"]);
         lab.is_well();
         let lock = lab.instance().lock("monitor add").unwrap();
-        add(&lab, User::Owner, "No").ended(6).given("another kumadb process is using this instance (`monitor add`");
+        add(&lab, User::Owner, "No").ended(6).printed("another kumadb process is using this instance (`monitor add`");
         drop(lock);
     });
 }
@@ -158,7 +158,7 @@ fn what_one_of_them_began_the_other_finishes() {
         for (first, second) in [(User::Root, User::Owner), (User::Owner, User::Root)] {
             cut_off(&lab, first, "copying");
             is_the_owners(&lab);
-            add(&lab, second, "No").ended(6).given("kumadb recover");
+            add(&lab, second, "No").ended(6).printed("kumadb recover");
             run(&lab, second, &["recover"]).ended(0);
             // Rolled back, unless the change was committed before the signal arrived.
             if lab.monitors() != expected {
@@ -199,12 +199,12 @@ fn what_root_left_as_its_own_is_given_to_the_owner_of_the_data_folder() {
     // The killed run may have asked for the start before it died, so only stops are counted.
     let (_, stops) = lab.starts_and_stops();
     for args in [&["recover"][..], &["restart"]] {
-        let ran = run(&lab, User::Owner, args).ended(9).given("is owned by root, but kumadb runs as uid 1000");
-        ran.given("an earlier run as root created it; to change its owner, run once as root: sudo kumadb -t ")
-            .given(" status");
+        let ran = run(&lab, User::Owner, args).ended(9).printed("is owned by root, but kumadb runs as uid 1000");
+        ran.printed("an earlier run as root created it; to change its owner, run once as root: sudo kumadb -t ")
+            .printed(" status");
     }
     assert_eq!(lab.starts_and_stops().1, stops);
-    run(&lab, User::Root, &["status"]).ended(0).given("which an earlier run as root had created, to uid 1000");
+    run(&lab, User::Root, &["status"]).ended(0).printed("which an earlier run as root had created, to uid 1000");
     assert_eq!(fs::metadata(&secret).unwrap().uid(), 0);
     assert_eq!(fs::metadata(&outside).unwrap().uid(), 0);
     run(&lab, User::Owner, &["recover"]).ended(0);
@@ -247,7 +247,7 @@ fn the_owner_of_the_data_folder_decides_who_may_lock_it() {
 }
 
 #[test]
-fn a_file_of_roots_is_given_to_no_user_because_it_is_called_lock() {
+fn a_file_of_root_keeps_its_owner_although_it_is_called_lock() {
     if !is_root() {
         return;
     }
