@@ -320,7 +320,12 @@ pub fn tidy(path: &Path) -> PathBuf {
 
 /// Reads the text at `path`; `None` where the file does not exist.
 pub fn read_text(path: &Path) -> Result<Option<String>> {
-    match read_small(path) {
+    if_exists(path, read_small(path))
+}
+
+/// What was read at `path`; `None` where there is nothing.
+fn if_exists(path: &Path, read: io::Result<String>) -> Result<Option<String>> {
+    match read {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::file("read", path)(error)),
@@ -329,11 +334,7 @@ pub fn read_text(path: &Path) -> Result<Option<String>> {
 
 /// The text at `path`, if it exists, of at most [`SMALL`] bytes.
 pub fn read_small_text(path: &Path) -> Result<Option<String>> {
-    match door::open_read(path).and_then(|file| read_bounded(file, SMALL)) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::file("read", path)(error)),
-    }
+    if_exists(path, door::open_read(path).and_then(|file| read_bounded(file, SMALL)))
 }
 
 /// Reads the text at `path`, which must exist.

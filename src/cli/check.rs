@@ -103,7 +103,7 @@ pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
             | Error::Operation(OperationError::Interrupted { .. })),
         ) => return Err(error),
         Err(error) => {
-            let message = one_line(&error.to_string());
+            let message = plugin_text(&error.to_string());
             let document = json!({"status": "unknown", "message": message, "checks": []});
             context.ui.result(&document, || format!("{}: {message}", Status::Unknown.name()))?;
             return Ok(exit(Status::Unknown));
@@ -329,14 +329,14 @@ impl Check {
     /// The name of the instance, with its place where another one has the same name.
     fn name(&self) -> String {
         match &self.origin {
-            Some(origin) => format!("{} ({})", self.instance, one_line(origin)),
+            Some(origin) => format!("{} ({})", self.instance, plugin_text(origin)),
             None => self.instance.clone(),
         }
     }
 
     fn line(&self) -> String {
         let Verdict { status, message } = &self.verdict;
-        format!("{}: {}: {} in {}", status.name(), self.name(), one_line(message), one_line(&self.store))
+        format!("{}: {}: {} in {}", status.name(), self.name(), plugin_text(message), plugin_text(&self.store))
     }
 
     fn json(&self, now: DateTime<Utc>) -> Json {
@@ -361,7 +361,7 @@ impl Check {
         let label = |figure: &str| match several {
             true => {
                 let text = format!("{}@{} {figure}", self.name(), self.store);
-                format!("'{}'", one_line(&text).replace(['\'', '='], "_"))
+                format!("'{}'", plugin_text(&text).replace(['\'', '='], "_"))
             }
             false => figure.to_owned(),
         };
@@ -375,7 +375,7 @@ impl Check {
 fn headline(checks: &[Check], status: Status, now: DateTime<Utc>) -> String {
     let bad: Vec<&Check> = checks.iter().filter(|check| check.verdict.status != Status::Ok).collect();
     match (checks, bad.iter().find(|check| check.verdict.status == status)) {
-        ([only], _) => format!("{}: {}", only.name(), one_line(&only.verdict.message)),
+        ([only], _) => format!("{}: {}", only.name(), plugin_text(&only.verdict.message)),
         (_, None) => {
             let oldest =
                 checks.iter().filter_map(|check| check.newest.as_ref()).map(|newest| now - newest.created).max();
@@ -405,7 +405,7 @@ fn text(checks: &[Check], status: Status, now: DateTime<Utc>) -> String {
 }
 
 /// `text` without the characters that have a meaning in plugin output.
-fn one_line(text: &str) -> String {
+fn plugin_text(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("; ").replace('|', "/").replace(char::is_control, " ")
 }

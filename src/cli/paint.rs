@@ -39,14 +39,9 @@ impl Color {
 /// `text` in this colour, where standard output shows colours.
 pub fn painted(text: &str, color: Option<Color>) -> String {
     match color.filter(|_| !text.is_empty() && shows_colors()) {
-        Some(color) => format!("\u{1b}[{}m{}\u{1b}[0m", color.code(), escaped(text)),
-        None => escaped(text).into_owned(),
+        Some(color) => format!("\u{1b}[{}m{}\u{1b}[0m", color.code(), one_line(text)),
+        None => one_line(text).into_owned(),
     }
-}
-
-/// `text` as a part of one line.
-pub fn escaped(text: &str) -> std::borrow::Cow<'_, str> {
-    one_line(text)
 }
 
 /// `text` for stdout. What goes into a file or another program stays as it is.

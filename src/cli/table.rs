@@ -7,8 +7,9 @@ use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, pre
 use unicode_width::UnicodeWidthStr as _;
 
 use super::Ui;
-use super::paint::{Color, escaped, painted, shows_colors};
+use super::paint::{Color, painted, shows_colors};
 use super::ui::terminal_width;
+use crate::text::one_line;
 
 /// A cell of a table.
 pub trait Tabular {
@@ -22,7 +23,7 @@ pub trait Tabular {
 
     /// A part of it, with colours where the output has them.
     fn paint(&self, part: &str) -> String {
-        escaped(part).into_owned()
+        one_line(part).into_owned()
     }
 }
 
@@ -99,8 +100,8 @@ impl Ui {
         }
         let (headers, numeric) = head(headers, &rows);
         let align = |at: usize, text: &str| match numeric[at] {
-            true => Cell::new(escaped(text)).set_alignment(CellAlignment::Right),
-            false => Cell::new(escaped(text)),
+            true => Cell::new(one_line(text)).set_alignment(CellAlignment::Right),
+            false => Cell::new(one_line(text)),
         };
         let paint = |cell: Cell, color: Option<Color>| match color.filter(|_| shows_colors()) {
             None => cell,
@@ -169,7 +170,7 @@ fn head<'h, T: Tabular>(headers: &[impl Into<Header<'h>> + Copy], rows: &[Vec<T>
 fn columns<T: Tabular>(headers: &[String], rows: &[Vec<T>], numeric: &[bool]) -> String {
     let mut widths: Vec<usize> = headers.iter().map(|header| header.width()).collect();
     for (width, at) in widths.iter_mut().zip(0..) {
-        let cells = rows.iter().map(|row: &Vec<T>| escaped(row[at].text()).width());
+        let cells = rows.iter().map(|row: &Vec<T>| one_line(row[at].text()).width());
         *width = cells.max().unwrap_or_default().max(*width);
     }
     let columns: Vec<(usize, bool)> = widths.into_iter().zip(numeric.iter().copied()).collect();
@@ -185,7 +186,7 @@ fn columns<T: Tabular>(headers: &[String], rows: &[Vec<T>], numeric: &[bool]) ->
 /// Adds a row with columns of these widths, those with numbers aligned to the right.
 fn push_row<T: Tabular>(text: &mut String, row: &[T], columns: &[(usize, bool)], is_terminal: bool) {
     for (cell, (width, numeric)) in row.iter().zip(columns) {
-        let line = escaped(cell.text());
+        let line = one_line(cell.text());
         let blanks = " ".repeat(width - line.width());
         let (left, right) = if *numeric { (blanks.as_str(), "") } else { ("", blanks.as_str()) };
         let shown = if is_terminal { Cow::Owned(cell.paint(&line)) } else { line };

@@ -222,8 +222,8 @@ impl Ui {
         self.print(&for_stdout(&text))
     }
 
-    /// The same with colours. The text must consist of tables, [`painted`](super::paint::painted) and [`escaped`](super::paint::escaped) texts, because nothing else
-    /// is escaped.
+    /// The same with colours. The text must consist of tables, [`painted`](super::paint::painted) texts and
+    /// [`one_line`](crate::text::one_line)s, because nothing else is escaped.
     pub fn painted_result(&mut self, document: &Json, text: impl FnOnce() -> String) -> Result<()> {
         match self.json {
             true => self.result(document, String::new),

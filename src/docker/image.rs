@@ -81,6 +81,13 @@ pub struct ServerFiles {
 }
 
 impl ServerFiles {
+    /// Those of `release`, of which only the migrations or patches are known.
+    pub fn of_release(release: String, names: impl IntoIterator<Item = String>) -> ServerFiles {
+        let folder = |name: &str| if name.starts_with("patch-") { "db/" } else { KNEX };
+        let files = names.into_iter().map(|name| format!("{}{name}", folder(&name))).collect();
+        ServerFiles { release: Some(release), files }
+    }
+
     /// Whether it has the migration or patch called `name`.
     pub fn knows(&self, name: &str) -> bool {
         self.files.iter().any(|file| file.rsplit('/').next() == Some(name))

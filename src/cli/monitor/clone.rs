@@ -3,11 +3,11 @@
 use clap::Args;
 
 use super::add::{DuplicateArgs, LinkArgs, add, maker, parse_one};
-use super::edit::as_assignment;
+use super::edit::refuse;
 use super::fields::FieldArgs;
 use crate::cli::Context;
 use crate::cli::write::WriteArgs;
-use crate::error::{Error, Exit, Hint, InputError, Problem, Result};
+use crate::error::{Error, Exit, Hint, InputError, Result};
 use crate::kuma::read::{Columns, read_monitors, read_state};
 use crate::model::state::{Configuration, Monitor};
 use crate::model::{check_monitor, check_names, field};
@@ -86,14 +86,8 @@ fn new_row(args: &CloneArgs, model: &Monitor, state: &Configuration) -> Result<V
         }
     }
     problems.extend(check_monitor(release, model.kind(), &row));
-    let respelled = |problem: Problem| match args.fields.typed.contains_key(problem.subject.as_str()) {
-        true => problem,
-        false => as_assignment(problem),
-    };
-    match problems.is_empty() {
-        true => Ok(row),
-        false => Err(Error::Input(InputError::Problems(problems.into_iter().map(respelled).collect()))),
-    }
+    refuse(problems, &args.fields)?;
+    Ok(row)
 }
 
 /// Column and value of `--set FIELD=VALUE`.

@@ -103,7 +103,7 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         problems.extend(more.into_iter().filter(|problem| !reported.contains(&problem.subject)));
         Plan::default()
     });
-    refuse(problems, args)?;
+    refuse(problems, &args.fields)?;
     left.iter().for_each(|left| context.ui.warn(&left.words()));
     let tally = plan.tally("monitor");
     let several = monitors.len() > 1;
@@ -126,8 +126,8 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// Fails if there are `problems`; the hint of each has the form in which the field was typed.
-fn refuse(problems: Vec<Problem>, args: &EditArgs) -> Result<()> {
-    let respelled = |problem: Problem| match args.fields.typed.contains_key(problem.subject.as_str()) {
+pub fn refuse(problems: Vec<Problem>, fields: &FieldArgs) -> Result<()> {
+    let respelled = |problem: Problem| match fields.typed.contains_key(problem.subject.as_str()) {
         true => problem,
         false => as_assignment(problem),
     };

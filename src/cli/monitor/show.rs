@@ -5,7 +5,7 @@ use clap::Args;
 use serde_json::{Map, Value as Json, json};
 
 use crate::cli::observe::{SourceArgs, color, mark_color};
-use crate::cli::paint::{escaped, painted};
+use crate::cli::paint::painted;
 use crate::cli::table::{Painted, Tabular as _};
 use crate::cli::{Context, Ui};
 use crate::engine::Reader;
@@ -22,7 +22,7 @@ use crate::report::status::{LastBeat, Status};
 use crate::report::uptime::{Bucket, Tally, Window, percent_text, ping_text};
 use crate::report::{chart, strip};
 use crate::schema;
-use crate::text::{age_words, duration_words};
+use crate::text::{age_words, duration_words, one_line};
 use crate::value::{local_time, rfc3339};
 
 /// Heartbeats in the bar, and columns of the chart.
@@ -238,7 +238,7 @@ impl Shown {
         if let Some(last) = &self.last {
             lines.push(("last check", local_time(last.at)));
             let ping = last.ping.map_or(String::new(), |ping| format!(" ({})", ping_text(Some(ping))));
-            lines.push(("message", format!("{}{ping}", escaped(&last.message))));
+            lines.push(("message", format!("{}{ping}", one_line(&last.message))));
             let bar = strip::text(&self.recent.iter().map(|beat| beat.status).collect::<Vec<_>>());
             lines.push(("heartbeats", Painted::each(bar.clone(), mark_color).paint(&bar)));
         }

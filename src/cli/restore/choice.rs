@@ -1,7 +1,6 @@
 //! The engine of a new instance, what creates its database, and the owner of its files: from the options, else from snapshot,
 //! container and image.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
@@ -12,7 +11,7 @@ use crate::backup::Manifest;
 use crate::cli::{Context, engine};
 use crate::docker::{Docker, Image, ServerFiles};
 use crate::engine::EngineKind;
-use crate::error::{DatabaseError, DockerError, Error, Hint, InputError, OlderImage, Result};
+use crate::error::{DatabaseError, DockerError, Error, Hint, InputError, Result};
 use crate::operation::rebuild::{Database, Initializer};
 use crate::schema::{Release, recognise_applied, recorded};
 use crate::text::one_line;
@@ -131,26 +130,13 @@ impl Choice {
         tag.and_then(|tag| tag.split('-').next()?.parse().ok())
     }
 
-    /// Fails where the tag of the image is of an older release than the snapshot of `manifest`.
-    ///
-    /// # Errors
-    /// [`DatabaseError::OlderImage`].
-    pub fn check_tag(&self, manifest: &Manifest) -> Result<()> {
-        let recognised = manifest.recognise();
-        let Some(named) = self.named().filter(|named| *named < recognised.oldest) else { return Ok(()) };
-        let (repository, _) = image_parts(&self.image);
-        let known: BTreeSet<String> = recorded(EngineKind::Sqlite)
-            .iter()
-            .filter(|recording| recording.release <= named)
-            .max_by_key(|recording| recording.release)
-            .map_or_else(BTreeSet::new, |recording| recording.migrations().map(str::to_owned).collect());
-        Err(Error::Database(DatabaseError::OlderImage(Box::new(OlderImage {
-            needed: format!("{repository}:{}", recognised.oldest),
-            of: Some(named.to_string()),
-            what: format!("snapshot `{}` ({})", manifest.id, manifest.release),
-            lacking: manifest.migrations.iter().filter(|name| !known.contains(*name)).cloned().collect(),
-            image: self.image.clone(),
-        }))))
+    /// The files of the release in the tag of the image, as far as that release is known.
+    pub fn files_by_tag(&self) -> Option<ServerFiles> {
+        let named = self.named()?;
+        // A server of 2.x has the patches of 1.x too.
+        let known = recorded(EngineKind::Sqlite).iter().filter(|recording| recording.release <= named);
+        let names = known.flat_map(|one| one.patches().into_iter().chain(one.migrations().map(str::to_owned)));
+        Some(ServerFiles::of_release(named.to_string(), names))
     }
 
     /// The engine of the place, or the one found on this machine.

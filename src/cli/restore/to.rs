@@ -37,17 +37,10 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
         RestoreTarget::Container(fresh) => fresh.docker.shipped(&fresh.container)?,
         _ => None,
     };
-    if shipped.is_none() {
-        choice.check_tag(&manifest)?;
-    }
-    let newer = release::newer(&manifest, choice.release(shipped.as_ref()));
-    if let (Some(route), true, None) = (&newer, args.no_upgrade, &shipped) {
-        context.ui.warn(&format!(
-            "snapshot `{}` is of release {}, image `{}` of {}: the server will migrate the database when it starts",
-            manifest.id, manifest.release, choice.image, route.target.release
-        ));
-    }
-    let route = newer.filter(|_| !args.no_upgrade);
+    let route = match args.no_upgrade {
+        true => None,
+        false => release::newer(&manifest, choice.release(shipped.as_ref())),
+    };
     if let Some(route) = &route {
         manifest.become_release(route.target);
     }
@@ -59,8 +52,8 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
     };
     check_files(&manifest, &rebuild, &place)?;
     rebuild.check(&manifest)?;
-    if let (RestoreTarget::Container(fresh), Some(shipped)) = (&place, &shipped) {
-        release::check_image(&manifest, shipped, &fresh.container.image, context.ui)?;
+    if let Some(files) = shipped.clone().or_else(|| choice.files_by_tag()) {
+        release::check_image(&manifest, &files, &choice.image, context.ui)?;
     }
     let unpacked = stores.scratch_for(manifest.size(), &temporary)?;
     let staged = source.unpack(unpacked.path(), &stores, typed, context)?;
