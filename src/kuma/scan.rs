@@ -10,6 +10,7 @@
 //! Monitors of which this is not so are read again by the index.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::engine::{Reader, quote};
 use crate::error::Result;
@@ -93,7 +94,11 @@ pub(super) fn add_parts(
 fn scan(reader: &mut dyn Reader, part: &Part, from: i64, monitors: usize) -> Result<BTreeMap<i64, Found>> {
     let mut all: BTreeMap<i64, Found> = BTreeMap::new();
     let (table, last) = (quote(part.unit.table()), part.last.max(from));
-    let (first, end) = (first_id(reader, &table, from)?, first_id(reader, &table, last + 1)?);
+    let ends = reader.query(&format!("SELECT min(`id`), max(`id`) FROM {table}"), &[])?;
+    let end = |at: usize| ends.first().and_then(|row| row.at(at).int());
+    let (Some(lowest), Some(highest)) = (end(0), end(1)) else { return Ok(all) };
+    let first = first_id(reader, &table, lowest..highest + 1, from)?;
+    let end = first_id(reader, &table, first..highest + 1, last + 1)?;
     let most = (last - from) / part.unit.seconds() + 1;
     if end - first > SPREAD * most * i64::try_from(monitors).unwrap_or(i64::MAX) {
         return Ok(all);
@@ -121,13 +126,9 @@ fn scan(reader: &mut dyn Reader, part: &Part, from: i64, monitors: usize) -> Res
     Ok(all)
 }
 
-/// The first id of `table` from `timestamp` on, if both have the same order.
-fn first_id(reader: &mut dyn Reader, table: &str, timestamp: i64) -> Result<i64> {
-    let ends = reader.query(&format!("SELECT min(`id`), max(`id`) FROM {table}"), &[])?;
-    let end = |at: usize| ends.first().and_then(|row| row.at(at).int());
-    let (Some(mut low), Some(last)) = (end(0), end(1)) else { return Ok(0) };
-    // It is one of `low..=high`.
-    let mut high = last + 1;
+/// The first of `ids` in `table` from `timestamp` on, or their end, if both have the same order.
+fn first_id(reader: &mut dyn Reader, table: &str, ids: Range<i64>, timestamp: i64) -> Result<i64> {
+    let (mut low, mut high) = (ids.start, ids.end);
     while low < high {
         let step = ((high - low) / (PROBES + 1)).max(1);
         let positions: Vec<i64> = (1..=PROBES).map(|n| low + n * step - 1).filter(|at| *at < high).collect();
