@@ -50,7 +50,8 @@ impl Cli {
     pub fn try_read(typed: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         let typed: Vec<OsString> = typed.into_iter().collect();
         let is_long = typed.iter().any(|word| word == "--help") || typed.get(1).is_some_and(|word| word == "help");
-        let mut command = command_for(is_long);
+        let may_add = typed.iter().any(|word| word == "add");
+        let mut command = finished(if may_add { whole() } else { Cli::command() }, is_long);
         if typed.iter().any(|word| word == "-v" || word == "--verbose") {
             command = command.version(build());
         }
@@ -101,12 +102,17 @@ fn is_json(matches: &ArgMatches) -> bool {
 
 /// The whole command line, with every help page.
 pub fn command() -> Command {
-    command_for(true)
+    finished(whole(), true)
 }
 
-/// The same; the list of verbs is followed by the global options when the help is a long one.
-fn command_for(is_long: bool) -> Command {
-    let command = finish(Cli::command(), "kumadb").term_width(ui::terminal_width().min(WIDEST));
+/// Every command, without what help pages end with.
+fn whole() -> Command {
+    Cli::command().mut_subcommand("monitor", |monitor| monitor.mut_subcommand("add", monitor::add::with_types))
+}
+
+/// `command` with its help pages; the list of verbs is followed by the global options when the help is a long one.
+fn finished(command: Command, is_long: bool) -> Command {
+    let command = finish(command, "kumadb").term_width(ui::terminal_width().min(WIDEST));
     let topics = topics(&command, is_long);
     command.help_template(topics)
 }

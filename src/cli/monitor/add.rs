@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clap::{ArgMatches, Command, FromArgMatches};
+use clap::{ArgMatches, Args as _, Command, FromArgMatches};
 use serde_json::json;
 
 use super::fields::{self, described, placeholder, sentence};
@@ -13,7 +13,9 @@ use crate::instance::Instance;
 use crate::kuma::init::random_text;
 use crate::model::fields::{Reference, ValueShape};
 use crate::model::state::{Configuration, Monitor};
-use crate::model::{FieldOption, NewMonitorContext, kind, kinds, new_monitor, options, parse, push_token_length};
+use crate::model::{
+    FieldOption, MonitorType, NewMonitorContext, kind, kinds, new_monitor, options, parse, push_token_length,
+};
 use crate::operation::Outcome;
 use crate::plan::monitor::{New, Notify, TagRequest, plan_add};
 use crate::plan::names::{find_docker_host, find_group, find_proxy, find_remote_browser};
@@ -108,38 +110,7 @@ impl LinkArgs {
 
 impl clap::Args for AddArgs {
     fn augment_args(command: Command) -> Command {
-        let newest = schema::newest();
-        let mut command =
-            command.subcommand_required(true).subcommand_value_name("TYPE").subcommand_help_heading("Types");
-        for kind in kinds(newest) {
-            let mut one = Command::new(kind.name);
-            let mut usage = format!("kumadb monitor add {}", kind.name);
-            let mut width = usage.len();
-            for option in options(kind, newest) {
-                if option.required {
-                    let part = format!(" --{} <{}>", option.field.option(), placeholder(option.field));
-                    width += part.len();
-                    if width > USAGE {
-                        usage.push_str("\n          ");
-                        width = 10 + part.len();
-                    }
-                    usage.push_str(&part);
-                }
-                let heading = if option.required { "Required" } else { "Fields" };
-                let arg = fields::option(option.field).help(help(&option)).help_heading(heading);
-                let is_brief = option.required || BRIEF.contains(&option.field.column);
-                one = one.arg(arg.hide_short_help(!is_brief));
-            }
-            // The docs of these structs would become the description of the type, so its own come last.
-            one = WriteArgs::augment_args(DuplicateArgs::augment_args(LinkArgs::augment_args(one)));
-            let since = if kind.since > OLDEST { format!(", since {}", kind.since) } else { String::new() };
-            let about = format!("{}{since}", kind.title);
-            let note = if kind.note.is_empty() { String::new() } else { format!("; {}", kind.note) };
-            one = one.about(about.clone()).long_about(format!("{about}{note}"));
-            one = one.override_usage(format!("{usage} [OPTIONS]"));
-            command = command.subcommand(one);
-        }
-        command
+        command.subcommand_required(true).subcommand_value_name("TYPE").subcommand_help_heading("Types")
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -170,6 +141,40 @@ impl FromArgMatches for AddArgs {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
+}
+
+/// `command` with a command for each type. They are most of the command line, so they are made only where one may be typed.
+pub fn with_types(command: Command) -> Command {
+    let newest = schema::newest();
+    kinds(newest).fold(command, |command, kind| command.subcommand(of_type(kind, newest)))
+}
+
+/// The command that adds a monitor of type `kind`.
+fn of_type(kind: &'static MonitorType, newest: Release) -> Command {
+    let mut one = Command::new(kind.name);
+    let mut usage = format!("kumadb monitor add {}", kind.name);
+    let mut width = usage.len();
+    for option in options(kind, newest) {
+        if option.required {
+            let part = format!(" --{} <{}>", option.field.option(), placeholder(option.field));
+            width += part.len();
+            if width > USAGE {
+                usage.push_str("\n          ");
+                width = 10 + part.len();
+            }
+            usage.push_str(&part);
+        }
+        let heading = if option.required { "Required" } else { "Fields" };
+        let arg = fields::option(option.field).help(help(&option)).help_heading(heading);
+        let is_brief = option.required || BRIEF.contains(&option.field.column);
+        one = one.arg(arg.hide_short_help(!is_brief));
+    }
+    // The docs of these structs would become the description of the type, so its own come last.
+    one = WriteArgs::augment_args(DuplicateArgs::augment_args(LinkArgs::augment_args(one)));
+    let since = if kind.since > OLDEST { format!(", since {}", kind.since) } else { String::new() };
+    let about = format!("{}{since}", kind.title);
+    let note = if kind.note.is_empty() { String::new() } else { format!("; {}", kind.note) };
+    one.about(about.clone()).long_about(format!("{about}{note}")).override_usage(format!("{usage} [OPTIONS]"))
 }
 
 /// Examples for a monitor of type `name`: what each does, and the command.
