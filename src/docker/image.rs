@@ -135,11 +135,23 @@ impl Docker {
         }))
     }
 
-    /// The files of the server in `container`, whether it runs or not; `None` where they are not like the official
-    /// ones, or the engine does not show them.
+    /// The files of the server in `container`, whether it runs or not, and its release; `None` where they are not like the
+    /// official ones, or the engine does not show them.
     pub fn shipped(&self, container: &Container) -> Result<Option<ServerFiles>> {
-        let app = &container.working_dir;
-        let Some(archive) = self.download(container, &app.join("db"))? else { return Ok(None) };
+        let Some(files) = self.migration_files(container)? else { return Ok(None) };
+        let package = self.download(container, &container.working_dir.join("package.json"))?.unwrap_or_default();
+        let unreadable = |error: std::io::Error| self.unreadable(container, &error.to_string());
+        let mut text = String::new();
+        if let Some(file) = tar::Archive::new(&package[..]).entries().map_err(unreadable)?.next() {
+            file.and_then(|mut file| file.read_to_string(&mut text)).map_err(unreadable)?;
+        }
+        let about: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        Ok(Some(ServerFiles { release: about["version"].as_str().map(str::to_owned), ..files }))
+    }
+
+    /// The same without the release, which takes a second request.
+    pub fn migration_files(&self, container: &Container) -> Result<Option<ServerFiles>> {
+        let Some(archive) = self.download(container, &container.working_dir.join("db"))? else { return Ok(None) };
         let mut files = BTreeSet::new();
         let unreadable = |error: std::io::Error| self.unreadable(container, &error.to_string());
         for entry in tar::Archive::new(&archive[..]).entries().map_err(unreadable)? {
@@ -147,14 +159,8 @@ impl Docker {
             let is_file = entry.header().entry_type().is_file();
             files.extend(entry.path().map(|path| path.to_string_lossy().into_owned()).ok().filter(|_| is_file));
         }
-        let package = self.download(container, &app.join("package.json"))?.unwrap_or_default();
-        let mut text = String::new();
-        if let Some(file) = tar::Archive::new(&package[..]).entries().map_err(unreadable)?.next() {
-            file.and_then(|mut file| file.read_to_string(&mut text)).map_err(unreadable)?;
-        }
-        let about: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let shipped = ServerFiles { release: about["version"].as_str().map(str::to_owned), files };
-        Ok(Some(shipped).filter(|shipped| !shipped.migrations().is_empty()))
+        let found = ServerFiles { release: None, files };
+        Ok(Some(found).filter(|found| !found.migrations().is_empty()))
     }
 
     /// The file or folder `path` of `container` as a tar, if it exists and can be read.

@@ -163,9 +163,14 @@ impl Server {
         Ok(self.present()?.state.life_so_far())
     }
 
-    /// The files of its image, where they can be read.
+    /// The files of its image and their release, where they can be read.
     pub fn shipped(&self) -> Result<Option<ServerFiles>> {
         self.docker.shipped(&self.container())
+    }
+
+    /// The same without the release.
+    pub fn migration_files(&self) -> Result<Option<ServerFiles>> {
+        self.docker.migration_files(&self.container())
     }
 
     /// Whether its engine has the image `name`.

@@ -52,7 +52,12 @@ pub(super) fn check_writable(instance: &Instance, database: &Database, settings:
 
 /// Fails where the image of `server` is older than its database, according to its files.
 fn check_image(instance: &Instance, server: &Server, database: &Database) -> Result<()> {
-    let Some(shipped) = server.shipped()? else { return Ok(()) };
+    let Some(files) = server.migration_files()? else { return Ok(()) };
+    if files.problems(&database.migrations).is_empty() {
+        return Ok(());
+    }
+    // The error names its release.
+    let shipped = server.shipped()?.unwrap_or(files);
     let what = format!("the database of `{}` ({})", instance.name, database.release);
     check_shipped(&shipped, &server.container().image, what, &database.migrations)
 }

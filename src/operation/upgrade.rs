@@ -78,7 +78,7 @@ pub fn change_of(server: &Server, needed: &str) -> String {
 /// Whether the image of `server`, as it is now, can use a database of the release of `route`; `None` where that is not known.
 pub fn fits_image(server: &Server, route: &Route) -> Result<Option<bool>> {
     let names: Vec<String> = route.target.migrations().map(str::to_owned).collect();
-    Ok(server.shipped()?.map(|shipped| shipped.problems(&names).is_empty()))
+    Ok(server.migration_files()?.map(|files| files.problems(&names).is_empty()))
 }
 
 /// Dry run: makes the new database from a copy of the present one, and removes both; on MariaDB, everything is read and nothing
@@ -259,8 +259,8 @@ impl Run<'_> {
         loop {
             // The lookup finds the successor of a container that is gone.
             server.is_running()?;
-            match server.shipped()? {
-                Some(shipped) if shipped.problems(&names).is_empty() => return self.follow(observer),
+            match server.migration_files()? {
+                Some(files) if files.problems(&names).is_empty() => return self.follow(observer),
                 // Another image whose files are not those of an official one.
                 None if noted.image.as_ref().is_some_and(|(id, _)| *id != server.container().image_id) => {
                     return self.follow(observer);
