@@ -68,6 +68,16 @@ impl ColumnFit {
         }
     }
 
+    /// Whether NULL is refused.
+    pub fn is_required(&self) -> bool {
+        self.not_null
+    }
+
+    /// Whether the column stores every value but, where it is [required](ColumnFit::is_required), NULL, and nothing is lost.
+    pub fn fits_all_but_null(&self) -> bool {
+        matches!(self.kind, ColumnKind::Affinity(_))
+    }
+
     /// Converts `cell` to what the column stores, so that reading it back gives the same value; returns what is lost.
     ///
     /// # Errors

@@ -2,8 +2,9 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
+use std::thread;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
@@ -21,8 +22,11 @@ const TICK: Duration = Duration::from_millis(100);
 /// Timeout for ending a statement.
 const KILL_TIME: Duration = Duration::from_millis(500);
 
-/// Rows between two looks for a request to end: those that have arrived are not waited for.
-const LOOK: u64 = 1024;
+/// One batch of rows that have arrived, in rows and in bytes of their cells.
+const BATCH: (usize, usize) = (512, 128 << 10);
+
+/// Batches that wait to be processed.
+const QUEUED: usize = 2;
 
 /// Streamed rows.
 pub(super) struct Rows<'a> {
@@ -31,30 +35,69 @@ pub(super) struct Rows<'a> {
     pub(super) address: &'a Address,
     /// The number of the connection, if they can be ended early.
     pub(super) id: Option<u64>,
-    pub(super) seen: u64,
     pub(super) columns: Arc<[String]>,
     pub(super) shapes: Vec<LiteralKind>,
 }
 
 impl Rows<'_> {
-    /// The next row, its cells as MariaDB sent them.
-    pub(super) fn raw(&mut self) -> Result<Option<Vec<Option<mysql_async::Value>>>> {
-        let row = until(self.runtime, self.address, self.id, self.result.next())?;
-        self.seen += 1;
-        if self.seen.is_multiple_of(LOOK) {
-            check(self.runtime, self.address, self.id)?;
-        }
-        Ok(row.map(mysql_async::Row::unwrap_raw))
+    /// Passes each row to `each`.
+    pub(super) fn each(self, each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
+        let (columns, shapes) = (self.columns.clone(), self.shapes.clone());
+        let read = |(cell, shape): (_, &LiteralKind)| match cell {
+            Some(mysql_async::Value::Bytes(bytes)) => shape.read(bytes),
+            _ => Value::Null,
+        };
+        self.each_as(&|cells| Row::new(columns.clone(), cells.into_iter().zip(&shapes).map(read).collect()), each)
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Row>> {
-        Ok(self.raw()?.map(|cells| {
-            let read = |(cell, shape): (_, &LiteralKind)| match cell {
-                Some(mysql_async::Value::Bytes(bytes)) => shape.read(bytes),
-                _ => Value::Null,
-            };
-            Row::new(self.columns.clone(), cells.into_iter().zip(&self.shapes).map(read).collect())
-        }))
+    /// The same with the values that `read` makes of the cells of a row as MariaDB sent them: in another thread, while `each` runs.
+    pub(super) fn each_as<T: Send>(
+        mut self,
+        read: &(dyn Fn(Vec<Option<mysql_async::Value>>) -> T + Sync),
+        each: &mut dyn FnMut(T) -> Result<()>,
+    ) -> Result<()> {
+        let (first, is_last) = self.receive(read)?;
+        if is_last {
+            return first.into_iter().try_for_each(each);
+        }
+        thread::scope(|scope| {
+            let (queue, batches) = mpsc::sync_channel(QUEUED);
+            let receiving = scope.spawn(move || {
+                loop {
+                    let (batch, is_last) = self.receive(read)?;
+                    // Who does not take it has failed, and returns the reason.
+                    if queue.send(batch).is_err() || is_last {
+                        return Ok(());
+                    }
+                }
+            });
+            let processed = first.into_iter().chain(batches.iter().flatten()).try_for_each(each);
+            drop(batches);
+            let received = receiving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            processed.and(received)
+        })
+    }
+
+    /// The next batch, and whether it is the last one.
+    fn receive<T>(&mut self, read: &dyn Fn(Vec<Option<mysql_async::Value>>) -> T) -> Result<(Vec<T>, bool)> {
+        let result = &mut self.result;
+        let batch = async {
+            let (mut rows, mut size) = (Vec::new(), 0);
+            while rows.len() < BATCH.0 && size < BATCH.1 {
+                let Some(row) = result.next().await? else { return Ok((rows, true)) };
+                let cells = row.unwrap_raw();
+                let bytes = |cell: &Option<mysql_async::Value>| match cell {
+                    Some(mysql_async::Value::Bytes(bytes)) => bytes.len(),
+                    _ => 0,
+                };
+                size += cells.iter().map(bytes).sum::<usize>();
+                rows.push(read(cells));
+            }
+            Ok((rows, false))
+        };
+        let batch = until(self.runtime, self.address, self.id, batch)?;
+        check(self.runtime, self.address, self.id)?;
+        Ok(batch)
     }
 }
 
@@ -72,7 +115,7 @@ pub(super) fn until<T>(
     let mut future = pin!(future);
     let Some(id) = id else { return runtime.block_on(future).map_err(explain) };
     runtime.block_on(async {
-        // Most rows have arrived before they are asked for, and need no timer.
+        // What has arrived already needs no timer.
         if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
             return done.map_err(explain);
         }
@@ -86,7 +129,7 @@ pub(super) fn until<T>(
 }
 
 /// Fails once the run has to end.
-pub(super) fn check(runtime: &Runtime, address: &Address, id: Option<u64>) -> Result<()> {
+fn check(runtime: &Runtime, address: &Address, id: Option<u64>) -> Result<()> {
     id.map_or(Ok(()), |id| runtime.block_on(look(address, id)))
 }
 

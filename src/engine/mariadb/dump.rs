@@ -167,24 +167,28 @@ impl MariaDb {
         progress: &mut dyn FnMut(u64),
     ) -> Result<u64> {
         let layout = self.layout(table, filter)?;
-        let mut rows = self.rows(layout.select)?;
+        let rows = self.rows(layout.select)?;
         let shapes: Vec<LiteralKind> = rows.shapes.clone();
-        let (mut lines, mut row_text) = (layout.lines, Vec::new());
-        while let Some(cells) = rows.raw()? {
-            row_text.clear();
+        let text = |cells: Vec<Option<mysql_async::Value>>| {
+            let mut text = Vec::new();
             for (at, (cell, shape)) in cells.iter().zip(&shapes).enumerate() {
-                row_text.push(if at == 0 { b'(' } else { b',' });
+                text.push(if at == 0 { b'(' } else { b',' });
                 match cell {
-                    Some(mysql_async::Value::Bytes(bytes)) => shape.write(bytes, &mut row_text),
-                    _ => row_text.extend_from_slice(b"NULL"),
+                    Some(mysql_async::Value::Bytes(bytes)) => shape.write(bytes, &mut text),
+                    _ => text.extend_from_slice(b"NULL"),
                 }
             }
-            row_text.push(b')');
-            lines.add(&row_text, put)?;
+            text.push(b')');
+            text
+        };
+        let mut lines = layout.lines;
+        rows.each_as(&text, &mut |text| {
+            lines.add(&text, put)?;
             if lines.count % STRIDE == 0 {
                 progress(lines.count);
             }
-        }
+            Ok(())
+        })?;
         let count = lines.end(put)?;
         progress(count);
         Ok(count)

@@ -228,16 +228,16 @@ impl MariaDb {
         let columns = found.iter().map(|column| column.name_str().into_owned()).collect();
         let shapes = found.iter().map(LiteralKind::of).collect();
         let (runtime, address) = (&self.runtime, &self.address);
-        Ok(Rows { result, runtime, address, id, seen: 0, columns, shapes })
+        Ok(Rows { result, runtime, address, id, columns, shapes })
     }
 
     /// All rows of an internal statement.
     fn all(&mut self, sql: &str) -> Result<Vec<Row>> {
-        let mut rows = self.rows(sql)?;
         let mut all = Vec::new();
-        while let Some(row) = rows.next()? {
+        self.rows(sql)?.each(&mut |row| {
             all.push(row);
-        }
+            Ok(())
+        })?;
         Ok(all)
     }
 
@@ -380,11 +380,7 @@ impl Reader for MariaDb {
     fn stream(&mut self, sql: &str, params: &[Value], each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
         self.allow_question(sql)?;
         let sql = self.filled(sql, params)?;
-        let mut rows = self.rows(sql)?;
-        while let Some(row) = rows.next()? {
-            each(row)?;
-        }
-        Ok(())
+        self.rows(sql)?.each(each)
     }
 
     fn schema(&mut self) -> Result<Schema> {

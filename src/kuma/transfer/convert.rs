@@ -114,6 +114,10 @@ impl Convert {
 }
 
 impl Transform for Convert {
+    fn copies(&self, table: &str) -> bool {
+        !matches!(table, "setting" | "knex_migrations")
+    }
+
     fn row(&mut self, table: &str, _feed: usize, mut row: Vec<Value>, put: Put<'_>) -> Result<()> {
         // The first columns of both are id, key, value; and id, name, batch, migration_time.
         match table {

@@ -198,6 +198,11 @@ impl Duplicates {
         Duplicates { keys: keys.into_iter().map(|key| (key, BTreeSet::new())).collect() }
     }
 
+    /// Whether there are no keys.
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// The position of the first text of a key that another row has too.
     pub(super) fn find(&self, row: &[Value]) -> Option<usize> {
         let (key, _) = self.keys.iter().find(|(key, seen)| key_of(key, row).is_some_and(|key| seen.contains(&key)))?;

@@ -1,9 +1,10 @@
 //! Creates the target, loads it and reads it back.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::sync::mpsc;
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use super::{Pipe, Report, Transform};
 use crate::cancel::Cancel;
@@ -90,7 +91,9 @@ fn load_sqlite(
     }
     // No process uses the file before it is complete. Its indexes are sorted beside it, where the space was checked.
     let folder = path.parent().unwrap_or(Path::new(".")).display().to_string().replace('\'', "''");
-    for setting in ["journal_mode = OFF", "synchronous = OFF", "foreign_keys = OFF", "cache_size = -16384"] {
+    for setting in
+        ["journal_mode = OFF", "synchronous = OFF", "foreign_keys = OFF", "cache_size = -16384", "threads = 1"]
+    {
         writer.query(&format!("PRAGMA {setting}"), &[])?;
     }
     writer.query(&format!("PRAGMA temp_store_directory = '{folder}'"), &[])?;
@@ -102,9 +105,9 @@ fn load_sqlite(
         writer.execute(statement, &[])?;
     }
     let mut pipe = Pipe::new(source, recording, transform, progress)?;
-    let mut stored = BTreeMap::new();
+    let mut loaded = Loaded::default();
     for table in pipe.tables() {
-        stored.insert(table.clone(), fill(&mut pipe, &mut writer, &table)?);
+        loaded.fill(&mut pipe, &mut writer, &table)?;
     }
     let schema = pipe.to.clone();
     let report = pipe.finish()?;
@@ -115,9 +118,15 @@ fn load_sqlite(
     continue_sequences(&mut writer, &sequences, &tables)?;
     writer.commit()?;
     writer.query("PRAGMA journal_mode = WAL", &[])?;
-    compare(&mut writer, &stored, &schema)?;
-    check_faults(writer.check(Depth::Quick)?)?;
-    drop(writer);
+    let mut reader = SqliteFile::new(path).reader()?;
+    let (compared, faults) = thread::scope(|scope| {
+        let comparing = scope.spawn(|| loaded.compare(&mut *reader, &schema));
+        let faults = writer.check(Depth::Quick);
+        (joined(comparing), faults)
+    });
+    compared?;
+    check_faults(faults?)?;
+    drop((reader, writer));
     files::flush(path)?;
     Ok(report)
 }
@@ -151,7 +160,7 @@ fn load_mariadb(
     let mark = "(`fingerprint` varchar(64) NOT NULL, `last_beat` bigint NOT NULL)";
     writer.execute(&format!("CREATE TABLE {} {mark}", quote(UNFINISHED)), &[])?;
     let mut pipe = Pipe::new(source, recording, transform, progress)?;
-    let (mut stored, mut large) = (BTreeMap::new(), Vec::new());
+    let (mut loaded, mut large) = (Loaded::default(), Vec::new());
     for statement in schema::script(recording.sql).filter(|sql| sql.starts_with("CREATE")) {
         let name = statement.strip_prefix("CREATE TABLE `").and_then(|rest| rest.split('`').next()).unwrap_or_default();
         match split_keys(statement) {
@@ -163,7 +172,7 @@ fn load_mariadb(
         }
     }
     for table in pipe.tables() {
-        stored.insert(table.clone(), fill(&mut pipe, &mut writer, &table)?);
+        loaded.fill(&mut pipe, &mut writer, &table)?;
     }
     let schema = pipe.to.clone();
     let report = pipe.finish()?;
@@ -178,7 +187,7 @@ fn load_mariadb(
     for (table, last) in sequences.iter().filter(|(table, _)| is_counted(table)) {
         writer.execute(&format!("ALTER TABLE {} AUTO_INCREMENT = {}", quote(table), last + 1), &[])?;
     }
-    compare(&mut writer, &stored, &schema)?;
+    loaded.compare(&mut writer, &schema)?;
     check_faults(writer.check(Depth::References)?)?;
     let mark = [read_fingerprint(&mut writer, &schema)?.0.into(), Value::Int(read_last_beat(&mut writer)?)];
     writer.execute(&format!("INSERT INTO {} VALUES (?, ?)", quote(UNFINISHED)), &mark)?;
@@ -211,85 +220,98 @@ fn read_sequences(source: &mut dyn Reader) -> Result<BTreeMap<String, i64>> {
     Ok(rows.iter().filter_map(|row| Some((row.text("name")?.to_owned(), row.int("last")?))).collect())
 }
 
+/// What was loaded. The keys are new for each load, so that rows with equal digests cannot be prepared, and fast hashes are enough.
+#[derive(Default)]
+struct Loaded {
+    keys: [RandomState; 2],
+    tables: BTreeMap<String, LoadedTable>,
+}
+
 /// The columns of a table that have rows, and a digest of these.
-struct Stored {
+struct LoadedTable {
     columns: Vec<String>,
     digest: Digest,
 }
 
-/// A digest of rows in any order.
+/// A digest of rows in any order: the sums of two hashes of each.
 #[derive(Default, PartialEq, Eq)]
 struct Digest {
     rows: u64,
-    sum: [u64; 4],
+    sums: [u64; 2],
 }
 
 impl Digest {
-    fn add(&mut self, row: &[Value], buffer: &mut Vec<u8>) {
+    fn add(&mut self, row: &[Value], keys: &[RandomState; 2], buffer: &mut Vec<u8>) {
         buffer.clear();
         row.iter().for_each(|cell| append(buffer, cell));
         self.rows += 1;
-        for (sum, part) in self.sum.iter_mut().zip(blake3::hash(buffer).as_bytes().chunks_exact(8)) {
-            let part = part.try_into().map_or(0, u64::from_le_bytes);
-            *sum = sum.wrapping_add(part);
+        for (sum, key) in self.sums.iter_mut().zip(keys) {
+            *sum = sum.wrapping_add(key.hash_one(&buffer[..]));
         }
     }
 }
 
-/// Loads the rows of `table`: they are inserted while the next ones are read.
-fn fill<W: Writer>(pipe: &mut Pipe<'_>, writer: &mut W, table: &str) -> Result<Stored> {
-    let columns = pipe.columns(table);
-    let names: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let (mut digest, mut buffer) = (Digest::default(), Vec::new());
-    let (queue, batches) = mpsc::sync_channel::<Vec<Vec<Value>>>(2);
-    let (read, inserted) = thread::scope(|scope| {
-        let insert = move || writer.insert(table, &names, &mut batches.iter().flatten()).map(drop);
-        let inserting = scope.spawn(insert);
-        let (mut batch, mut size) = (Vec::new(), 0);
-        let read = pipe.pump(table, &mut |row| {
-            digest.add(&row, &mut buffer);
-            size += buffer.len();
-            batch.push(row);
-            if size < BATCH.0 && batch.len() < BATCH.1 {
-                return Ok(());
-            }
-            size = 0;
-            // A receiver that does not take it has failed, and returns the reason.
-            queue.send(std::mem::take(&mut batch)).map_err(|_| stopped())
+impl Loaded {
+    /// Loads the rows of `table`: they are inserted while the next ones are read.
+    fn fill<W: Writer>(&mut self, pipe: &mut Pipe<'_>, writer: &mut W, table: &str) -> Result<()> {
+        let columns = pipe.columns(table);
+        let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let (mut digest, mut buffer) = (Digest::default(), Vec::new());
+        let (queue, batches) = mpsc::sync_channel::<Vec<Vec<Value>>>(2);
+        let (read, inserted) = thread::scope(|scope| {
+            let insert = move || writer.insert(table, &names, &mut batches.iter().flatten()).map(drop);
+            let inserting = scope.spawn(insert);
+            let (mut batch, mut size) = (Vec::new(), 0);
+            let read = pipe.pump(table, &mut |row| {
+                digest.add(&row, &self.keys, &mut buffer);
+                size += buffer.len();
+                batch.push(row);
+                if size < BATCH.0 && batch.len() < BATCH.1 {
+                    return Ok(());
+                }
+                size = 0;
+                // A receiver that does not take it has failed, and returns the reason.
+                queue.send(std::mem::take(&mut batch)).map_err(|_| stopped())
+            });
+            let read = read.and_then(|()| queue.send(batch).map_err(|_| stopped()));
+            drop(queue);
+            (read, joined(inserting))
         });
-        let read = read.and_then(|()| queue.send(batch).map_err(|_| stopped()));
-        drop(queue);
-        (read, inserting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
-    inserted?;
-    read?;
-    Ok(Stored { columns, digest })
+        inserted?;
+        read?;
+        self.tables.insert(table.into(), LoadedTable { columns, digest });
+        Ok(())
+    }
+
+    /// Fails unless the tables have exactly these rows.
+    fn compare(&self, reader: &mut dyn Reader, schema: &Schema) -> Result<()> {
+        let live = reader.schema()?;
+        let mut wrong = Vec::new();
+        for (table, loaded) in &self.tables {
+            let names: Vec<String> = loaded.columns.iter().map(|column| quote(column)).collect();
+            let (mut found, mut buffer) = (Digest::default(), Vec::new());
+            if !names.is_empty() {
+                reader.stream(&format!("SELECT {} FROM {}", names.join(", "), quote(table)), &[], &mut |row| {
+                    found.add(row.cells(), &self.keys, &mut buffer);
+                    Ok(())
+                })?;
+            }
+            let columns = |schema: &Schema| schema.table(table).map(|table| table.columns.len());
+            if found != loaded.digest || columns(&live) != columns(schema) {
+                wrong.push(format!("{} reads back with other rows than were loaded", quote(table)));
+            }
+        }
+        match wrong.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Operation(OperationError::ChecksFailed(wrong))),
+        }
+    }
+}
+
+fn joined<T>(handle: ScopedJoinHandle<'_, T>) -> T {
+    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn stopped() -> Error {
     Error::Operation(OperationError::ChecksFailed(vec!["the target takes no more rows".into()]))
-}
-
-/// Fails unless the tables have exactly the rows that were `stored`.
-fn compare(reader: &mut dyn Reader, stored: &BTreeMap<String, Stored>, schema: &Schema) -> Result<()> {
-    let live = reader.schema()?;
-    let mut wrong = Vec::new();
-    for (table, stored) in stored {
-        let names: Vec<String> = stored.columns.iter().map(|column| quote(column)).collect();
-        let (mut found, mut buffer) = (Digest::default(), Vec::new());
-        if !names.is_empty() {
-            reader.stream(&format!("SELECT {} FROM {}", names.join(", "), quote(table)), &[], &mut |row| {
-                found.add(row.cells(), &mut buffer);
-                Ok(())
-            })?;
-        }
-        let columns = |schema: &Schema| schema.table(table).map(|table| table.columns.len());
-        if found != stored.digest || columns(&live) != columns(schema) {
-            wrong.push(format!("{} reads back with other rows than were loaded", quote(table)));
-        }
-    }
-    match wrong.is_empty() {
-        true => Ok(()),
-        false => Err(Error::Operation(OperationError::ChecksFailed(wrong))),
-    }
 }
