@@ -224,3 +224,20 @@ fn a_database_that_a_server_has_used_since_is_not_cleared() {
     server.sql("kuma", "INSERT INTO heartbeat (monitor_id, status, time) VALUES (2, 1, now())");
     assert!(matches!(read_content(&address, &|_| true), Ok(Content::Server(_))));
 }
+
+#[test]
+fn a_null_that_sqlite_does_not_store_is_reported_before() {
+    let Some(server) = Mariadbd::start() else { return };
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    let address = server.create_database("kuma", "utf8mb4");
+    let mut source = sqlite(&lab.folder().join("kuma.db"));
+    convert(&mut *source, Target::MariaDb(&address), "2.5.3", OnConflict::default());
+    server.sql("kuma", "UPDATE notification SET user_id = NULL ORDER BY id LIMIT 1");
+    let back = lab.root.path().join("back.db");
+    let mut there = address.reader().unwrap();
+    let report = convert(&mut *there, Target::Sqlite(&back), "2.5.3", OnConflict::default());
+    assert_eq!(lost(&report), [("notification.user_id".to_owned(), Loss::Null, 1)]);
+    let owners = sqlite(&back).query("SELECT count(*) FROM notification WHERE user_id IS NULL", &[]).unwrap();
+    assert_eq!(owners[0].at(0).int(), Some(0));
+}
