@@ -50,8 +50,8 @@ impl Cli {
     pub fn try_read(typed: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         let typed: Vec<OsString> = typed.into_iter().collect();
         let is_long = typed.iter().any(|word| word == "--help") || typed.get(1).is_some_and(|word| word == "help");
-        let may_add = typed.iter().any(|word| word == "add");
-        let mut command = finished(if may_add { whole() } else { Cli::command() }, is_long);
+        let is_typed = |name: &str| typed.iter().any(|word| word == name);
+        let mut command = finished(if is_typed("add") { with_types(is_typed) } else { Cli::command() }, is_long);
         if typed.iter().any(|word| word == "-v" || word == "--verbose") {
             command = command.version(build());
         }
@@ -102,12 +102,13 @@ fn is_json(matches: &ArgMatches) -> bool {
 
 /// The whole command line, with every help page.
 pub fn command() -> Command {
-    finished(whole(), true)
+    finished(with_types(|_| true), true)
 }
 
-/// Every command, without what help pages end with.
-fn whole() -> Command {
-    Cli::command().mut_subcommand("monitor", |monitor| monitor.mut_subcommand("add", monitor::add::with_types))
+/// Every command, with the options of the types of monitors that `is_typed`, and without what help pages end with.
+fn with_types(is_typed: impl Fn(&str) -> bool) -> Command {
+    let with_types = |add| monitor::add::with_types(add, is_typed);
+    Cli::command().mut_subcommand("monitor", |monitor| monitor.mut_subcommand("add", with_types))
 }
 
 /// `command` with its help pages; the list of verbs is followed by the global options when the help is a long one.
@@ -126,7 +127,7 @@ fn finish(command: Command, path: &str) -> Command {
     };
     let mut long: Vec<String> =
         NOTES.iter().filter(|(of, _)| *of == path).map(|(_, note)| (*note).to_owned()).collect();
-    long.extend(examples(path));
+    long.extend(examples(path, &command));
     let command = names
         .iter()
         .fold(command, |command, name| command.mut_subcommand(name, |one| finish(one, &format!("{path} {name}"))));
@@ -134,13 +135,13 @@ fn finish(command: Command, path: &str) -> Command {
     if long.is_empty() { command.after_long_help("") } else { command.after_long_help(long.join("\n\n")) }
 }
 
-/// The examples of the verb that is typed as `path`.
-fn examples(path: &str) -> Option<String> {
+/// The examples of `command`, which is typed as `path`.
+fn examples(path: &str, command: &Command) -> Option<String> {
     let known = EXAMPLES.iter().chain(&TOOLS).find(|(of, _)| *of == path);
     let all: Vec<(String, String)> = match (known, path.strip_prefix("kumadb monitor add ")) {
         (Some((_, examples)), _) => examples.iter().map(|(what, line)| ((*what).into(), (*line).into())).collect(),
-        (None, Some(kind)) => monitor::add::examples(kind),
-        (None, None) => return None,
+        (None, Some(kind)) if command.get_arguments().next().is_some() => monitor::add::examples(kind),
+        (None, _) => return None,
     };
     let blocks: Vec<String> = all.into_iter().map(|(what, line)| format!("  # {what}\n  {}", broken(&line))).collect();
     Some(format!("Examples:\n{}", blocks.join("\n\n")))

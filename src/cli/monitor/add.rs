@@ -143,15 +143,23 @@ impl FromArgMatches for AddArgs {
     }
 }
 
-/// `command` with a command for each type. They are most of the command line, so they are made only where one may be typed.
-pub fn with_types(command: Command) -> Command {
+/// `command` with a command for each type. Their options are most of the command line, so only those of types that `is_typed` are
+/// made.
+pub fn with_types(command: Command, is_typed: impl Fn(&str) -> bool) -> Command {
     let newest = schema::newest();
-    kinds(newest).fold(command, |command, kind| command.subcommand(of_type(kind, newest)))
+    kinds(newest).fold(command, |command, kind| {
+        let since = if kind.since > OLDEST { format!(", since {}", kind.since) } else { String::new() };
+        let about = format!("{}{since}", kind.title);
+        let one = Command::new(kind.name);
+        let one = if is_typed(kind.name) { with_options(one, kind, newest) } else { one };
+        // The docs of structs of options become the description of the type, so its own come last.
+        let note = if kind.note.is_empty() { String::new() } else { format!("; {}", kind.note) };
+        command.subcommand(one.about(about.clone()).long_about(format!("{about}{note}")))
+    })
 }
 
-/// The command that adds a monitor of type `kind`.
-fn of_type(kind: &'static MonitorType, newest: Release) -> Command {
-    let mut one = Command::new(kind.name);
+/// `one`, which adds a monitor of type `kind`, with its options.
+fn with_options(mut one: Command, kind: &'static MonitorType, newest: Release) -> Command {
     let mut usage = format!("kumadb monitor add {}", kind.name);
     let mut width = usage.len();
     for option in options(kind, newest) {
@@ -169,12 +177,8 @@ fn of_type(kind: &'static MonitorType, newest: Release) -> Command {
         let is_brief = option.required || BRIEF.contains(&option.field.column);
         one = one.arg(arg.hide_short_help(!is_brief));
     }
-    // The docs of these structs would become the description of the type, so its own come last.
-    one = WriteArgs::augment_args(DuplicateArgs::augment_args(LinkArgs::augment_args(one)));
-    let since = if kind.since > OLDEST { format!(", since {}", kind.since) } else { String::new() };
-    let about = format!("{}{since}", kind.title);
-    let note = if kind.note.is_empty() { String::new() } else { format!("; {}", kind.note) };
-    one.about(about.clone()).long_about(format!("{about}{note}")).override_usage(format!("{usage} [OPTIONS]"))
+    let one = WriteArgs::augment_args(DuplicateArgs::augment_args(LinkArgs::augment_args(one)));
+    one.override_usage(format!("{usage} [OPTIONS]"))
 }
 
 /// Examples for a monitor of type `name`: what each does, and the command.

@@ -1,6 +1,7 @@
 //! Options that set one field each, `--interval 30`, as `monitor add` has them for its type and other verbs for all.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
@@ -59,15 +60,18 @@ pub fn sentence(text: &str) -> String {
 }
 
 /// Every field that some type has, in the order in which types name them.
-pub fn all() -> Vec<&'static Field> {
-    let newest = schema::newest();
-    let mut all: Vec<&'static Field> = Vec::new();
-    for field in kinds(newest).flat_map(|kind| kind.fields(newest)) {
-        if !OTHERWISE.contains(&field.column) && !all.iter().any(|known| known.column == field.column) {
-            all.push(field);
+pub fn all() -> &'static [&'static Field] {
+    static ALL: LazyLock<Vec<&Field>> = LazyLock::new(|| {
+        let newest = schema::newest();
+        let mut all: Vec<&Field> = Vec::new();
+        for field in kinds(newest).flat_map(|kind| kind.fields(newest)) {
+            if !OTHERWISE.contains(&field.column) && !all.iter().any(|known| known.column == field.column) {
+                all.push(field);
+            }
         }
-    }
-    all
+        all
+    });
+    &ALL
 }
 
 /// The description of a field with its example, which is put before the first semicolon; without the example where the
@@ -85,7 +89,7 @@ pub(super) fn described(field: &Field) -> String {
 
 impl Args for FieldArgs {
     fn augment_args(command: Command) -> Command {
-        let command = all().into_iter().fold(command.next_help_heading("Fields"), |command, field| {
+        let command = all().iter().copied().fold(command.next_help_heading("Fields"), |command, field| {
             command.arg(option(field).help(described(field)).hide_short_help(true))
         });
         command.next_help_heading(None::<&str>)
@@ -99,7 +103,7 @@ impl Args for FieldArgs {
 impl FromArgMatches for FieldArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<FieldArgs, clap::Error> {
         let typed = |field: &'static Field| Some((field.column, matches.get_one::<String>(&id(field.column))?.clone()));
-        Ok(FieldArgs { typed: all().into_iter().filter_map(typed).collect() })
+        Ok(FieldArgs { typed: all().iter().copied().filter_map(typed).collect() })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {

@@ -197,7 +197,7 @@ fn the_design_names_what_exists() {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "_:/.".contains(c);
         for word in text.split(|c: char| !is_part(c)).map(|word| word.trim_end_matches(['.', ':', '/'])) {
             let exists = match word.strip_suffix(".rs") {
-                Some(_) => files.iter().any(|file| file == word || file.ends_with(&format!("/{word}"))),
+                Some(_) => root().join(word).is_file() || files.iter().any(|file| file.ends_with(&format!("/{word}"))),
                 None if word.contains("::") => word.split("::").all(|part| words.contains(part)),
                 None => true,
             };
