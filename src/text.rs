@@ -168,8 +168,10 @@ pub fn lines<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> String {
     lines.into_iter().map(|line| one_line(line.as_ref()).into_owned()).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether `c` is a control character other than a tab or a line break, or a mark of direction.
+/// Whether `c` is a control character other than a tab or a line break, a mark of direction, or a character without a width that joins
+/// no others: two names that look the same must not differ.
 fn is_unseen(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\t')
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }

@@ -197,7 +197,8 @@ impl InputError {
                     .with((!known.is_empty()).then(|| Hint::advice(format!("use one of {}", known.join(", ")))))
             }
             Self::Ambiguous { kind, prefix, count } => {
-                usage(format!("`{prefix}` matches {}", counted(*count, kind))).hint("type more characters of the id")
+                Report::new(Exit::NotFound, format!("`{prefix}` matches {}", counted(*count, kind)))
+                    .hint("type more characters of the id")
             }
             Self::Exists { kind, name } => {
                 usage(format!("cannot create {kind} `{name}`: it already exists")).hint("choose another name")

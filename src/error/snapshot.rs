@@ -45,6 +45,8 @@ pub enum SnapshotError {
     /// Files that are not those of a database.
     NotRaw,
     NotFound(String),
+    /// The path of an archive or a database.
+    NoFile(PathBuf),
     NoUndo(String),
     NothingToUndo {
         instance: String,
@@ -188,6 +190,9 @@ impl SnapshotError {
                 false => format!("no snapshot matches `{what}`"),
             })
             .command("kumadb backup list"),
+            Self::NoFile(path) => {
+                missing(format!("snapshot `{}` not found: no such file", path.display())).command("kumadb backup list")
+            }
             Self::NoUndo(id) => {
                 missing(format!("no undo snapshot matches `{id}`")).command("kumadb backup list --undo")
             }
@@ -230,6 +235,10 @@ impl SnapshotError {
                 refused(format!("snapshot `{id}` is of release {release}, but the database is of release {here}"))
                     .with(hint.clone())
             }
+            Self::UnknownTables { id, release, engine } if release.starts_with("1.") => refused(format!(
+                "cannot convert snapshot `{id}` to {engine}: release {release} does not support it"
+            ))
+            .hint("add `--image louislam/uptime-kuma:2`, which upgrades it, or restore it to a data folder"),
             Self::UnknownTables { id, release, engine } => refused(format!(
                 "cannot convert snapshot `{id}`: this kumadb does not know the tables of release {release} on {engine}"
             ))

@@ -161,6 +161,10 @@ impl Stores {
                 _ => Ok(vec![self.read_at(desired)?]),
             };
         }
+        // No id has one of these.
+        if desired.contains(['/', '.']) && !files::exists(path) {
+            return Err(Error::Snapshot(SnapshotError::NoFile(path.into())));
+        }
         let Listing { mut snapshots, mut unusable, elsewhere } = self.list()?;
         match desired {
             "latest" => {

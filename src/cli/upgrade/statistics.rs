@@ -10,8 +10,7 @@ use crate::backup;
 use crate::cli::Context;
 use crate::cli::restore::scratch_for;
 use crate::cli::write::{finish, outcome_json, with};
-use crate::error::{Error, Exit, InputError, Result};
-use crate::files;
+use crate::error::{Exit, Result};
 use crate::instance::Instance;
 use crate::kuma::upgrade::correct::{Correction, TableCorrection};
 use crate::operation::statistics::{StatisticsWork, compare_with};
@@ -33,9 +32,6 @@ pub fn replace(
     let stores = context.stores()?.with_keys(&args.keys.keys_or_ask(context.ui)?);
     let scratch = scratch_for(&stores, instance.size(), instance)?;
     let desired = database_in(snapshot);
-    if desired.contains('/') && !desired.contains("://") && !files::exists(Path::new(&desired)) {
-        return Err(Error::Input(InputError::FileNotFound { path: desired.into() }));
-    }
     let warn = &mut |error: &crate::error::Error| context.ui.warn(&error.to_string());
     let staged = backup::stage_snapshot(&stores, &desired, &instance.origin(), &scratch.path().join("staged"), warn)?;
     // The copy of a file has an id that no user knows.
@@ -127,7 +123,7 @@ fn text(correction: &Correction) -> String {
         ];
         let border = match one.border {
             0 => String::new(),
-            count => format!(" ({count} of them at the time of the upgrade)"),
+            count => format!("; of all these, {count} are of the time of the upgrade"),
         };
         format!("~ {}: {}{border}", one.table, parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
     };

@@ -561,6 +561,14 @@ fn targets_that_are_not_there() {
     fails("-t data restart", 9, "no container found for `data`", "stop and start its server manually");
     fails("-t data restore abc --yes", 8, "no snapshot matches `abc`", "kumadb backup list");
     fails("-t data restore latest --yes", 8, "no snapshot matches `latest`", "kumadb backup list");
+    for path in ["/backups/kuma.db", "kuma.db.bak0", "./x"] {
+        fails(
+            &format!("-t data restore {path} --yes"),
+            8,
+            &format!("snapshot `{path}` not found: no such file"),
+            "kumadb backup list",
+        );
+    }
     // The only one in sight needs no name.
     assert_eq!(run("monitor list").out, "no monitors yet\n");
     let empty = Ran::of(lab.bare().current_dir(lab.root.path().parent().unwrap()).arg("status"));

@@ -8,9 +8,8 @@ use crate::cli::observe::add_beats;
 use crate::support::lab::Lab;
 
 /// What an attacker writes: a command of GitHub Actions on a line of its own, a sequence that clears the screen, a mark that turns
-/// text around, a line break of Unicode, a tab, and a NUL.
-const EVIL: &str =
-    "\n::error::x\r\n  ::stop-commands::y\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{2028}::z\u{85}\tt\u{0}n\u{7f}";
+/// text around, a line break of Unicode, characters without a width, a tab, and a NUL.
+const EVIL: &str = "\n::error::x\r\n  ::stop-commands::y\u{1b}[2J\u{9b}31m\u{202e}\u{2066}\u{2028}::z\u{85}\u{200b}\u{feff}\tt\u{0}n\u{7f}";
 
 /// `text` as SQLite reads it.
 fn sql(text: &str) -> String {
@@ -61,7 +60,8 @@ fn check(line: &str, text: &str) {
         assert!(!shown.trim_start().starts_with("::"), "{line}: {shown:?}\n{text}");
     }
     let is_evil = |letter: char| {
-        letter.is_control() && letter != '\n' || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        letter.is_control() && letter != '\n'
+            || matches!(letter, '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
     assert!(!text.contains(is_evil), "{line}: {text:?}");
 }
