@@ -8,7 +8,7 @@ use kumadb::operation::{BackupOptions, NoObserver, take};
 fn main() -> kumadb::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let mut next = |default: &str| arguments.next().unwrap_or(default.into());
-    let instance = Locator::without_docker().find(Some(&next("data")))?;
+    let instance = Locator::without_docker().find(Some(&next("data")))?.local()?;
     let stores = Stores::from(Store::new(next("snapshots")));
     // The copy is compared with the database, packed, and read back from the store.
     let made = take(&instance, &stores, "example", &BackupOptions::default(), &mut NoObserver)?;

@@ -6,7 +6,7 @@ use kumadb::kuma::read::read_shown_state;
 
 fn main() -> kumadb::Result<()> {
     let folder = std::env::args().nth(1).unwrap_or("data".into());
-    let instance = Locator::without_docker().find(Some(&folder))?;
+    let instance = Locator::without_docker().find(Some(&folder))?.local()?;
     // Read-only: no lock, no checkpoint, no file beside the database.
     let monitors = instance.open()?.read(|reader| read_shown_state(reader, &instance.name))?.monitors;
     for (id, monitor) in monitors {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use kumadb::engine::{Connect, WriteKey};
 use kumadb::error::{DockerError, Error, Hint};
-use kumadb::instance::{Instance, Locator};
+use kumadb::instance::{Instance, Location, Locator};
 use kumadb::kuma::init;
 use kumadb::kuma::read::read_state;
 use kumadb::model::state::Configuration;
@@ -103,7 +103,7 @@ impl Place {
         }));
         let locator =
             Locator { docker, here: self.root().to_owned(), state: self.root().join("state"), on_host: false };
-        locator.find(Some(&self.target)).unwrap()
+        locator.find(Some(&self.target)).and_then(Location::local).unwrap()
     }
 
     pub fn state(&self) -> Configuration {

@@ -26,7 +26,7 @@ pub struct ApplyArgs {
     #[command(flatten)]
     write: WriteArgs,
     #[command(flatten)]
-    fleet: FleetArgs,
+    pub fleet: FleetArgs,
 }
 
 impl ApplyArgs {
@@ -46,7 +46,8 @@ pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     match read_plan(args, &instance)? {
         Some((planned, summary)) => {
-            carry_out_with("apply", planned, (summary, json!({})), &args.write, &instance, context)
+            let result = SummarizedPlan { planned, summary, document: json!({}) };
+            result.carry_out("apply", &args.write, &instance, context)
         }
         None => {
             let planned = document::plan(&args.documents, args.prune.unmanaged(), &instance, context)?;
@@ -64,43 +65,44 @@ pub fn carry_out_planned(
     instance: &Instance,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
-    let result = (summary(&planned), summary_json(&planned));
-    carry_out_with(verb, planned, result, write, instance, context)
+    let (summary, document) = (summary(&planned), summary_json(&planned));
+    SummarizedPlan { planned, summary, document }.carry_out(verb, write, instance, context)
 }
 
-/// The same; `result` is the result, as text and as JSON.
-fn carry_out_with(
-    verb: &str,
+/// What was planned, with its summary as text and as JSON.
+struct SummarizedPlan {
     planned: Planned,
-    result: (String, Json),
-    write: &WriteArgs,
-    instance: &Instance,
-    context: &mut Context<'_>,
-) -> Result<Exit> {
-    let (summary, mut found) = result;
-    let is_whole = planned.is_whole();
-    let Planned { config, report, .. } = planned;
-    if report.plan.is_empty() {
-        if let Some(found) = found.as_object_mut() {
-            found.insert("changes".into(), json!([]));
+    summary: String,
+    document: Json,
+}
+
+impl SummarizedPlan {
+    fn carry_out(self, verb: &str, write: &WriteArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Exit> {
+        let SummarizedPlan { planned, summary, mut document } = self;
+        let is_whole = planned.is_whole();
+        let Planned { config, report, .. } = planned;
+        if report.plan.is_empty() {
+            if let Some(document) = document.as_object_mut() {
+                document.insert("changes".into(), json!([]));
+            }
+            context.ui.result(&document, || summary)?;
+            return Ok(if is_whole { Exit::Done } else { Exit::Partial });
         }
-        context.ui.result(&found, || summary)?;
-        return Ok(if is_whole { Exit::Done } else { Exit::Partial });
+        let keys = report.keys;
+        let done = |outcome: &Outcome| {
+            let made: Vec<(String, String)> = keys.iter().filter_map(|key| whole_key(key, outcome)).collect();
+            let mut document = document.clone();
+            let list: Vec<Json> = made.iter().map(|(name, key)| json!({"name": name, "key": key})).collect();
+            document["api_keys"] = json!(list);
+            let keys = made.iter().map(|(name, key)| format!("API key `{name}` (shown only once): {key}"));
+            let applied = format!("applied: {}", tally::applied(&summary));
+            (document, std::iter::once(applied).chain(keys).collect())
+        };
+        let question = Some(format!("apply these changes ({summary})?"));
+        let request = WriteRequest { verb, plan: report.plan, names: &config, question, done: &done };
+        let exit = carry_out(&request, write, instance, context)?;
+        Ok(if exit == Exit::Done && !is_whole { Exit::Partial } else { exit })
     }
-    let keys = report.keys;
-    let done = |outcome: &Outcome| {
-        let made: Vec<(String, String)> = keys.iter().filter_map(|key| whole_key(key, outcome)).collect();
-        let mut document = found.clone();
-        let list: Vec<Json> = made.iter().map(|(name, key)| json!({"name": name, "key": key})).collect();
-        document["api_keys"] = json!(list);
-        let keys = made.iter().map(|(name, key)| format!("API key `{name}` (shown only once): {key}"));
-        let applied = format!("applied: {}", tally::applied(&summary));
-        (document, std::iter::once(applied).chain(keys).collect())
-    };
-    let question = Some(format!("apply these changes ({summary})?"));
-    let request = WriteRequest { verb, plan: report.plan, names: &config, question, done: &done };
-    let exit = carry_out(&request, write, instance, context)?;
-    Ok(if exit == Exit::Done && !is_whole { Exit::Partial } else { exit })
 }
 
 /// The key in the form that clients use.

@@ -80,7 +80,31 @@ enum VerifyDepth {
     Full,
 }
 
+impl BackupVerb {
+    /// Whether it is for several instances.
+    pub fn is_for_many(&self) -> bool {
+        match self {
+            BackupVerb::Create(args) => args.fleet.is_many(),
+            BackupVerb::Verify(args) => args.fleet.is_many(),
+            BackupVerb::Prune(args) => args.is_for_many(),
+            BackupVerb::List(_) | BackupVerb::Show(_) | BackupVerb::Check(_) | BackupVerb::Schedule(_) => false,
+        }
+    }
+}
+
+impl VerifyArgs {
+    /// Whether only the snapshots of the selected instance are verified.
+    pub fn is_own(&self) -> bool {
+        self.own
+    }
+}
+
 impl CreateArgs {
+    /// Checks the options that need no data.
+    pub fn check(&self) -> Result<()> {
+        self.encryption.options(self.scope()).map(drop)
+    }
+
     fn scope(&self) -> CopyScope {
         CopyScope {
             config_only: self.config_only,
@@ -188,7 +212,7 @@ fn warn_of(failed: &[Error], ui: &mut Ui) -> Exit {
 }
 
 fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let stores = context.stores_alone()?;
+    let stores = context.stores()?;
     let listing = stores.list()?;
     let mut all: Vec<&Snapshot> = listing.snapshots.iter().collect();
     let owner = args.instance.as_ref().map(|name| context.owner(name)).transpose()?;
@@ -220,22 +244,8 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
             waiting + &if all.is_empty() { no_snapshots(&stores, kind) } else { table } + &hidden
         };
         let row = |copies: &&[&Snapshot]| {
-            let manifest = &copies[0].manifest;
-            let mut row = vec![
-                manifest.id.clone(),
-                local_time(manifest.created),
-                manifest.instance.clone(),
-                manifest.engine.to_string(),
-                manifest.release.clone(),
-                manifest.rows("monitor").to_string(),
-                match manifest.without.is_empty() {
-                    true => manifest.rows("heartbeat").to_string(),
-                    false => "excluded".into(),
-                },
-                bytes(copies[0].size),
-                manifest.reason.clone(),
-            ];
-            row.extend(ambiguous.then(|| manifest.origin.clone()));
+            let mut row = cells(copies[0]);
+            row.extend(ambiguous.then(|| copies[0].manifest.origin.clone()));
             if addresses.len() > 1 {
                 let staged = |address: &&String| copies.iter().any(|copy| copy.store().address() == **address);
                 row.push(addresses.iter().filter(staged).map(String::as_str).collect::<Vec<_>>().join(", "));
@@ -253,6 +263,25 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
         context.ui.warn(&crate::backup::no_snapshots(found).to_string());
     }
     Ok(warn_of(&listing.unusable, context.ui))
+}
+
+/// The cells of `snapshot` that every list has.
+fn cells(snapshot: &Snapshot) -> Vec<String> {
+    let manifest = &snapshot.manifest;
+    vec![
+        manifest.id.clone(),
+        local_time(manifest.created),
+        manifest.instance.clone(),
+        manifest.engine.to_string(),
+        manifest.release.clone(),
+        manifest.rows("monitor").to_string(),
+        match manifest.without.is_empty() {
+            true => manifest.rows("heartbeat").to_string(),
+            false => "excluded".into(),
+        },
+        bytes(snapshot.size),
+        manifest.reason.clone(),
+    ]
 }
 
 /// The line about a pending snapshot.
@@ -276,7 +305,7 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         let more: &[&str] = if args.snapshots.is_empty() { &["--own"] } else { &[] };
         return fleet::run(&Fleet { args: args.fleet.clone(), more, words: verified_words }, context);
     }
-    let stores = context.stores_of(&args.snapshots)?.with_keys(&args.keys.keys()?);
+    let stores = context.stores()?.with_keys(&args.keys.keys()?);
     let mut unusable = Vec::new();
     let mut desired = Vec::new();
     if args.snapshots.is_empty() {

@@ -14,8 +14,9 @@ use super::{Context, config, default_store};
 use crate::backup::freshness::{Limits, Newest, Status, Verdict};
 use crate::backup::store::{Listing, list_all};
 use crate::backup::{Snapshot, Store, Timeouts};
-use crate::config::{Config, open_stores};
+use crate::config::{Config, StoreConfig, open_stores};
 use crate::error::{Error, Exit, InputError, OperationError, RemoteError, Result};
+use crate::instance::{Location, RemoteData};
 use crate::text::{age_words, counted};
 
 /// Default maximum age of the newest backup, without an option or a job.
@@ -55,6 +56,58 @@ impl CheckArgs {
             None => configured_max_age(self.full, context),
         }
     }
+
+    /// The host of the default store, where that is another machine. Whatever else is wrong is a result of the check.
+    pub fn remote_data(&self, context: &mut Context<'_>) -> Option<RemoteData> {
+        let remote = self.default_store(context).ok().flatten();
+        if remote.is_none() {
+            context.forget();
+        }
+        remote
+    }
+
+    fn default_store(&self, context: &mut Context<'_>) -> Result<Option<RemoteData>> {
+        let config = config::read(context)?.unwrap_or_default();
+        match self.names(&config, context)?.as_slice() {
+            [] => context.snapshots_remote(context.global.target.is_some()),
+            [name] if context.global.store.is_empty() && stores_of(name, &config).is_empty() => {
+                let target = context.select(Some(name.clone()));
+                let remote = context.instance_remote();
+                if remote.is_none() {
+                    context.select(target);
+                }
+                Ok(remote)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The names of the selected instances in the config file.
+    fn names(&self, config: &Config, context: &Context<'_>) -> Result<Vec<String>> {
+        let fleet = FleetArgs::of(self.instances.clone(), self.groups.clone(), self.all);
+        match (fleet.is_many(), &context.global.target) {
+            (true, Some(_)) => Err(Error::Input(InputError::Conflict {
+                option: "`-t`".into(),
+                other: "`--instance`, `--instance-group` or `--all`".into(),
+            })),
+            (true, None) => fleet.names(config),
+            (false, Some(_)) => Ok(context.named()?.map(|named| named.name).into_iter().collect()),
+            (false, None) => Ok(config.instances.keys().cloned().collect()),
+        }
+    }
+}
+
+/// The stores of the instance `name`, each with its name in `config`. One that only a job names has backups too.
+fn stores_of<'c>(name: &str, config: &'c Config) -> Vec<(&'c str, &'c StoreConfig)> {
+    let mut places = config.stores_of(name);
+    for job in config.jobs.iter().filter(|job| job.instances.iter().any(|one| one == name)) {
+        for other in config.stores_of_job(job, name) {
+            if !places.iter().any(|(known, _)| *known == other.0) {
+                places.push(other);
+            }
+        }
+    }
+    places
 }
 
 /// `--max-age` from the jobs of the config file.
@@ -97,11 +150,8 @@ pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
     let now = Utc::now();
     let checks = match subjects(args, context) {
         Ok(subjects) => look(args, subjects, &config::read(context)?.unwrap_or_default(), now),
-        // The remote host responded, or the user pressed Ctrl-C.
-        Err(
-            error @ (Error::Remote(RemoteError::DataNotLocal { .. })
-            | Error::Operation(OperationError::Interrupted { .. })),
-        ) => return Err(error),
+        // The user pressed Ctrl-C.
+        Err(error @ Error::Operation(OperationError::Interrupted { .. })) => return Err(error),
         Err(error) => {
             let message = plugin_text(&error.to_string());
             let document = json!({"status": "unknown", "message": message, "checks": []});
@@ -128,55 +178,33 @@ fn exit(status: Status) -> Exit {
 /// The selected instances. No engine is asked for an instance that the config file names and that has stores.
 fn subjects(args: &CheckArgs, context: &mut Context<'_>) -> Result<Vec<Subject>> {
     let config = config::read(context)?.unwrap_or_default();
-    let fleet = FleetArgs::of(args.instances.clone(), args.groups.clone(), args.all);
-    let names = match (fleet.is_many(), &context.global.target) {
-        (true, Some(_)) => {
-            return Err(Error::Input(InputError::Conflict {
-                option: "`-t`".into(),
-                other: "`--instance`, `--instance-group` or `--all`".into(),
-            }));
-        }
-        (true, None) => fleet.names(&config)?,
-        (false, Some(_)) => context.named()?.map(|named| named.name).into_iter().collect(),
-        (false, None) => config.instances.keys().cloned().collect(),
-    };
+    let names = args.names(&config, context)?;
     match (names.is_empty(), context.global.target.clone()) {
-        (false, _) => names.iter().map(|name| configured(name, names.len() == 1, &config, context)).collect(),
+        (false, _) => names.iter().map(|name| configured(name, &config, context)).collect(),
         (true, Some(target)) => Ok(vec![Subject { owner: typed(&target, context)?, stores: all_stores(context)? }]),
         (true, None) => unnamed(context),
     }
 }
 
-/// The instance `name` of the config file; `alone` where it is the only one selected.
-fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_>) -> Result<Subject> {
+/// The instance `name` of the config file.
+fn configured(name: &str, config: &Config, context: &mut Context<'_>) -> Result<Subject> {
     let owner = SnapshotOwner::of(name, config);
-    // A store that only a job names has backups too.
-    let mut places = config.stores_of(name);
-    for job in config.jobs.iter().filter(|job| job.instances.iter().any(|one| one == name)) {
-        for other in config.stores_of_job(job, name) {
-            if !places.iter().any(|(known, _)| *known == other.0) {
-                places.push(other);
-            }
-        }
-    }
+    let places = stores_of(name, config);
     if !context.global.store.is_empty() {
         return Ok(Subject { owner, stores: all_stores(context)? });
     }
     if places.is_empty() {
         // The default store is on the host of the instance.
-        let target = context.global.target.replace(name.to_owned());
-        match context.find().map(drop) {
-            Err(error @ Error::Remote(RemoteError::DataNotLocal { .. })) if alone => return Err(error),
-            Err(Error::Remote(RemoteError::DataNotLocal { .. })) => {
-                return Err(Error::Remote(RemoteError::SnapshotsNotLocal { instance: name.to_owned() }));
-            }
-            _ => context.global.target = target,
+        let target = context.select(Some(name.to_owned()));
+        if let Ok(Location::Remote(_)) = context.locate() {
+            return Err(Error::Remote(RemoteError::SnapshotsNotLocal { instance: name.to_owned() }));
         }
+        context.select(target);
         return Ok(Subject { owner, stores: vec![(None, default_store())] });
     }
     // A check waits for an answer no longer than plugins do.
     let credentials = context.credentials()?.with_patience(Timeouts::SHORT);
-    let open = |(name, place): &(&str, &crate::config::StoreConfig)| {
+    let open = |(name, place): &(&str, &StoreConfig)| {
         let stores = open_stores(&[*place], &credentials, &default_store())?;
         Ok(stores.iter().next().cloned().map(|store| (Some((*name).to_owned()), store)))
     };
@@ -187,12 +215,9 @@ fn configured(name: &str, alone: bool, config: &Config, context: &mut Context<'_
 /// The meaning of `-t` where it is not in the config file: a location, or a container, which may be gone.
 fn typed(target: &str, context: &mut Context<'_>) -> Result<SnapshotOwner> {
     let known = origin_of(target).or_else(|| target.contains('/').then(|| target.to_owned()));
-    let (name, origin) = match context.find() {
-        Ok(instance) => (instance.name.clone(), Some(instance.origin())),
-        Err(Error::Remote(RemoteError::DataNotLocal { folder, .. })) if !context.store_addresses()?.is_empty() => {
-            (target.to_owned(), Some(folder))
-        }
-        Err(error @ Error::Remote(RemoteError::DataNotLocal { .. })) => return Err(error),
+    let (name, origin) = match context.locate() {
+        Ok(Location::Local(instance)) => (instance.name.clone(), Some(instance.origin())),
+        Ok(Location::Remote(data)) => (target.to_owned(), Some(data.folder.display().to_string())),
         // The name of a removed container is in the stores; a name in neither is a typo.
         Err(error) => {
             let owner = SnapshotOwner::at(target.to_owned(), known.clone());
@@ -222,7 +247,7 @@ fn unnamed(context: &mut Context<'_>) -> Result<Vec<Subject>> {
     let stores = all_stores(context)?;
     let mut found: Vec<SnapshotOwner> = Vec::new();
     if context.store_addresses()?.is_empty() {
-        let all = context.locator()?.all_here()?.into_iter().filter_map(|(_, instance)| instance.ok());
+        let all = context.locator()?.all()?.into_iter().filter_map(|(_, location)| location.ok()?.local().ok());
         found.extend(all.map(|instance| SnapshotOwner::at(instance.name.clone(), Some(instance.origin()))));
     }
     if found.is_empty() {

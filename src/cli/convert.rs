@@ -8,11 +8,11 @@ use serde_json::{Value as Json, json};
 use super::inputs::Inputs;
 use super::upgrade::{Image, upgraded_lines};
 use super::write::{WriteArgs, finish, outcome_json, with};
-use super::{Context, Ui, remote_job};
+use super::{Context, Ui};
 use crate::engine::mariadb::Address;
 use crate::error::{ConvertError, DatabaseError, Error, Exit, InputError, Result};
-use crate::instance::target::check_reach;
-use crate::instance::{DbLocation, Instance};
+use crate::instance::target::reached_by_container;
+use crate::instance::{DbLocation, Instance, RemoteData};
 use crate::kuma::transfer::convert::{self, choice_for};
 use crate::kuma::transfer::{Refused, Report};
 use crate::operation::Mode;
@@ -52,6 +52,27 @@ impl ConvertArgs {
         self.write.is_dry_run()
     }
 
+    /// Checks the options that need no data.
+    pub fn check(&self) -> Result<()> {
+        if self.write.settings("convert").mode != Mode::Stopped {
+            return Err(Error::Input(InputError::NotFor {
+                option: "`--live` or `--no-restart`".into(),
+                subject: "`convert`".into(),
+                why: "the server has to open the new database".into(),
+            }));
+        }
+        destination(&self.to).map(drop)
+    }
+
+    /// The data of `instance`, where only its container reaches the new database.
+    pub fn remote_data(&self, instance: &Instance) -> Option<RemoteData> {
+        match destination(&self.to).ok()? {
+            to @ Destination::External(_) if check_instance(instance, &to).is_err() => None,
+            Destination::External(address) => reached_by_container(instance, &DbLocation::External(address)),
+            Destination::Sqlite | Destination::Embedded => None,
+        }
+    }
+
     /// Adds the file with the certificate authority of the new database, if it has one.
     pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
         let options = self.to.split_once('?').map_or("", |(_, options)| options).split('&');
@@ -61,19 +82,9 @@ impl ConvertArgs {
 
 pub fn run(args: &ConvertArgs, context: &mut Context<'_>) -> Result<Exit> {
     let settings = args.write.settings("convert");
-    if settings.mode != Mode::Stopped {
-        return Err(Error::Input(InputError::NotFor {
-            option: "`--live` or `--no-restart`".into(),
-            subject: "`convert`".into(),
-            why: "the server has to open the new database".into(),
-        }));
-    }
     let to = destination(&args.to)?;
     let instance = context.instance()?;
     check_instance(&instance, &to)?;
-    if let (Destination::External(address), None) = (&to, remote_job::overrides()?) {
-        check_reach(&instance, &DbLocation::External(address.clone()))?;
-    }
     let has = |choice| args.on_conflict.contains(&choice);
     let on_conflict = convert::OnConflict { cut: has(OnConflict::Cut), rename: has(OnConflict::Rename) };
     let goal = ConversionTarget { to: to.clone(), on_conflict, release: args.release };

@@ -11,7 +11,7 @@ use super::write::{WriteArgs, all_lines, changes_json, finish, lines, outcome_js
 use super::{Context, Ui};
 use crate::doctor::{self, CHECKS, CHOSEN_BY_NAME, Check, Evidence, Finding, Fix};
 use crate::engine::Depth;
-use crate::error::{DatabaseError, Error, Exit, InputError, RemoteError, Result};
+use crate::error::{DatabaseError, Error, Exit, InputError, Result};
 use crate::instance::{DbLocation, Instance};
 use crate::kuma::damaged::DamagedDb;
 use crate::kuma::fresh::estimate;
@@ -46,7 +46,7 @@ pub struct DoctorArgs {
     #[command(flatten)]
     write: WriteArgs,
     #[command(flatten)]
-    fleet: FleetArgs,
+    pub fleet: FleetArgs,
 }
 
 /// Reads a code; `0` stands for all of them.
@@ -59,6 +59,13 @@ fn code(text: &str) -> Result<&'static str, String> {
     }
 }
 
+impl DoctorArgs {
+    /// Whether it only explains a code.
+    pub fn explains(&self) -> bool {
+        self.explain.is_some()
+    }
+}
+
 pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     if let Some(code) = args.explain {
         return explain(code, context);
@@ -66,11 +73,9 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     if args.fleet.is_many() {
         return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words }, context);
     }
-    let instance = match context.instance() {
-        Ok(instance) => instance,
-        Err(error) if args.fix || matches!(error, Error::Remote(RemoteError::DataNotLocal { .. })) => {
-            return Err(error);
-        }
+    let instance = match context.location() {
+        Ok(location) => location.local()?,
+        Err(error) if args.fix => return Err(error),
         Err(error) => {
             let evidence = gather_nowhere(error, Utc::now())?;
             let findings = examine(&evidence, args);

@@ -26,7 +26,7 @@ use crate::formats::import::{From, Import, Options, import, import_sources};
 use crate::formats::native::read_fixture;
 use crate::formats::text::beside;
 use crate::formats::{Lookup, Node};
-use crate::instance::Instance;
+use crate::instance::{Instance, Location};
 use crate::kuma::init;
 use crate::kuma::read::{read_all_dependents, read_config};
 use crate::model::fixture::Fixture;
@@ -302,13 +302,13 @@ fn read_other_instance(args: &DocumentArgs, context: &mut Context<'_>) -> Result
     let mut documents = Vec::new();
     for file in &args.files {
         // On a remote host, this verb could not use it.
-        let other = context.locator()?.find(file.to_str()).map_err(|error| match error {
-            Error::Remote(RemoteError::DataNotLocal { .. }) => Error::Remote(RemoteError::CannotExport {
-                instance: file.display().to_string(),
-                why: error.to_string(),
-            }),
-            error => error,
-        })?;
+        let other = match context.locator()?.find(file.to_str())? {
+            Location::Local(other) => other,
+            Location::Remote(data) => {
+                let (instance, why) = (file.display().to_string(), Error::from(data).to_string());
+                return Err(Error::Remote(RemoteError::CannotExport { instance, why }));
+            }
+        };
         let config = read_from(&other, read_config)?;
         let source = file.display().to_string();
         let release = &config.database.release;

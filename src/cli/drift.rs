@@ -24,7 +24,7 @@ pub struct DriftArgs {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: DriftFormat,
     #[command(flatten)]
-    fleet: FleetArgs,
+    pub fleet: FleetArgs,
 }
 
 /// Where the result is read.

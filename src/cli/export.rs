@@ -103,21 +103,27 @@ impl ExportArgs {
         }
         Ok(Some(folder))
     }
+
+    /// The keys of the selected kinds.
+    fn kinds(&self) -> Result<BTreeSet<String>> {
+        let kind = |name: &String| {
+            let found = entity(name).or_else(|| entity(&format!("{name}s")));
+            found.map(|entity| entity.key.to_owned()).ok_or_else(|| {
+                let known = ENTITIES.iter().map(|entity| entity.key.to_owned()).collect();
+                Error::Input(InputError::Unknown { kind: "kind", name: name.clone(), known })
+            })
+        };
+        self.only.iter().map(kind).collect()
+    }
+
+    /// Checks the options that need no data.
+    pub fn check(&self) -> Result<()> {
+        self.kinds().and(self.folder().map(drop))
+    }
 }
 
 pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let mut kinds = BTreeSet::new();
-    for name in &args.only {
-        let found = entity(name).or_else(|| entity(&format!("{name}s"))).ok_or_else(|| {
-            let names: Vec<&str> = ENTITIES.iter().map(|entity| entity.key).collect();
-            Error::Input(InputError::Unknown {
-                kind: "kind",
-                name: name.clone(),
-                known: names.into_iter().map(str::to_owned).collect(),
-            })
-        })?;
-        kinds.insert(found.key.to_owned());
-    }
+    let mut kinds = args.kinds()?;
     let folder = args.folder()?;
     let syntax = match (args.format, args.output.as_deref().and_then(|path| Syntax::of(path.to_str()?))) {
         (Some(FormatArg::Yaml), _) | (None, None) => Syntax::Yaml,

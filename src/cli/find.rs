@@ -12,7 +12,7 @@ use crate::engine::EngineKind;
 use crate::error::{DatabaseError, DockerError, Error, Exit, Result};
 use crate::files;
 use crate::instance::find::{Found, How};
-use crate::instance::{DbLocation, Instance};
+use crate::instance::{DbLocation, Instance, Location};
 use crate::kuma::read::read_overview;
 use crate::text::counted;
 use crate::value::{local_time, shown_time, utc_time};
@@ -27,15 +27,11 @@ pub struct FindArgs {
 }
 
 pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let locator = context.locator()?;
-    if let Err(error) = &locator.docker {
-        context.ui.warn(&format!("{error}; searching folders only"));
-    }
-    let mut all = locator.everything_here()?;
+    let mut all = context.everything()?;
     let config = config::read(context)?.unwrap_or_default();
     let target = context.global.target.clone();
     all.retain_mut(|found| {
-        let configured = found.instance.as_ref().ok().and_then(|instance| context.name_of(instance, &config));
+        let configured = found.instance().and_then(|instance| context.name_of(instance, &config));
         let is_meant =
             target.as_ref().is_none_or(|target| found.name == *target || configured.as_ref() == Some(target));
         found.name = configured.unwrap_or_else(|| std::mem::take(&mut found.name));
@@ -44,9 +40,11 @@ pub fn run(args: &FindArgs, context: &mut Context<'_>) -> Result<Exit> {
     let mut rows = Vec::new();
     let mut documents = Vec::new();
     for found in &all {
-        let line = match &found.instance {
-            Ok(instance) => look(instance, found, args.open),
-            Err(error) => InstanceRow { error: Some(error.to_string()), ..InstanceRow::default() },
+        let unusable = |error: String| InstanceRow { error: Some(error), ..InstanceRow::default() };
+        let line = match &found.location {
+            Ok(Location::Local(instance)) => look(instance, found, args.open),
+            Ok(Location::Remote(data)) => unusable(Error::from(data.clone()).to_string()),
+            Err(error) => unusable(error.to_string()),
         };
         let old = found.old_copies();
         documents.push(line.json(found, &old));

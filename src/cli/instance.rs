@@ -9,16 +9,16 @@ use crate::backup::{Credentials, Encryption, Manifest, Store, Stores, Timeouts};
 use crate::config::{Config, StoreConfig, Target, open_stores};
 use crate::engine::Connect as _;
 use crate::engine::mariadb::Address;
-use crate::error::{Error, RemoteError, Result};
-use crate::instance::Instance;
+use crate::error::Result;
+use crate::instance::{Instance, Location};
 
 /// The instance that was found.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct FoundInstance {
     /// Its name in the config file, where it has one.
-    configured: Option<String>,
+    pub(super) configured: Option<String>,
     /// Its name and location; `None` on a remote host.
-    here: Option<(String, String)>,
+    pub(super) here: Option<(String, String)>,
 }
 
 /// An instance of the config file.
@@ -96,7 +96,7 @@ impl Context<'_> {
     }
 
     /// The name in `config` of the selected instance.
-    fn configured_name(&self, config: &Config) -> Option<String> {
+    pub(super) fn configured_name(&self, config: &Config) -> Option<String> {
         if let Some(found) = &*self.found.borrow() {
             return found.configured.clone().filter(|name| config.instances.contains_key(name));
         }
@@ -113,50 +113,12 @@ impl Context<'_> {
     }
 
     /// Whether the engine of `target` is the one of the options.
-    fn is_same_engine(&self, target: &Target) -> bool {
+    pub(super) fn is_same_engine(&self, target: &Target) -> bool {
         if target.docker_host.is_none() && target.context.is_none() {
             return true;
         }
         let own = engine::surroundings(&self.global).endpoint();
         matches!((engine::of(target, &self.global).endpoint(), own), (Ok(other), Ok(own)) if other == own)
-    }
-
-    /// The selected instance. One from the config file has its name there, however it was found.
-    pub(super) fn find(&self) -> Result<Instance> {
-        let config = config::read(self)?.unwrap_or_default();
-        *self.found.borrow_mut() = None;
-        let named = self.configured_name(&config);
-        let text = self.global.target.as_deref();
-        let found = match named.as_ref().and_then(|name| config.instances.get(name)) {
-            Some(target) if named.as_deref() == text => {
-                let docker = engine::connect(&engine::of(target, &self.global));
-                self.locator_on(docker)?.find(Some(target.target.read()?.reveal()))
-            }
-            _ => self.locator()?.find(text),
-        };
-        let is_remote = |target: &Target, container: &str| {
-            target.target.read().is_ok_and(|text| text.reveal() == container) && self.is_same_engine(target)
-        };
-        let configured = named.or_else(|| match &found {
-            Ok(instance) => self.name_of(instance, &config),
-            Err(Error::Remote(RemoteError::DataNotLocal { container, .. })) => {
-                let mut all = config.instances.iter();
-                all.find(|(_, target)| is_remote(target, container)).map(|(name, _)| name.clone())
-            }
-            Err(_) => None,
-        });
-        // On the remote host, the local kumadb has passed the name.
-        let name = configured.clone().or(remote_job::overrides()?.and_then(|overrides| overrides.name));
-        let found = found.map(|instance| match name {
-            Some(name) => instance.called(name),
-            None => instance,
-        });
-        let found = found.map(|instance| instance.cancelled_by(self.ui.cancel()));
-        let here = found.as_ref().ok().map(|instance| (instance.name.clone(), instance.origin()));
-        if here.is_some() || matches!(found, Err(Error::Remote(RemoteError::DataNotLocal { .. }))) {
-            *self.found.borrow_mut() = Some(Found { configured, here });
-        }
-        found
     }
 
     /// The name of `instance` in `config`.
@@ -216,41 +178,11 @@ impl Context<'_> {
         Ok(self.global.store.iter().cloned().chain(named).collect())
     }
 
-    /// All stores, for a verb without an instance; the default one is where the instances are.
-    pub(super) fn stores_alone(&self) -> Result<Stores> {
-        if self.store_addresses()?.is_empty() {
-            match &self.global.target {
-                Some(target) if target.contains(['/', ':']) => {}
-                // Other problems of the instance do not affect the store.
-                Some(_) => match self.find().map(drop) {
-                    Ok(()) => {}
-                    Err(error) if matches!(error, Error::Remote(RemoteError::DataNotLocal { .. })) => {
-                        return Err(error);
-                    }
-                    Err(_) => {}
-                },
-                None => drop(self.locator()?.all_here()?),
-            }
-        }
-        self.stores()
-    }
-
-    /// The stores for a verb about `snapshots`: archives by path or address need no instance.
-    pub(super) fn stores_of(&self, snapshots: &[String]) -> Result<Stores> {
-        let is_archive = |desired: &String| desired.contains("://") || Path::new(desired).is_file();
-        match !snapshots.is_empty() && snapshots.iter().all(is_archive) {
-            true => self.stores(),
-            false => self.stores_alone(),
-        }
-    }
-
-    /// The location of the selected instance, on this machine or on a remote host.
+    /// The path or address of the selected instance, on this machine or on its remote host.
     pub(super) fn origin(&mut self) -> Result<String> {
-        match self.instance() {
-            Err(Error::Remote(RemoteError::DataNotLocal { folder, .. })) if !self.store_addresses()?.is_empty() => {
-                Ok(folder)
-            }
-            instance => Ok(instance?.origin()),
+        match self.location()? {
+            Location::Remote(data) if !self.store_addresses()?.is_empty() => Ok(data.folder.display().to_string()),
+            location => Ok(location.local()?.origin()),
         }
     }
 

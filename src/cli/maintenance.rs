@@ -92,6 +92,37 @@ impl MaintenanceVerb {
     pub fn writes(&self) -> bool {
         !matches!(self, MaintenanceVerb::List(_))
     }
+
+    /// Checks the options that need no data.
+    pub fn check(&self) -> Result<()> {
+        let now = Utc::now();
+        let (from, window) = match self {
+            MaintenanceVerb::Start(args) => (now, &args.window),
+            MaintenanceVerb::Schedule(args) => (args.start(now)?, &args.window),
+            MaintenanceVerb::List(_) | MaintenanceVerb::End(_) => return Ok(()),
+        };
+        window.pick.required().and(window.end(from)).map(drop)
+    }
+}
+
+impl ScheduleArgs {
+    fn start(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+        let from =
+            parse_datetime(&self.from, now.with_timezone(&Local)).map_err(|why| Error::problem("--from", why))?;
+        match from < now {
+            true => Err(Error::problem("--from", format!("{} is in the past", local_time(from)))),
+            false => Ok(from),
+        }
+    }
+}
+
+impl WindowArgs {
+    /// When a window ends that starts at `from`.
+    fn end(&self, from: DateTime<Utc>) -> Result<DateTime<Utc>> {
+        let lasts = TimeDelta::from_std(self.lasts).ok().filter(|lasts| *lasts >= TimeDelta::minutes(1));
+        let until = lasts.and_then(|lasts| from.checked_add_signed(lasts));
+        until.ok_or_else(|| Error::problem("--for", "a window lasts at least one minute"))
+    }
 }
 
 pub fn run(verb: &MaintenanceVerb, context: &mut Context<'_>) -> Result<Exit> {
@@ -99,14 +130,7 @@ pub fn run(verb: &MaintenanceVerb, context: &mut Context<'_>) -> Result<Exit> {
     match verb {
         MaintenanceVerb::List(format) => list(*format, now, context),
         MaintenanceVerb::Start(args) => add("maintenance start", now, &args.window, context),
-        MaintenanceVerb::Schedule(args) => {
-            let from =
-                parse_datetime(&args.from, now.with_timezone(&Local)).map_err(|why| Error::problem("--from", why))?;
-            if from < now {
-                return Err(Error::problem("--from", format!("{} is in the past", local_time(from))));
-            }
-            add("maintenance schedule", from, &args.window, context)
-        }
+        MaintenanceVerb::Schedule(args) => add("maintenance schedule", args.start(now)?, &args.window, context),
         MaintenanceVerb::End(args) => end(args, now, context),
     }
 }
@@ -155,10 +179,7 @@ fn list(format: FormatArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Re
 
 /// Adds a window through a fixture, with the same checks: of the strategy `single`, in UTC.
 fn add(verb: &str, from: DateTime<Utc>, args: &WindowArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let pick = args.pick.required()?;
-    let lasts = TimeDelta::from_std(args.lasts).ok().filter(|lasts| *lasts >= TimeDelta::minutes(1));
-    let until = lasts.and_then(|lasts| from.checked_add_signed(lasts));
-    let Some(until) = until else { return Err(Error::problem("--for", "a window lasts at least one minute")) };
+    let (pick, until) = (args.pick.required()?, args.end(from)?);
     let instance = context.instance()?;
     let (config, paths) = read_from(&instance, |reader, name| {
         let state = read_shown_state(reader, name)?;

@@ -24,6 +24,7 @@ mod init;
 mod inputs;
 mod instance;
 mod list_map;
+mod location;
 mod maintenance;
 mod monitor;
 mod observe;
@@ -68,9 +69,9 @@ use clap::{Args, Parser, Subcommand};
 use crate::backup::Store;
 use crate::backup::undo::Bounds;
 use crate::docker::{Docker, SOCKET};
-use crate::error::{Error, Exit, OperationError, RemoteError, Result};
+use crate::error::{Error, Exit, OperationError, Result};
 use crate::files::Confined;
-use crate::instance::{Instance, Locator};
+use crate::instance::{Instance, Location, Locator};
 use crate::operation::{Journal, repair_owner};
 use crate::remote::Overrides;
 
@@ -277,12 +278,16 @@ impl Cli {
         if ends_promptly {
             ui.end_promptly()?;
         }
-        let (config, docker, found) = (OnceCell::new(), RefCell::default(), RefCell::default());
-        let mut context = Context { ui, global: self.global, config, docker, found, recipients, bounds };
+        self.verb.check()?;
+        let (config, found, located) = (OnceCell::new(), RefCell::default(), RefCell::default());
+        let mut context = Context { ui, global: self.global, config, found, located, recipients, bounds };
+        // A remote job is where its data is.
+        if ordered.is_none()
+            && let Some(data) = self.verb.remote_data(&mut context)?
+        {
+            return remote::run(&self.verb, &data, &mut context);
+        }
         match self.verb.run(&mut context) {
-            Err(error @ Error::Remote(RemoteError::DataNotLocal { .. })) if ordered.is_none() => {
-                remote::run(&self.verb, error, &mut context)
-            }
             // What it could not read, because it had to end, is in its result as an error.
             Ok(_) if ends_promptly && context.ui.cancel().signal().is_some() => {
                 Ok(context.ui.signal_exit().unwrap_or(Exit::Interrupted))
@@ -380,10 +385,10 @@ struct Context<'a> {
     global: Global,
     /// The config file, once it was read.
     config: OnceCell<Option<crate::config::Config>>,
-    /// The engine that was used last.
-    docker: RefCell<Option<Arc<Docker>>>,
     /// The instance that was found last.
-    found: RefCell<Option<instance::Found>>,
+    found: RefCell<Option<instance::FoundInstance>>,
+    /// What was found before the verb was dispatched.
+    located: RefCell<location::Located>,
     /// Recipients of snapshots, where a kumadb on another machine has passed them.
     recipients: Option<Vec<String>>,
     /// Limits of undo snapshots, where a kumadb on another machine has passed them.
@@ -398,14 +403,22 @@ impl Context<'_> {
 
     fn locator_on(&self, docker: Result<Arc<Docker>>) -> Result<Locator> {
         let here = std::env::current_dir().map_err(Error::file("find", "."))?;
-        *self.docker.borrow_mut() = docker.as_ref().ok().cloned();
         Ok(Locator { docker, here, state: state_folder(), on_host: remote_job::overrides()?.is_some() })
     }
 
     /// The selected instance; warns when an operation on it was interrupted and no process works on it.
+    ///
+    /// # Errors
+    /// [`RemoteError::DataNotLocal`](crate::error::RemoteError::DataNotLocal): it is on another machine.
     fn instance(&mut self) -> Result<Instance> {
-        let instance = self.find()?;
-        match repair_owner(&instance) {
+        self.location()?.local()
+    }
+
+    /// Where the selected instance is, with the same warnings.
+    fn location(&mut self) -> Result<Location> {
+        let location = self.locate()?;
+        let Location::Local(instance) = &location else { return Ok(location) };
+        match repair_owner(instance) {
             Ok(Some(owner)) => {
                 let work = instance.work().display();
                 self.ui.say(&format!(
@@ -423,7 +436,7 @@ impl Context<'_> {
             // A folder that this user cannot read hides its journal; writing to it is refused later anyway.
             Ok(None) | Err(_) => {}
         }
-        Ok(instance)
+        Ok(location)
     }
 }
 

@@ -15,6 +15,7 @@ use super::{Context, Ui};
 use crate::backup::unpack_first;
 use crate::engine::Reader;
 use crate::error::{Exit, Result};
+use crate::instance::RemoteData;
 use crate::kuma::beats::read_last_beats;
 use crate::kuma::read::read_shown_state;
 use crate::model::state::Configuration;
@@ -51,7 +52,7 @@ impl SourceArgs {
             return read_from(&instance, |reader, name| read(reader, name, Utc::now()));
         };
         let keys = self.keys.keys_or_ask(context.ui)?;
-        let stores = context.stores_of(std::slice::from_ref(desired))?.with_keys(&keys);
+        let stores = context.stores()?.with_keys(&keys);
         let copies = find(&stores, desired, context)?;
         let scratch = stores.scratch()?;
         let warn = &mut |error: &_| context.ui.warn(&format!("{error}"));
@@ -62,6 +63,14 @@ impl SourceArgs {
         }
         let created = manifest.created;
         read(&mut *staged.reader()?, "the snapshot", created)
+    }
+
+    /// The data to read, where that is on another machine.
+    pub fn remote_data(&self, context: &Context<'_>) -> Result<Option<RemoteData>> {
+        match &self.at {
+            Some(snapshot) => context.selected_remote(std::slice::from_ref(snapshot)),
+            None => Ok(context.instance_remote()),
+        }
     }
 
     /// Whether a snapshot is read.

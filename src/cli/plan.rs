@@ -35,7 +35,7 @@ pub struct PlanArgs {
     #[arg(long)]
     detailed_exitcode: bool,
     #[command(flatten)]
-    fleet: FleetArgs,
+    pub fleet: FleetArgs,
 }
 
 /// A plan in a file.

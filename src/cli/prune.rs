@@ -10,9 +10,10 @@ use super::store::KeyArgs;
 use super::table::Header;
 use super::{Context, Ui};
 use crate::backup::retention::{Bucket, Policy};
+use crate::backup::store::Orphan;
 use crate::error::{Error, Exit, Result};
 use crate::operation::prune::{Choice, Judged, Pruning};
-use crate::text::{bytes, counted, one_line};
+use crate::text::{bytes, counted, lines, one_line};
 use crate::value::local_time;
 
 #[derive(Args, Debug)]
@@ -43,8 +44,13 @@ pub struct PruneArgs {
 
 impl PruneArgs {
     /// Whether only the snapshots of one instance are considered: selecting an instance must not affect others.
-    fn is_own(&self, context: &Context<'_>) -> bool {
+    pub fn is_own(&self, context: &Context<'_>) -> bool {
         self.own || context.global.target.is_some() && self.instance.is_none()
+    }
+
+    /// Whether it is for several instances.
+    pub fn is_for_many(&self) -> bool {
+        self.groups.fleet().is_many()
     }
 
     /// The policy of the config file, where it applies.
@@ -122,7 +128,7 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let own = if args.is_own(context) { Some(context.origin()?) } else { None };
     let policy = args.configured(context)?.unwrap_or(args.keep.0);
-    let stores = context.stores_alone()?.with_keys(&args.keys.keys()?);
+    let stores = context.stores()?.with_keys(&args.keys.keys()?);
     let owner = args.instance.as_ref().map(|name| context.owner(name)).transpose()?;
     let about = |manifest: &crate::backup::Manifest| {
         owner.as_ref().is_none_or(|owner| owner.has(manifest))
@@ -131,55 +137,78 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     let undo = if args.undo { Some(context.undo_bounds()?) } else { None };
     let choice = Choice { policy, undo, raw: args.raw, proven: None, about: &about };
     let pruning = Pruning::plan(&stores, &choice, Utc::now(), &Local, &super::state_folder())?;
-    let several = stores.iter().count() > 1;
-    let removed = pruning.removed().count();
-    let asks = removed > 0 && !args.dry_run;
+    let has_several_stores = stores.iter().count() > 1;
+    let asks = pruning.removed().count() > 0 && !args.dry_run;
     if asks {
-        context.ui.say_text(&table(&pruning, several));
-        context.ui.ask(&format!("delete {} ({})?", counted(removed, "snapshot"), bytes(pruning.bytes())))?;
+        context.ui.say_text(&table(&pruning, has_several_stores));
+        context.ui.ask(&format!("delete {}?", removed_words(&pruning)))?;
     }
-    let mut leftovers: Vec<String> =
-        pruning.orphans.iter().filter(|orphan| !orphan.young).map(|orphan| orphan.location()).collect();
-    let young: Vec<String> =
-        pruning.orphans.iter().filter(|orphan| orphan.young).map(|orphan| orphan.location()).collect();
+    let (young, old): (Vec<&Orphan>, Vec<&Orphan>) = pruning.orphans.iter().partition(|orphan| orphan.young);
+    let mut leftovers: Vec<String> = old.into_iter().map(Orphan::location).collect();
     let mut failed = Vec::new();
     if !args.dry_run {
         leftovers.extend(stores.clear()?.iter().map(|folder| folder.display().to_string()));
         failed = pruning.carry_out(&stores, context.ui)?;
     }
-    let warnings: Vec<String> = pruning.warnings.iter().chain(&failed).map(Error::to_string).collect();
-    let document = json!({
-        "dry_run": args.dry_run,
-        "deleted": removed,
-        "deleted_bytes": pruning.bytes(),
-        "snapshots": pruning.judged.iter().map(document).collect::<Vec<_>>(),
-        "leftovers": leftovers,
-        "young_leftovers": young,
-        "warnings": warnings,
-    });
-    context.ui.result(&document, || {
-        let mut lines = Vec::new();
-        if !asks && !pruning.judged.is_empty() {
-            lines.push(table(&pruning, several));
-        }
-        lines.extend(leftovers.iter().map(|place| format!("left by an interrupted run: {}", one_line(place))));
+    let pruned = Pruned {
+        is_dry_run: args.dry_run,
+        leftovers,
+        young: young.into_iter().map(Orphan::location).collect(),
+        warnings: pruning.warnings.iter().chain(&failed).map(Error::to_string).collect(),
+    };
+    context.ui.result(&pruned.json(&pruning), || {
+        let all = (!asks && !pruning.judged.is_empty()).then(|| table(&pruning, has_several_stores));
+        lines(all.into_iter().chain(pruned.lines(&pruning)))
+    })?;
+    for warning in &pruned.warnings {
+        context.ui.warn(warning);
+    }
+    Ok(if pruned.warnings.is_empty() { Exit::Done } else { Exit::Partial })
+}
+
+/// What was done besides the deletion of snapshots.
+struct Pruned {
+    is_dry_run: bool,
+    /// What interrupted runs have left.
+    leftovers: Vec<String>,
+    /// What another run may be storing.
+    young: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Pruned {
+    fn json(&self, pruning: &Pruning) -> Json {
+        json!({
+            "dry_run": self.is_dry_run,
+            "deleted": pruning.removed().count(),
+            "deleted_bytes": pruning.bytes(),
+            "snapshots": pruning.judged.iter().map(document).collect::<Vec<_>>(),
+            "leftovers": self.leftovers,
+            "young_leftovers": self.young,
+            "warnings": self.warnings,
+        })
+    }
+
+    fn lines(&self, pruning: &Pruning) -> Vec<String> {
+        let left = self.leftovers.iter().map(|place| format!("left by an interrupted run: {}", one_line(place)));
         let words = "incomplete: another run may be storing it; it is deleted after 24 hours";
-        lines.extend(young.iter().map(|place| format!("{words}: {}", one_line(place))));
-        let sum = format!("{} ({})", counted(removed, "snapshot"), bytes(pruning.bytes()));
-        lines.push(match (removed, args.dry_run) {
+        let young = self.young.iter().map(|place| format!("{words}: {}", one_line(place)));
+        let sum = removed_words(pruning);
+        let last = match (pruning.removed().count(), self.is_dry_run) {
             (0, _) => "no snapshots to delete".into(),
             (_, true) => format!("dry run: would delete {sum}; nothing was deleted"),
             (_, false) => format!("deleted {sum}"),
-        });
-        lines.join("\n")
-    })?;
-    for warning in &warnings {
-        context.ui.warn(warning);
+        };
+        left.chain(young).chain([last]).collect()
     }
-    Ok(if warnings.is_empty() { Exit::Done } else { Exit::Partial })
 }
 
-fn table(pruning: &Pruning, several: bool) -> String {
+/// The snapshots that are deleted: their number and size.
+fn removed_words(pruning: &Pruning) -> String {
+    format!("{} ({})", counted(pruning.removed().count(), "snapshot"), bytes(pruning.bytes()))
+}
+
+fn table(pruning: &Pruning, has_several_stores: bool) -> String {
     let ambiguous = are_ambiguous(pruning.judged.iter().map(|one| &one.snapshot.manifest));
     let row = |one: &Judged| {
         let manifest = &one.snapshot.manifest;
@@ -192,7 +221,7 @@ fn table(pruning: &Pruning, several: bool) -> String {
             one.reasons.join(", "),
         ];
         row.extend(ambiguous.then(|| manifest.origin.clone()));
-        if several {
+        if has_several_stores {
             row.push(one.snapshot.store().address());
         }
         row
@@ -200,7 +229,7 @@ fn table(pruning: &Pruning, several: bool) -> String {
     let mut headers = vec![Header::of_text("id")];
     headers.extend(["created", "instance", "size", "action", "reason"].map(Header::from));
     headers.extend(ambiguous.then(|| Header::from("origin")));
-    headers.extend(several.then(|| Header::from("store")));
+    headers.extend(has_several_stores.then(|| Header::from("store")));
     Ui::table(&headers, pruning.judged.iter().map(row).collect())
 }
 

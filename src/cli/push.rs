@@ -12,7 +12,7 @@ use crate::error::{Error, Exit, InputError, Result, ServerError};
 use crate::instance::Instance;
 use crate::kuma::read::read_last_beat;
 use crate::model::state::{Configuration, Monitor};
-use crate::operation::beats;
+use crate::operation::beats::{self, Awaited};
 use crate::plan::names::find_monitor;
 use crate::value::{Row, Secret, utc_time};
 
@@ -89,7 +89,7 @@ pub fn run(args: &PushArgs, context: &mut Context<'_>) -> Result<Exit> {
         (Some(limit), Some(since)) => Some(wait(&instance, monitor.id, since, limit)?),
         _ => None,
     };
-    report(args, asked.face.base(), monitor.id, &path, beat.as_ref(), context)
+    report(args, &Sent { address: asked.face.base(), id: monitor.id, path: &path, beat }, context)
 }
 
 /// The token of a push monitor that is active.
@@ -112,20 +112,24 @@ fn read_newest(instance: &Instance) -> Result<i64> {
 /// The first heartbeat of the monitor with an id above `since`.
 fn wait(instance: &Instance, id: i64, since: i64, limit: Duration) -> Result<Option<Row>> {
     let connect = instance.connect()?;
-    let mut found = beats::wait(&*connect, since, &[id].into(), false, limit, &mut || Ok(()))?;
+    let mut found = beats::wait(&*connect, since, &Awaited::All([id].into()), limit, &mut || Ok(()))?;
     Ok(found.remove(&id))
 }
 
-fn report(
-    args: &PushArgs,
-    address: &str,
+/// A heartbeat that the server has accepted.
+struct Sent<'s> {
+    address: &'s str,
+    /// The monitor.
     id: i64,
-    path: &str,
-    beat: Option<&Option<Row>>,
-    context: &mut Context<'_>,
-) -> Result<Exit> {
+    path: &'s str,
+    /// Its row, or none in time; `None` where it was not waited for.
+    beat: Option<Option<Row>>,
+}
+
+fn report(args: &PushArgs, sent: &Sent<'_>, context: &mut Context<'_>) -> Result<Exit> {
+    let Sent { address, id, path, beat } = sent;
     let shown = |row: &Row| json!({"status": status_word(row.int("status")), "msg": row.text("msg"), "ping": row.cell("ping").json(), "time": row.text("time").map(utc_time)});
-    let seen: Json = beat.and_then(Option::as_ref).map_or(Json::Null, shown);
+    let seen: Json = beat.as_ref().and_then(Option::as_ref).map_or(Json::Null, shown);
     let status = args.status.word();
     let document = json!({
         "monitor": {"id": id, "path": path}, "address": address, "status": status, "msg": args.msg, "ping": args.ping,

@@ -9,8 +9,9 @@ use super::inputs::Inputs;
 use super::{Context, Verb, store};
 use crate::backup::Store;
 use crate::config::read_credentials;
-use crate::error::{Error, Exit, InputError, RemoteError, Result, TargetError};
+use crate::error::{Error, Exit, InputError, RemoteError, Result};
 use crate::files;
+use crate::instance::RemoteData;
 use crate::remote::{Binary, FinishedJob, JobProgress as _, Overrides, RemoteJob, RemoteVerb};
 
 /// Variables of kumadb that only apply to this machine.
@@ -127,31 +128,25 @@ impl Inputs {
     }
 }
 
-/// Runs `verb` on the host of the container in `elsewhere`; returns other errors.
-pub fn run(verb: &Verb, elsewhere: Error, context: &mut Context<'_>) -> Result<Exit> {
-    let Error::Remote(RemoteError::DataNotLocal { container, folder, .. }) = &elsewhere else { return Err(elsewhere) };
-    let Some(docker) = context.docker.borrow().clone() else { return Err(elsewhere) };
-    // Some would have to run there forever; salvage reads and writes a file, which can be copied here.
-    let repeats = matches!(verb, Verb::Report(args) if args.repeats());
-    if repeats || matches!(verb, Verb::Backup(BackupVerb::Schedule(_)) | Verb::Salvage(_)) {
-        return Err(elsewhere);
-    }
-    let found = docker.container(container)?.ok_or_else(|| Error::Target(TargetError::NotFound(container.clone())))?;
-    let inputs = Inputs::of(verb, folder, context)?;
+/// Runs `verb` on the host of `data`.
+pub fn run(verb: &Verb, data: &RemoteData, context: &mut Context<'_>) -> Result<Exit> {
+    let docker = &data.docker;
+    let inputs = Inputs::of(verb, &data.folder.to_string_lossy(), context)?;
     let (back, filled, folders) = (inputs.back.clone(), inputs.filled.clone(), inputs.folders.clone());
     if verb.makes_snapshots() && !context.local_stores()?.is_empty() {
         context
             .ui
             .warn("the undo snapshot of this write is in the volume `kumadb` of the remote host; to list it: kumadb backup list");
     }
-    let order = order(inputs, verb, &found.id, context)?;
+    let order = order(inputs, verb, &data.container.id, context)?;
     let mut read = Vec::new();
     if matches!(verb, Verb::Find(_)) {
         read.push(docker.engine()?.root.join("volumes"));
         read.extend(docker.containers()?.iter().filter_map(|server| Some(server.data().ok()?.path)));
     }
     let binary = Binary::read(context.global.remote_binary.as_deref())?;
-    let far = RemoteVerb { docker: &docker, server: found, read, socket: context.global.remote_socket.clone(), binary };
+    let socket = context.global.remote_socket.clone();
+    let far = RemoteVerb { docker, server: &data.container, read, socket, binary };
     // Signals are forwarded to the job.
     context.ui.finish_in_order();
     let mut input = LocalInput::new(context.ui, order.tty, order.asks);

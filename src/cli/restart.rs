@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Context;
 use super::write::{duration, finish, outcome_json};
 use crate::backup::datetime::parse_datetime;
+use crate::docker::LogRange;
 use crate::error::{Error, Exit, Result, TargetError};
 use crate::instance::{Instance, Server};
 use crate::operation::{self, Settings};
@@ -40,6 +41,12 @@ pub struct LogsArgs {
     /// Show only error lines since the server started
     #[arg(long, conflicts_with_all = ["tail", "follow", "since"])]
     errors: bool,
+}
+
+impl LogsArgs {
+    fn range(&self) -> LogRange {
+        LogRange { tail: self.tail.0, since: self.since }
+    }
 }
 
 /// How many lines; `None` for all.
@@ -89,7 +96,7 @@ pub fn logs(args: &LogsArgs, context: &mut Context<'_>) -> Result<Exit> {
     let lines = match args.errors {
         true => server.last_errors(),
         false if args.follow => return follow(args, server, context),
-        false => server.logs(args.tail.0, args.since)?,
+        false => server.logs(args.range())?,
     };
     context.ui.raw_result(&json!({"lines": lines}), || lines.join("\n"))?;
     Ok(Exit::Done)
@@ -98,7 +105,7 @@ pub fn logs(args: &LogsArgs, context: &mut Context<'_>) -> Result<Exit> {
 /// Prints the lines as they come. Ctrl-C is the normal way to end it, so it is not a failure.
 fn follow(args: &LogsArgs, server: &Server, context: &mut Context<'_>) -> Result<Exit> {
     let (signal, json) = (context.ui.signals(), context.ui.is_json());
-    server.follow_logs(args.tail.0, args.since, &mut || signal() == 0, &mut |line| match json {
+    server.follow_logs(args.range(), &mut || signal() == 0, &mut |line| match json {
         true => context.ui.put(&format!("{}\n", json!({"line": line}))),
         false => context.ui.put(&format!("{line}\n")),
     })?;

@@ -72,7 +72,7 @@ fn find(from: &str, context: &mut Context<'_>) -> Result<PathBuf> {
     if path.is_file() {
         return Ok(path.to_owned());
     }
-    context.global.target = Some(from.to_owned());
+    context.select(Some(from.to_owned()));
     match context.instance()?.place {
         DbLocation::Sqlite(file) => Ok(file.path().to_owned()),
         _ => Err(Error::Database(DatabaseError::NotSalvageable { database: from.to_string() })),

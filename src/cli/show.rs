@@ -26,7 +26,7 @@ pub struct ShowArgs {
 
 pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
     let keys = if args.monitors { args.keys.keys_or_ask(context.ui)? } else { args.keys.keys()? };
-    let stores = context.stores_of(std::slice::from_ref(&args.snapshot))?.with_keys(&keys);
+    let stores = context.stores()?.with_keys(&keys);
     let copies = find(&stores, &args.snapshot, context)?;
     let monitors = match args.monitors {
         true => {

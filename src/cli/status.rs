@@ -31,7 +31,7 @@ use crate::value::{local_time, shown_time, utc_time};
 #[derive(Args, Debug)]
 pub struct StatusArgs {
     #[command(flatten)]
-    fleet: FleetArgs,
+    pub fleet: FleetArgs,
     /// Warn when the newest backup is older than this, for example 26h or 7d [default: twice the job interval, else 7d]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     max_age: Option<Duration>,

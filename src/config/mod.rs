@@ -411,8 +411,8 @@ impl Reader {
         policy
     }
 
-    fn job(&mut self, name: &str, table: &Node, root: &Node, config: &Config) -> Option<Job> {
-        self.check_keys(table, &JOB);
+    /// The times of the job in `table`.
+    fn cron(&mut self, table: &Node) -> Option<CronSchedule> {
         let zone = match self.text(table, "timezone") {
             None => Tz::UTC,
             Some(text) => text.parse().unwrap_or_else(|_| {
@@ -422,13 +422,18 @@ impl Reader {
                 Tz::UTC
             }),
         };
-        let when = self.required(table, "cron").and_then(|text| match CronSchedule::parse(&text, zone) {
+        match CronSchedule::parse(&self.required(table, "cron")?, zone) {
             Ok(when) => Some(when),
             Err(why) => {
                 self.wrong(table.find("cron").unwrap_or(table), why);
                 None
             }
-        });
+        }
+    }
+
+    fn job(&mut self, name: &str, table: &Node, root: &Node, config: &Config) -> Option<Job> {
+        self.check_keys(table, &JOB);
+        let when = self.cron(table);
         let instances = self.names(table, "instances", root);
         let stores = self.names(table, "stores", root);
         if instances.is_empty() {

@@ -85,7 +85,14 @@ pub struct JobSpec {
 }
 
 /// The output of a remote job, as it arrives.
-type Said<'a> = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send + 'a>>;
+type Output<'a> = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send + 'a>>;
+
+/// A connection to a container.
+struct Streams<'a> {
+    output: Output<'a>,
+    /// None to its log.
+    input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
+}
 
 /// Bytes received of stdout and of stderr, and the end of them.
 #[derive(Default)]
@@ -272,7 +279,12 @@ impl Docker {
         let started = self.block(self.client.start_container(&container.id, None::<StartContainerOptions>));
         started.map_err(|error| failed("start", &error))?;
         let mut heard = Received::default();
-        let mut broken = self.follow(container, attached.output, Some(attached.input), &mut heard, console);
+        let mut broken = self.follow(
+            container,
+            Streams { output: attached.output, input: Some(attached.input) },
+            &mut heard,
+            console,
+        );
         // A broken connection may work again, and the engine's log has the output of the meantime.
         for _ in 0..REUNIONS {
             let wait = self.client.wait_container(&container.id, None::<WaitContainerOptions>).into_future();
@@ -285,17 +297,16 @@ impl Docker {
             }
             let log = LogsOptionsBuilder::default().stdout(true).stderr(true).follow(true).build();
             let log = Box::pin(self.client.logs(&container.id, Some(log)));
-            broken = self.follow(container, log, None, &mut heard, console);
+            broken = self.follow(container, Streams { output: log, input: None }, &mut heard, console);
         }
         Err(lost(broken.err().unwrap_or_else(|| "it stopped responding, but has not exited".into())))
     }
 
-    /// Forwards `output` beyond what was `heard`, and input of `console`, until the connection ends.
+    /// Forwards the output beyond what was `heard`, and input of `console`, until the connection ends.
     fn follow(
         &self,
         container: &Container,
-        mut output: Said<'_>,
-        mut input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
+        Streams { mut output, mut input }: Streams<'_>,
         heard: &mut Received,
         console: &mut dyn Console,
     ) -> Result<(), String> {

@@ -22,17 +22,25 @@ const WIDEST: usize = 500;
 /// How often a log that is followed checks whether to stop.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Which lines of a log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LogRange {
+    /// This many last ones; `None` for all.
+    pub tail: Option<u32>,
+    /// Only those written at or after this time, by the engine's clock.
+    pub since: Option<DateTime<Utc>>,
+}
+
 impl Docker {
-    /// The last `tail` lines of the container's log (`None`: all), oldest first, without colours; only those written at or
-    /// after `since` (by the engine's clock).
-    pub fn logs(&self, container: &Container, tail: Option<u32>, since: Option<DateTime<Utc>>) -> Result<Vec<String>> {
-        let options = options(tail, since).build();
+    /// The lines of `range` of the container's log, oldest first, without colours.
+    pub fn logs(&self, container: &Container, range: LogRange) -> Result<Vec<String>> {
+        let options = options(range).build();
         let pieces = self.client.logs(&container.id, Some(options)).try_collect::<Vec<_>>();
         let pieces = self.block(pieces).map_err(|error| self.failed("read the log of", &container.name, &error))?;
         let mut lines = Vec::new();
         for piece in pieces {
             for line in String::from_utf8_lossy(piece.as_ref()).lines() {
-                lines.extend(text_since(line, since).map(|text| (timed(line).0, text)));
+                lines.extend(text_since(line, range.since).map(|text| (timed(line).0, text)));
             }
         }
         // Both streams in the order of their time stamps.
@@ -45,12 +53,11 @@ impl Docker {
     pub fn follow_logs(
         &self,
         container: &Container,
-        tail: Option<u32>,
-        since: Option<DateTime<Utc>>,
+        range: LogRange,
         goes_on: &mut dyn FnMut() -> bool,
         line: &mut dyn FnMut(&str) -> Result<bool>,
     ) -> Result<()> {
-        let options = options(tail, since).follow(true).build();
+        let options = options(range).follow(true).build();
         let mut pieces = Box::pin(self.client.logs(&container.id, Some(options)));
         // A long line comes in pieces, and the two streams may come in turns.
         let mut open = [String::new(), String::new()];
@@ -64,7 +71,7 @@ impl Docker {
             stream.push_str(&String::from_utf8_lossy(piece.as_ref()));
             while let Some(end) = stream.find('\n') {
                 let whole: String = stream.drain(..=end).collect();
-                if let Some(text) = text_since(whole.trim_end_matches('\n'), since)
+                if let Some(text) = text_since(whole.trim_end_matches('\n'), range.since)
                     && !line(&text)?
                 {
                     return Ok(());
@@ -72,14 +79,14 @@ impl Docker {
             }
         }
         for rest in open.iter().filter(|rest| !rest.is_empty()) {
-            text_since(rest, since).map_or(Ok(true), |text| line(&text))?;
+            text_since(rest, range.since).map_or(Ok(true), |text| line(&text))?;
         }
         Ok(())
     }
 
     /// The last lines since `since` that look like errors, else the last lines; empty when the log cannot be read.
     pub fn last_errors(&self, container: &Container, since: Option<DateTime<Utc>>) -> Vec<String> {
-        let mut lines = self.logs(container, Some(SEARCHED), since).unwrap_or_default();
+        let mut lines = self.logs(container, LogRange { tail: Some(SEARCHED), since }).unwrap_or_default();
         lines.retain(|line| !line.trim().is_empty());
         if lines.iter().any(|line| is_error(line)) {
             lines.retain(|line| is_error(line));
@@ -89,7 +96,7 @@ impl Docker {
     }
 }
 
-fn options(tail: Option<u32>, since: Option<DateTime<Utc>>) -> LogsOptionsBuilder {
+fn options(LogRange { tail, since }: LogRange) -> LogsOptionsBuilder {
     LogsOptionsBuilder::default()
         .stdout(true)
         .stderr(true)

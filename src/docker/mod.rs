@@ -34,6 +34,7 @@ pub use image::{Image, ServerFiles};
 pub use job::{Console, Engine, JobSpec, SOCKET, VOLUME};
 pub use labels::Labelled;
 pub use life::{GRACE, Start};
+pub use logs::LogRange;
 pub use ready::{Answer, EntryPage};
 pub use successor::Successor;
 pub use surroundings::DockerEnv;

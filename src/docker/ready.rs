@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::endpoint::Transport;
-use super::{Container, Docker, RunState, Start};
+use super::{Container, Docker, LogRange, RunState, Start};
 use crate::error::{DockerError, Error, Result};
 
 /// Two good responses in a row, at least this long apart, are required.
@@ -183,7 +183,7 @@ impl Docker {
 
     /// Whether the last lines of the log show a migration; most of them run before any page is shown.
     fn logs_a_migration(&self, container: &Container, start: &Start) -> bool {
-        let lines = self.logs(container, Some(3), start.at).unwrap_or_default();
+        let lines = self.logs(container, LogRange { tail: Some(3), since: start.at }).unwrap_or_default();
         let marks = ["[DB] INFO: Migrating", "is patching", "Patching ./db"];
         lines.iter().any(|line| marks.iter().any(|mark| line.contains(mark)))
     }

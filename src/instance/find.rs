@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::target::holds_data;
-use super::{Instance, Locator};
+use super::{Instance, Location, Locator};
 use crate::docker::{Compose, MountKind};
-use crate::error::{Error, RemoteError, Result};
+use crate::error::Result;
 use crate::files;
 
 /// Where the server is usually installed without a container: by hand, by the scripts for Proxmox, by packages. Its data is
@@ -44,8 +44,8 @@ pub struct Found {
     pub name: String,
     /// How it was found.
     pub how: How,
-    /// The instance, or why it cannot be used.
-    pub instance: Result<Instance>,
+    /// Where it is, or why it cannot be used.
+    pub location: Result<Location>,
     /// Its compose file.
     pub compose: Option<Compose>,
     /// The orchestrator that keeps it running, if any.
@@ -53,9 +53,17 @@ pub struct Found {
 }
 
 impl Found {
+    /// The instance, where it is on this machine.
+    pub fn instance(&self) -> Option<&Instance> {
+        match &self.location {
+            Ok(Location::Local(instance)) => Some(instance),
+            _ => None,
+        }
+    }
+
     /// Copies of its database that 1.x left in its folder before migrations: `kuma.db.bak…`.
     pub fn old_copies(&self) -> Vec<PathBuf> {
-        let Some(folder) = self.instance.as_ref().ok().and_then(|instance| instance.folder.as_ref()) else {
+        let Some(folder) = self.instance().and_then(|instance| instance.folder.as_ref()) else {
             return Vec::new();
         };
         let is_copy =
@@ -90,7 +98,7 @@ impl Locator {
                     how,
                     compose: container.compose.clone(),
                     orchestrator: container.orchestrator.as_ref().map(ToString::to_string),
-                    instance: self.of(docker, container),
+                    location: self.of(docker, container),
                 });
             }
             for volume in docker.volumes()? {
@@ -110,23 +118,9 @@ impl Locator {
         Ok(found)
     }
 
-    /// The same, unless there are containers, and all of them are on another machine.
-    ///
-    /// # Errors
-    /// [`RemoteError::DataNotLocal`] of one of them.
-    pub fn everything_here(&self) -> Result<Vec<Found>> {
-        let mut all = self.everything()?;
-        let elsewhere =
-            all.iter().position(|found| matches!(found.instance, Err(Error::Remote(RemoteError::DataNotLocal { .. }))));
-        match elsewhere.filter(|_| all.iter().all(|found| found.instance.is_err())) {
-            Some(at) => all.swap_remove(at).instance.map(|_| Vec::new()),
-            None => Ok(all),
-        }
-    }
-
     fn found(&self, folder: &Path, how: How) -> Found {
         let name = folder.display().to_string();
-        Found { name, how, instance: self.at(folder), compose: None, orchestrator: None }
+        Found { name, how, location: self.at(folder), compose: None, orchestrator: None }
     }
 
     /// Folders that may contain data.

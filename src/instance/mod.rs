@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod find;
+pub mod location;
 pub mod server;
 pub mod target;
 
@@ -21,6 +22,7 @@ use crate::error::{DockerError, Error, FileError, OperationError, Result, Target
 use crate::files::{self, FileSystem, Lock};
 use crate::text::one_line;
 
+pub use location::{Location, RemoteData};
 pub use server::Server;
 pub use target::Locator;
 

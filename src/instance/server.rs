@@ -5,10 +5,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, Utc};
-
-use crate::docker::{Answer, Container, Docker, Helper, Image, RunState, ServerFiles, Start, Successor};
-use crate::error::RemoteError;
+use super::RemoteData;
+use crate::docker::{Answer, Container, Docker, Helper, Image, LogRange, RunState, ServerFiles, Start, Successor};
 use crate::error::{DockerError, Error, Result, TargetError};
 
 /// How long a removed container may take to be recreated: compose takes a second, a person longer.
@@ -43,9 +41,9 @@ impl Server {
         Server { docker: self.docker.clone(), first: self.first.clone(), container, started: Mutex::new(None) }
     }
 
-    /// The error that lets its verb run where its data is, in its network.
-    pub(super) fn elsewhere(&self, folder: &Path) -> Error {
-        elsewhere(&self.container(), folder, &self.docker)
+    /// Its data folder as one that only its host can use, in its network.
+    pub(super) fn remote_data(&self, folder: &Path) -> RemoteData {
+        RemoteData { docker: self.docker.clone(), container: self.container(), folder: folder.to_owned() }
     }
 
     /// The container's id.
@@ -289,20 +287,19 @@ impl Server {
         self.docker.last_errors(&self.container(), since)
     }
 
-    /// The last `tail` lines of its log (`None`: all) that were written since `since`.
-    pub fn logs(&self, tail: Option<u32>, since: Option<DateTime<Utc>>) -> Result<Vec<String>> {
-        self.docker.logs(&self.container(), tail, since)
+    /// The lines of `range` of its log.
+    pub fn logs(&self, range: LogRange) -> Result<Vec<String>> {
+        self.docker.logs(&self.container(), range)
     }
 
     /// The same, then each new line, see [`Docker::follow_logs`].
     pub fn follow_logs(
         &self,
-        tail: Option<u32>,
-        since: Option<DateTime<Utc>>,
+        range: LogRange,
         goes_on: &mut dyn FnMut() -> bool,
         line: &mut dyn FnMut(&str) -> Result<bool>,
     ) -> Result<()> {
-        self.docker.follow_logs(&self.container(), tail, since, goes_on, line)
+        self.docker.follow_logs(&self.container(), range, goes_on, line)
     }
 
     /// Opens the embedded MariaDB of this stopped server in a helper container.
@@ -347,12 +344,4 @@ impl Server {
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn elsewhere(container: &Container, folder: &Path, docker: &Docker) -> Error {
-    Error::Remote(RemoteError::DataNotLocal {
-        container: container.name.clone(),
-        folder: folder.display().to_string(),
-        engine: docker.address().to_owned(),
-    })
 }

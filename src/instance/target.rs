@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::config::{self, Config};
-use super::server::elsewhere;
-use super::{DbLocation, Instance, Server};
+use super::{DbLocation, Instance, Location, RemoteData, Server};
 use crate::docker::{Container, Docker, NO_SOCKET, RunState};
 use crate::engine::mariadb::{Address, Tls};
 use crate::engine::sqlite::SqliteFile;
-use crate::error::{DockerError, Error, Hint, RemoteError, Result, TargetError};
+use crate::error::{DockerError, Error, Hint, Result, TargetError};
 use crate::files;
 
 /// The socket of the embedded MariaDB inside the container.
@@ -46,13 +45,14 @@ impl Locator {
         Locator { docker, here: PathBuf::from("."), state: PathBuf::from(".kumadb"), on_host: false }
     }
 
-    /// The instance selected by `target`; without one, the only instance found.
-    pub fn find(&self, target: Option<&str>) -> Result<Instance> {
+    /// Where the instance selected by `target` is; without one, the only instance found.
+    pub fn find(&self, target: Option<&str>) -> Result<Location> {
         let Some(target) = target else { return self.only() };
         if target.starts_with("mysql://") || target.starts_with("mariadb://") {
             let address = Address::parse(target)?;
             let name = format!("{}-{}", address.host, address.database);
-            return Ok(Instance::new(name, None, None, DbLocation::External(address), &self.state));
+            let place = DbLocation::External(address);
+            return Ok(Location::Local(Instance::new(name, None, None, place, &self.state)));
         }
         let path = Path::new(target);
         if files::about_target(path).is_ok() {
@@ -72,7 +72,7 @@ impl Locator {
     }
 
     /// Every instance found: the containers, and the current folder. One that cannot be used is listed with the reason.
-    pub fn all(&self) -> Result<Vec<(String, Result<Instance>)>> {
+    pub fn all(&self) -> Result<Vec<(String, Result<Location>)>> {
         let mut found = Vec::new();
         if let Ok(docker) = &self.docker {
             for container in docker.containers()? {
@@ -80,8 +80,8 @@ impl Locator {
             }
         }
         let used = |folder: &Path| {
-            found.iter().any(|(_, instance): &(String, Result<Instance>)| {
-                instance.as_ref().is_ok_and(|instance| instance.folder.as_deref() == Some(folder))
+            found.iter().any(|(_, location): &(String, Result<Location>)| {
+                matches!(location, Ok(Location::Local(instance)) if instance.folder.as_deref() == Some(folder))
             })
         };
         for folder in [self.here.clone(), self.here.join("data")] {
@@ -94,21 +94,7 @@ impl Locator {
         Ok(found)
     }
 
-    /// The same, unless none of them is on this machine.
-    ///
-    /// # Errors
-    /// [`RemoteError::DataNotLocal`] of one of them.
-    pub fn all_here(&self) -> Result<Vec<(String, Result<Instance>)>> {
-        let mut all = self.all()?;
-        let elsewhere =
-            all.iter().position(|(_, found)| matches!(found, Err(Error::Remote(RemoteError::DataNotLocal { .. }))));
-        match elsewhere.filter(|_| all.iter().all(|(_, found)| found.is_err())) {
-            Some(at) => all.swap_remove(at).1.map(|_| Vec::new()),
-            None => Ok(all),
-        }
-    }
-
-    fn only(&self) -> Result<Instance> {
+    fn only(&self) -> Result<Location> {
         let mut all = self.all()?;
         match all.len() {
             0 => match &self.docker {
@@ -127,7 +113,7 @@ impl Locator {
     }
 
     /// The instance on the folder (or of the `kuma.db`) at `path`, with the container that uses it.
-    pub(super) fn at(&self, path: &Path) -> Result<Instance> {
+    pub(super) fn at(&self, path: &Path) -> Result<Location> {
         let (folder, file) = match files::is_folder(path) {
             true => (files::real(path), None),
             false => {
@@ -138,7 +124,8 @@ impl Locator {
         // A file other than an instance's database, a copy beside it for instance, is an instance of its own.
         if let Some(file) = file.as_ref().filter(|file| file.path() != folder.join("kuma.db")) {
             let name = file.path().file_name().map_or("kuma.db".into(), |name| name.to_string_lossy().into_owned());
-            return Ok(Instance::new(name, None, None, DbLocation::Sqlite(file.clone()), &self.state));
+            let place = DbLocation::Sqlite(file.clone());
+            return Ok(Location::Local(Instance::new(name, None, None, place, &self.state)));
         }
         if let Ok(docker) = &self.docker {
             let mut using = docker.containers_on(&folder)?;
@@ -163,19 +150,23 @@ impl Locator {
             Some(file) => DbLocation::Sqlite(file),
             None => place(&folder, None)?,
         };
-        Ok(Instance::new(name, Some(folder), None, place, &self.state))
+        Ok(Location::Local(Instance::new(name, Some(folder), None, place, &self.state)))
     }
 
-    pub(super) fn of(&self, docker: &Arc<Docker>, container: Container) -> Result<Instance> {
+    pub(super) fn of(&self, docker: &Arc<Docker>, container: Container) -> Result<Location> {
         let data = container.data()?;
         let folder = files::real(&data.path);
+        let remote = |container: Container| {
+            let (docker, folder) = (docker.clone(), data.path.clone());
+            Ok(Location::Remote(RemoteData { docker, container: Arc::new(container), folder }))
+        };
         if !docker.shares(&container, &data.inside, &folder) {
-            return Err(elsewhere(&container, &data.path, docker));
+            return remote(container);
         }
         if let Err(error) = files::check_readable(&folder) {
             // A user of the engine may also access the files through it, as the `docker` group does.
             if error.kind() == std::io::ErrorKind::PermissionDenied && !self.on_host {
-                return Err(elsewhere(&container, &data.path, docker));
+                return remote(container);
             }
             return Err(Error::Target(TargetError::NoDataFolder {
                 container: container.name,
@@ -184,17 +175,16 @@ impl Locator {
         }
         let place = place(&folder, Some(&container))?;
         if !self.on_host && (is_out_of_reach(&place) || has_other_users(docker, &folder, &place)?) {
-            return Err(elsewhere(&container, &data.path, docker));
+            return remote(container);
         }
         let name = container.name.clone();
         let server = Server::new(docker.clone(), container);
-        Ok(Instance::new(name, Some(folder), Some(server), place, &self.state))
+        Ok(Location::Local(Instance::new(name, Some(folder), Some(server), place, &self.state)))
     }
 }
 
 /// Whether `folder` belongs to users that this process cannot act as: those of a rootless engine, which exist only in
-/// its containers. MariaDB's `node` is always one of them. containers have. MariaDB's `node` is one of them in any
-/// case.
+/// its containers. MariaDB's `node` is always one of them.
 fn has_other_users(docker: &Docker, folder: &Path, place: &DbLocation) -> Result<bool> {
     let owner = |path: &Path| files::about_target(path).map(|found| found.uid);
     let us = rustix::process::geteuid();
@@ -223,14 +213,12 @@ pub fn check_socket(folder: &Path, address: &Address) -> Result<()> {
     socket.map_or(Ok(()), |socket| find_socket(folder, None, socket, &address.database).map(drop))
 }
 
-/// Fails where nothing responds at `place` from here, but the container of `instance` may reach it, in its own network.
-///
-/// # Errors
-/// [`RemoteError::DataNotLocal`].
-pub fn check_reach(instance: &Instance, place: &DbLocation) -> Result<()> {
+/// Where nothing responds at `place` from here, but the container of `instance` may reach it in its own network: the data of
+/// that container, whose host is to be used.
+pub fn reached_by_container(instance: &Instance, place: &DbLocation) -> Option<RemoteData> {
     match (&instance.container, &instance.folder) {
-        (Some(server), Some(folder)) if is_out_of_reach(place) => Err(server.elsewhere(folder)),
-        _ => Ok(()),
+        (Some(server), Some(folder)) if is_out_of_reach(place) => Some(server.remote_data(folder)),
+        _ => None,
     }
 }
 

@@ -256,11 +256,11 @@ impl Build {
                         left_out += 1;
                         let columns = table.shape.columns.iter().cloned().zip(cells.iter().map(Value::json));
                         let why = "another row has the same id or the same unique value, or a required value is lost";
-                        self.notes.left_out(name, row.rowid, &columns.collect(), why)?;
+                        self.notes.left_out(&RowId { table: name, id: row.rowid }, &columns.collect(), why)?;
                     }
                 }
             } else if !row.certain && !is_history {
-                self.notes.doubtful(name, row.rowid, row.cut)?;
+                self.notes.doubtful(&RowId { table: name, id: row.rowid }, row.cut)?;
             }
             Ok(())
         })?;
@@ -278,13 +278,8 @@ impl Build {
                 *cell = Value::Int(row.rowid);
             } else if !row.certain && table.shape.is_broken_json(at, cell) {
                 let column = &table.shape.columns[at];
-                self.notes.changed(
-                    &table.shape.table,
-                    row.rowid,
-                    column,
-                    cell,
-                    "the value is not valid JSON, and the server would fail",
-                )?;
+                let why = "the value is not valid JSON, and the server would fail";
+                self.notes.changed(&RowId { table: &table.shape.table, id: row.rowid }, column, cell, why)?;
                 *cell = self.default(&table.shape.table, column);
             }
         }
@@ -413,8 +408,8 @@ impl Build {
             let value = row.cell(&key.column);
             let id = row.int("id").unwrap_or_default();
             match empties {
-                true => notes.changed(table, id, &key.column, value, &why(value)),
-                false => notes.left_out(table, id, &row.json(), &why(value)),
+                true => notes.changed(&RowId { table, id }, &key.column, value, &why(value)),
+                false => notes.left_out(&RowId { table, id }, &row.json(), &why(value)),
             }
         })?;
         let change = match empties {
@@ -450,20 +445,26 @@ fn is_late(statement: &str) -> bool {
     statement.starts_with("CREATE INDEX")
 }
 
+/// A row of the damaged database.
+struct RowId<'r> {
+    table: &'r str,
+    id: i64,
+}
+
 /// Rows that were left out or changed.
 struct Notes(JsonList);
 
 impl Notes {
-    fn left_out(&mut self, table: &str, id: i64, row: &Json, why: &str) -> Result<()> {
+    fn left_out(&mut self, RowId { table, id }: &RowId<'_>, row: &Json, why: &str) -> Result<()> {
         self.0.add(&json!({"what": "left out", "table": table, "id": id, "row": row, "why": why}))
     }
 
-    fn changed(&mut self, table: &str, id: i64, column: &str, was: &Value, why: &str) -> Result<()> {
+    fn changed(&mut self, RowId { table, id }: &RowId<'_>, column: &str, was: &Value, why: &str) -> Result<()> {
         let was = was.json();
         self.0.add(&json!({"what": "changed", "table": table, "id": id, "column": column, "was": was, "why": why}))
     }
 
-    fn doubtful(&mut self, table: &str, id: i64, cut: bool) -> Result<()> {
+    fn doubtful(&mut self, RowId { table, id }: &RowId<'_>, cut: bool) -> Result<()> {
         let why = match cut {
             true => "the end of the row is missing or inconsistent",
             false => "the page of the row is inconsistent",

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::beats::{self, Awaited};
 use super::begin::{check_mode, check_server, check_wait, lock, report_network};
 use super::journal::{Journal, Phase, Record};
 use super::release::{check_before_stop, check_release};
 use super::run::Run;
 use super::transact::{run_statements, try_before_stop};
 use super::work::{Mode, Outcome, Settings, Work};
-use super::{Observer, Step, beats, compact, label, pending, space, upgrade};
+use super::{Observer, Step, compact, label, pending, space, upgrade};
 use crate::backup::stage::{CopyScope, Label, Source};
 use crate::backup::{Guarded, StagedCopy, Store};
 use crate::docker::RunState;
@@ -103,10 +104,10 @@ fn check_shown(instance: &Instance, work: &Work<'_>) -> Result<()> {
 }
 
 /// A database that is about to be changed.
-struct Write<'w> {
-    connect: &'w dyn Connect,
+pub(super) struct Write<'w> {
+    pub(super) connect: &'w dyn Connect,
     /// Its copy.
-    staged: &'w StagedCopy,
+    pub(super) staged: &'w StagedCopy,
     database: &'w Database,
     before: &'w Fingerprint,
 }
@@ -232,7 +233,7 @@ impl Run<'_> {
                 return Err(Error::Database(DatabaseError::NotSalvageable { database: self.instance.name.clone() }));
             }
             Work::Upgrade(order) => {
-                self.upgrade(guarded, write.connect, write.staged, order, observer)?;
+                self.upgrade(guarded, write, order, observer)?;
                 Some(Vec::new())
             }
             Work::Load { desired, kept, merges, .. } => {
@@ -317,7 +318,8 @@ impl Run<'_> {
         let last = self.journal.record.last_beat;
         // The server is verified up: from here on nothing is a reason to roll back.
         let connect = self.instance.connect();
-        let seen = connect.and_then(|connect| beats::wait(&*connect, last, &desired, false, limit, &mut || Ok(())));
+        let awaited = Awaited::All(desired.clone());
+        let seen = connect.and_then(|connect| beats::wait(&*connect, last, &awaited, limit, &mut || Ok(())));
         let mut seen = seen.unwrap_or_else(|error| {
             self.outcome.warnings.push(format!("cannot read heartbeats: {error}"));
             BTreeMap::new()
@@ -345,7 +347,7 @@ impl Run<'_> {
             observer.step(&Step::WaitBeats { monitors: beating.len() })?;
             let connect = self.instance.connect()?;
             let limit = end.saturating_duration_since(Instant::now());
-            if beats::wait(&*connect, last, &beating, true, limit, &mut || server.check_run())?.is_empty() {
+            if beats::wait(&*connect, last, &Awaited::Any, limit, &mut || server.check_run())?.is_empty() {
                 return Err(Error::Docker(DockerError::NotUp {
                     container: server.name(),
                     seconds: self.settings.deadline.as_secs(),

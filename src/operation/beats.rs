@@ -14,14 +14,20 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Polling interval of `check`.
 const CHECK: Duration = Duration::from_secs(1);
 
-/// Waits until every monitor in `desired` (or any monitor, with `any`) has a heartbeat newer than the one with id `after`, or
-/// until `limit` has passed. Returns the newest heartbeat of each monitor that has one. `check` is called once a second and may
-/// end the wait with an error.
+/// The heartbeats that end the wait.
+pub enum Awaited {
+    /// One, of any monitor.
+    Any,
+    /// One of each of these monitors.
+    All(BTreeSet<i64>),
+}
+
+/// Waits for heartbeats newer than the one with id `after`, until `limit` has passed. Returns the newest heartbeat of each
+/// monitor that has one. `check` is called once a second and may end the wait with an error.
 pub fn wait(
     connect: &dyn Connect,
     after: i64,
-    desired: &BTreeSet<i64>,
-    any: bool,
+    awaited: &Awaited,
     limit: Duration,
     check: &mut dyn FnMut() -> Result<()>,
 ) -> Result<BTreeMap<i64, Row>> {
@@ -34,7 +40,10 @@ pub fn wait(
             Err(_) if Instant::now() < end => BTreeMap::new(),
             Err(error) => return Err(error),
         };
-        let enough = if any { !beats.is_empty() } else { desired.iter().all(|id| beats.contains_key(id)) };
+        let enough = match awaited {
+            Awaited::Any => !beats.is_empty(),
+            Awaited::All(monitors) => monitors.iter().all(|id| beats.contains_key(id)),
+        };
         if enough || Instant::now() >= end {
             return Ok(beats);
         }

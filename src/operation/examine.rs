@@ -13,7 +13,7 @@ use super::run::Run;
 use super::work::Settings;
 use super::zone::is_zone;
 use super::{Observer, Step};
-use crate::docker::{Container, RunState};
+use crate::docker::{Container, LogRange, RunState};
 use crate::doctor::Evidence;
 use crate::doctor::evidence::{Content, FileEvidence, Folder, Running, Unavailable};
 use crate::engine::sqlite::{JournalFile, SqliteFile};
@@ -262,7 +262,7 @@ fn read_container(instance: &Instance, was_looping: bool, evidence: &mut Evidenc
         failed: container.state.failed(),
         others: server.others()?,
         has_mariadb: container.server.then(|| container.env.contains_key("UPTIME_KUMA_ENABLE_EMBEDDED_MARIADB")),
-        log: server.logs(Some(LOG), since).unwrap_or_default(),
+        log: server.logs(LogRange { tail: Some(LOG), since }).unwrap_or_default(),
         release: None,
         lacking: None,
     });

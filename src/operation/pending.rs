@@ -241,7 +241,7 @@ pub(super) fn keep(instance: &Instance, from: &Path, recipients: &[String]) -> R
     let work = Pinned::hold(instance.work())?;
     let name = from.file_name().ok_or_else(|| Error::file("rename", from)(ErrorKind::InvalidInput.into()))?;
     let way = work.path().join(name);
-    let to = match put(instance, from, &way, &work, &stamp, recipients) {
+    let to = match note_recipients(from, recipients).and_then(|()| put(instance, &way, &work, &stamp)) {
         Ok(()) => instance.work().join(KEPT).join(&stamp),
         Err(error) => {
             let aside = format!("{SET_ASIDE}{stamp}");
@@ -254,12 +254,16 @@ pub(super) fn keep(instance: &Instance, from: &Path, recipients: &[String]) -> R
     Ok((to, manifest))
 }
 
-fn put(instance: &Instance, from: &Path, way: &Path, work: &Pinned, stamp: &str, recipients: &[String]) -> Result<()> {
-    // Written before the copy can be found: without the list, it would be packed unencrypted.
+/// Writes to whom the copy in `from` is encrypted, before it can be found: without the list, it would be packed unencrypted.
+fn note_recipients(from: &Path, recipients: &[String]) -> Result<()> {
     let text = serde_json::to_vec(recipients).map_err(|error| {
         Error::File(FileError::Encode { what: "the recipients of a snapshot", why: error.to_string() })
     })?;
-    files::replace(&from.join(RECIPIENTS), files::PRIVATE, |file| file.write_all(&text))?;
+    files::replace(&from.join(RECIPIENTS), files::PRIVATE, |file| file.write_all(&text)).map(drop)
+}
+
+/// Moves the folder `way` in `work` to the pending snapshots.
+fn put(instance: &Instance, way: &Path, work: &Pinned, stamp: &str) -> Result<()> {
     files::claim_folder(&instance.work().join(KEPT))?;
     let kept = Pinned::hold(&work.path().join(KEPT))?;
     files::rename_new(way, &kept.path().join(stamp))

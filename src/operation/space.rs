@@ -87,17 +87,19 @@ fn check_sizes(instance: &Instance, store: &Store, data: u64, archive: Archive) 
     let listed = store.list()?.snapshots;
     let origin = instance.origin();
     let meant = (instance.name.as_str(), origin.as_str());
-    let small = archive.small && bases(&listed, meant).next().is_some();
-    let archive = if small { LARGE / 2 + SPARE } else { archive.size };
+    let archive = match archive.small && bases(&listed, meant).next().is_some() {
+        true => Archive { small: true, size: LARGE / 2 + SPARE },
+        false => Archive { small: false, ..archive },
+    };
     // On one disk they share the free space.
     let shared = device(folder) == device(instance.work());
     let taken = if shared { data } else { 0 };
     // Both are known to have space before anything is deleted.
     check_data(instance, data)?;
-    let removable = removable(store, listed, meant, small, archive, taken)?;
+    let removable = removable(store, listed, meant, &archive, taken)?;
     make_room_for_copy(instance, data)?;
     for one in removable {
-        if free_in(folder)?.saturating_sub(taken) >= archive {
+        if free_in(folder)?.saturating_sub(taken) >= archive.size {
             break;
         }
         one.remove()?;
@@ -170,7 +172,7 @@ fn make_room_for_copy(instance: &Instance, needed: u64) -> Result<()> {
     files::require_space(work, needed)
 }
 
-/// The undo snapshots in `store` to delete, in this order, where `needed` bytes are not free beside the `taken` ones that
+/// The undo snapshots in `store` to delete, in this order, where `archive` has no space beside the `taken` bytes that
 /// something else uses on the same disk.
 ///
 /// # Errors
@@ -179,10 +181,10 @@ fn removable(
     store: &Store,
     listed: Vec<Snapshot>,
     instance: Of<'_>,
-    keeps_base: bool,
-    needed: u64,
+    archive: &Archive,
     taken: u64,
 ) -> Result<Vec<Snapshot>> {
+    let needed = archive.size;
     let free = free_in(store.folder().unwrap_or(Path::new("/")))?.saturating_sub(taken);
     if free >= needed {
         return Ok(Vec::new());
@@ -190,7 +192,7 @@ fn removable(
     let now = Utc::now();
     let undo: Vec<Snapshot> =
         listed.into_iter().filter(|one| one.manifest.undo && of(&one.manifest) == instance).collect();
-    let base = undo.iter().rposition(|one| is_base(&one.manifest, instance, now)).filter(|_| keeps_base);
+    let base = undo.iter().rposition(|one| is_base(&one.manifest, instance, now)).filter(|_| archive.small);
     let manifests: Vec<&Manifest> = undo.iter().map(|one| &one.manifest).collect();
     // What undos have used goes first.
     let order = UndoHistory::of(&manifests).removal_order(base);

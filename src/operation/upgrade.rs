@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::apply::Write;
 use super::journal::{Noted, Phase};
 use super::run::Run;
 use super::work::{UpgradeResult, UpgradeWork};
@@ -174,18 +175,17 @@ impl Run<'_> {
     pub(super) fn upgrade(
         &mut self,
         guarded: &mut Guarded,
-        connect: &dyn Connect,
-        staged: &StagedCopy,
+        write: &Write<'_>,
         order: &UpgradeWork<'_>,
         observer: &mut dyn Observer,
     ) -> Result<()> {
         match guarded.writer().kind() {
             EngineKind::Sqlite => {
                 // A signal ends reading it, as it ends reading the live database.
-                let source = SqliteFile::new(staged.sqlite()?).cancelled_by(connect.cancel());
+                let source = SqliteFile::new(write.staged.sqlite()?).cancelled_by(write.connect.cancel());
                 self.upgrade_file(guarded, &source, order, observer)?;
             }
-            EngineKind::MariaDb => self.upgrade_tables(guarded, connect, order, observer)?,
+            EngineKind::MariaDb => self.upgrade_tables(guarded, write.connect, order, observer)?,
         }
         self.journal.record.last_beat = read_last_beat(guarded.writer())?;
         Ok(())

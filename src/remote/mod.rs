@@ -44,7 +44,7 @@ pub struct RemoteVerb<'a> {
     /// The remote engine.
     pub docker: &'a Docker,
     /// The container of the server.
-    pub server: Container,
+    pub server: &'a Container,
     /// Folders of the remote host that it needs besides the data of the server.
     pub read: Vec<PathBuf>,
     /// The path of the engine's socket on the remote host, where it is known.

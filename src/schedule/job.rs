@@ -34,7 +34,7 @@ pub struct RunEnv<'w> {
 impl RunEnv<'_> {
     /// The instance of `target`, under its `name` in the config file.
     pub fn instance(&self, name: &str, target: &Target) -> Result<Instance> {
-        Ok((self.locator)(target)?.find(Some(target.target.read()?.reveal()))?.called(name))
+        Ok((self.locator)(target)?.find(Some(target.target.read()?.reveal()))?.local()?.called(name))
     }
 }
 

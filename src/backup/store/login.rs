@@ -40,6 +40,17 @@ struct Challenge {
     counts: bool,
 }
 
+/// A request with a digest.
+struct DigestRequest<'r> {
+    method: &'r str,
+    /// Path and query.
+    target: &'r str,
+    /// The how many-th with its challenge it is.
+    used: u32,
+    /// The nonce of the client.
+    client: &'r str,
+}
+
 impl Login {
     /// With `at_once` the password is sent with the first request, which is safe only with TLS.
     pub(super) fn new(user: &str, password: &str, at_once: bool) -> Login {
@@ -61,7 +72,9 @@ impl Login {
                     Some(query) => format!("{}?{query}", url.path()),
                     None => url.path().to_owned(),
                 };
-                challenge.answer(&self.user, &self.password, (method.as_str(), &target), *used, &hex(&random))
+                let request =
+                    DigestRequest { method: method.as_str(), target: &target, used: *used, client: &hex(&random) };
+                challenge.answer(&self.user, &self.password, &request)
             }
         };
         let mut value = HeaderValue::from_bytes(text.as_bytes()).ok()?;
@@ -131,9 +144,10 @@ impl Challenge {
         }
     }
 
-    /// The header of the `used`-th request with this challenge.
-    fn answer(&self, user: &str, password: &str, (method, target): (&str, &str), used: u32, client: &str) -> String {
+    /// The header of `request`.
+    fn answer(&self, user: &str, password: &str, request: &DigestRequest<'_>) -> String {
         let Challenge { realm, nonce, .. } = self;
+        let DigestRequest { method, target, used, client } = request;
         let mut secret = self.hash(&format!("{user}:{realm}:{password}"));
         if self.algorithm().ends_with("-SESS") {
             secret = self.hash(&format!("{secret}:{nonce}:{client}"));

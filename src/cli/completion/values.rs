@@ -296,8 +296,8 @@ fn with_context<T>(words: &[String], read: impl FnOnce(&Context<'_>) -> Option<T
     let matches = Global::augment_args(bare).try_get_matches_from(selectors(words)).ok()?;
     let global = Global::from_arg_matches(&matches).ok()?;
     let mut ui = Ui::silent();
-    let (docker, found) = (RefCell::default(), RefCell::default());
-    read(&Context { ui: &mut ui, global, config: OnceCell::new(), docker, found, recipients: None, bounds: None })
+    let (found, located) = (RefCell::default(), RefCell::default());
+    read(&Context { ui: &mut ui, global, config: OnceCell::new(), found, located, recipients: None, bounds: None })
 }
 
 /// The options in `words` that select what is read, as a command line of its own; the word at the cursor is not complete.

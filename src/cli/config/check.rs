@@ -88,7 +88,7 @@ fn here(config: &Config, context: &Context<'_>) -> Vec<(String, Instance)> {
         return Vec::new();
     }
     let Ok(locator) = context.locator() else { return Vec::new() };
-    let find = |target: &Target| locator.find(Some(target.target.read().ok()?.reveal())).ok();
+    let find = |target: &Target| locator.find(Some(target.target.read().ok()?.reveal())).ok()?.local().ok();
     let local = config.instances.iter().filter(|(_, target)| is_here(target));
     local.filter_map(|(name, target)| Some((name.clone(), find(target)?))).collect()
 }
@@ -175,7 +175,7 @@ fn look(target: &Target, context: &Context<'_>) -> Result<()> {
         Err(error) if target.docker_host.is_some() || target.context.is_some() => return Err(error),
         docker => docker,
     };
-    context.locator_on(docker)?.find(Some(target.target.read()?.reveal())).map(drop)
+    context.locator_on(docker)?.find(Some(target.target.read()?.reveal()))?.local().map(drop)
 }
 
 /// Whether `name` can be executed, as a path or from the PATH.

@@ -14,8 +14,9 @@ use crate::config::{AlertKind, Draft, DraftInstance, read_config, table_name};
 use crate::engine::EngineKind;
 use crate::error::{Error, Exit, InputError, Result, TargetError};
 use crate::files;
-use crate::instance::Instance;
 use crate::instance::find::How;
+use crate::instance::location::only_remote;
+use crate::instance::{Instance, Location};
 use crate::text::counted;
 
 /// The names of the files beside the config file.
@@ -185,14 +186,18 @@ fn draft(args: &InitArgs, path: &Path, context: &mut Context<'_>) -> Result<(Dra
 fn instances(context: &mut Context<'_>) -> Result<Vec<DraftInstance>> {
     let mut all: Vec<DraftInstance> = Vec::new();
     if let Some(target) = context.global.target.clone() {
-        let instance = context.locator()?.find(Some(&target))?;
+        let instance = context.locator()?.find(Some(&target))?.local()?;
         let is_path = instance.container.is_none() && instance.folder.is_some();
         let target = if is_path { files::absolute(&target)?.display().to_string() } else { target };
         all.push(entry(target, instance, &all));
         return Ok(all);
     }
-    for found in context.locator()?.everything_here()? {
-        match found.instance {
+    let everything = context.locator()?.everything()?;
+    if let Some(data) = only_remote(everything.iter().map(|found| &found.location)) {
+        return Err(data.into());
+    }
+    for found in everything {
+        match found.location.and_then(Location::local) {
             _ if matches!(found.how, How::Volume(_)) => {}
             Ok(instance) => all.push(entry(found.name, instance, &all)),
             Err(error) => context.ui.warn(&format!("`{}` is left out: {error}", found.name)),

@@ -13,7 +13,7 @@ use crate::plan::monitor::{Edit, plan_edit};
 #[derive(Args, Debug)]
 pub struct ActiveArgs {
     #[command(flatten)]
-    pick: PickArgs,
+    pub pick: PickArgs,
     #[command(flatten)]
     write: WriteArgs,
 }

@@ -6,7 +6,7 @@ use clap::{ArgMatches, Args as _, Command, FromArgMatches};
 use serde_json::json;
 
 use super::fields::{self, described, placeholder, sentence};
-use crate::cli::write::{WriteArgs, WriteRequest, carry_out, input, read_state};
+use crate::cli::write::{WriteArgs, WriteRequest, carry_out, read_state};
 use crate::cli::{Context, Ui};
 use crate::error::{Error, Exit, InputError, Problem, Result, TargetError};
 use crate::instance::Instance;
@@ -231,14 +231,16 @@ pub fn run(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
         Vec::new()
     });
     let new = New { row, tags: args.links.tags(), notify: args.links.notify() };
-    problems
-        .extend(plan_add(&state, std::slice::from_ref(&new), args.links.creates_tags()).err().into_iter().flatten());
+    let plan = plan_add(&state, std::slice::from_ref(&new), args.links.creates_tags()).unwrap_or_else(|more| {
+        problems.extend(more);
+        Plan::default()
+    });
     if !problems.is_empty() {
         return Err(Error::Input(InputError::Problems(problems)));
     }
     warn_of_release(&state, &args.kind, context);
     args.duplicate.check(&new.row, &state, args.write.is_dry_run(), context.ui)?;
-    add(new, &args.kind, args.links.creates_tags(), &args.write, &instance, &state, context)
+    Addition { new, plan, state }.write(&args.write, &instance, context)
 }
 
 /// Several releases have the same migrations; the oldest of them may not have a newer type.
@@ -252,39 +254,37 @@ fn warn_of_release(state: &Configuration, name: &str, context: &mut Context<'_>)
     }
 }
 
-/// Adds `new`; shared with `monitor clone`.
-pub fn add(
-    new: New,
-    kind: &str,
-    create_tags: bool,
-    write: &WriteArgs,
-    instance: &Instance,
-    state: &Configuration,
-    context: &mut Context<'_>,
-) -> Result<Exit> {
-    let plan = input(plan_add(state, std::slice::from_ref(&new), create_tags))?;
-    let text = |column: &str| {
-        new.row
-            .iter()
-            .find(|(name, _)| name == column)
-            .and_then(|(_, value)| value.text())
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let at = plan.steps.iter().position(|step| step.table == "monitor").unwrap_or_default();
-    let created = created_tags(&plan);
-    warn_of_similar(state, &created, context);
-    let done = |outcome: &Outcome| {
-        let id = outcome.written.ids.get(&at).copied().unwrap_or_default();
-        let mut lines = vec![format!("added monitor {id} `{}` ({kind})", text("name"))];
-        let push = (kind == "push").then(|| push_url(instance, &text("push_token")));
-        lines.extend(push.as_ref().map(|url| format!("push to {url}")));
-        lines.extend(created_lines(&created));
-        let monitor = json!({"id": id, "name": text("name"), "type": kind, "push_url": push});
-        (json!({"monitor": monitor, "created_tags": created}), lines)
-    };
-    let request = WriteRequest { verb: "monitor add", plan, names: state, question: None, done: &done };
-    carry_out(&request, write, instance, context)
+/// A new monitor, and the changes that add it to the configuration it was planned for.
+pub struct Addition {
+    pub new: New,
+    pub plan: Plan,
+    pub state: Configuration,
+}
+
+impl Addition {
+    /// Writes it; shared with `monitor clone`.
+    pub fn write(self, write: &WriteArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Exit> {
+        let Addition { new, plan, state } = self;
+        let text = |column: &str| {
+            let cell = new.row.iter().find(|(name, _)| name == column);
+            cell.and_then(|(_, value)| value.text()).unwrap_or_default().to_owned()
+        };
+        let (name, kind) = (text("name"), text("type"));
+        let at = plan.steps.iter().position(|step| step.table == "monitor").unwrap_or_default();
+        let created = created_tags(&plan);
+        warn_of_similar(&state, &created, context);
+        let done = |outcome: &Outcome| {
+            let id = outcome.written.ids.get(&at).copied().unwrap_or_default();
+            let mut lines = vec![format!("added monitor {id} `{name}` ({kind})")];
+            let push = (kind == "push").then(|| push_url(instance, &text("push_token")));
+            lines.extend(push.as_ref().map(|url| format!("push to {url}")));
+            lines.extend(created_lines(&created));
+            let monitor = json!({"id": id, "name": name, "type": kind, "push_url": push});
+            (json!({"monitor": monitor, "created_tags": created}), lines)
+        };
+        let request = WriteRequest { verb: "monitor add", plan, names: &state, question: None, done: &done };
+        carry_out(&request, write, instance, context)
+    }
 }
 
 /// The names of the tags that `plan` creates.

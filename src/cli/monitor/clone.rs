@@ -2,16 +2,16 @@
 
 use clap::Args;
 
-use super::add::{DuplicateArgs, LinkArgs, add, maker, parse_one};
+use super::add::{Addition, DuplicateArgs, LinkArgs, maker, parse_one};
 use super::edit::refuse;
 use super::fields::FieldArgs;
+use super::read_picked;
 use crate::cli::Context;
-use crate::cli::write::WriteArgs;
+use crate::cli::write::{WriteArgs, input};
 use crate::error::{Error, Exit, Hint, InputError, Result};
-use crate::kuma::read::{Columns, read_monitors, read_state};
 use crate::model::state::{Configuration, Monitor};
 use crate::model::{check_monitor, check_names, field};
-use crate::plan::monitor::{New, Notify, TagRequest};
+use crate::plan::monitor::{New, Notify, TagRequest, plan_add};
 use crate::plan::pick::Pick;
 use crate::value::Value;
 
@@ -40,20 +40,16 @@ pub struct CloneArgs {
 
 pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
-    let session = instance.open()?;
-    let (state, monitors) = session.read(|reader| {
-        let state = read_state(reader, &format!("`{}`", instance.name))?;
-        let ids = Pick { named: vec![args.monitor.clone()], ..Pick::default() }.ids(&state)?;
-        let monitors = read_monitors(reader, &state.database.schema, Columns::All, Some(&ids))?;
-        Ok((state, monitors))
-    })?;
+    let pick = Pick { named: vec![args.monitor.clone()], ..Pick::default() };
+    let (state, monitors) = read_picked(&instance, &pick)?;
     let Some(model) = monitors.values().next() else {
         return Err(Error::Input(InputError::NoMonitor { what: format!("`{}`", args.monitor) }));
     };
     let row = new_row(args, model, &state)?;
     let new = New { row, tags: tags(args, model, &state), notify: notify(args, model) };
     args.duplicate.check(&new.row, &state, args.write.is_dry_run(), context.ui)?;
-    add(new, model.kind(), args.links.creates_tags(), &args.write, &instance, &state, context)
+    let plan = input(plan_add(&state, std::slice::from_ref(&new), args.links.creates_tags()))?;
+    Addition { new, plan, state }.write(&args.write, &instance, context)
 }
 
 /// The row of `model` with the new name and the fields of the options.

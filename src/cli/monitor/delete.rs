@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::PickArgs;
 use crate::cli::Context;
-use crate::cli::write::{WriteArgs, WriteRequest, carry_out};
+use crate::cli::write::{WriteArgs, WriteRequest, carry_out, read_from};
 use crate::error::{Exit, Result};
 use crate::kuma::read::{read_dependents, read_state};
 use crate::operation::Outcome;
@@ -17,7 +17,7 @@ use crate::text::counted;
 #[derive(Args, Debug)]
 pub struct DeleteArgs {
     #[command(flatten)]
-    pick: PickArgs,
+    pub pick: PickArgs,
     /// Delete the monitors in a deleted group, too; otherwise they stay without a group
     #[arg(long)]
     with_children: bool,
@@ -28,10 +28,8 @@ pub struct DeleteArgs {
 pub fn run(args: &DeleteArgs, context: &mut Context<'_>) -> Result<Exit> {
     let pick = args.pick.required()?;
     let instance = context.instance()?;
-    let session = instance.open()?;
-    let read = || {
-        let mut reader = session.connect().reader()?;
-        let state = read_state(&mut *reader, &format!("`{}`", instance.name))?;
+    let (state, ids, dependents) = read_from(&instance, |reader, name| {
+        let state = read_state(reader, name)?;
         let mut ids = pick.ids(&state)?;
         if args.with_children {
             ids = ids.into_iter().flat_map(|id| state.family(id)).collect();
@@ -40,14 +38,10 @@ pub fn run(args: &DeleteArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
         let mut dependents = BTreeMap::new();
         for id in &ids {
-            dependents.insert(*id, read_dependents(&mut *reader, &state.database.schema, *id)?);
+            dependents.insert(*id, read_dependents(reader, &state.database.schema, *id)?);
         }
         Ok((state, ids, dependents))
-    };
-    let read: Result<_> = read();
-    session.close()?;
-    let (state, ids, dependents) = read?;
-
+    })?;
     let plan = plan_delete(&state, &ids, &dependents);
     let beats: u64 = dependents.values().filter_map(|tables| tables.get("heartbeat")).sum();
     let what = match ids.as_slice() {

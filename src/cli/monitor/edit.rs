@@ -8,10 +8,10 @@ use serde_json::{Value as Json, json};
 use super::PickArgs;
 use super::add::{created_lines, created_tags, parse_one, warn_of_similar};
 use super::fields::FieldArgs;
+use super::read_picked;
 use crate::cli::Context;
 use crate::cli::write::{WriteArgs, WriteRequest, carry_out};
 use crate::error::{Error, Exit, Hint, InputError, Problem, Result};
-use crate::kuma::read::{Columns, read_monitors, read_state};
 use crate::model::fields::respell;
 use crate::model::state::{Configuration, Monitor};
 use crate::model::{check_edit, check_names, field, nearest};
@@ -26,7 +26,7 @@ use crate::value::Value;
 #[derive(Args, Debug)]
 pub struct EditArgs {
     #[command(flatten)]
-    pick: PickArgs,
+    pub pick: PickArgs,
     #[command(flatten)]
     changes: ChangeArgs,
     #[command(flatten)]
@@ -64,13 +64,7 @@ struct ChangeArgs {
 pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
     let pick = args.pick.required()?;
     let instance = context.instance()?;
-    let session = instance.open()?;
-    let (state, mut monitors) = session.read(|reader| {
-        let state = read_state(reader, &format!("`{}`", instance.name))?;
-        let ids = pick.ids(&state)?;
-        let monitors = read_monitors(reader, &state.database.schema, Columns::All, Some(&ids))?;
-        Ok((state, monitors))
-    })?;
+    let (state, mut monitors) = read_picked(&instance, &pick)?;
     let changes = &args.changes;
     let (set, mut problems) = parse_cells(&state, args);
     let edit = Edit {

@@ -12,13 +12,20 @@ mod show;
 mod span;
 mod uptime;
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 
 pub use outages::read_outages;
 
 use super::Context;
 use super::inputs::Inputs;
+use super::observe::SourceArgs;
+use super::write::read_from;
 use crate::error::{Exit, Hint, Result};
+use crate::instance::Instance;
+use crate::kuma::read::{Columns, read_monitors, read_state};
+use crate::model::state::{Configuration, Monitor};
 use crate::plan::pick::Pick;
 
 #[derive(Debug, Subcommand)]
@@ -53,15 +60,30 @@ impl MonitorVerb {
         !matches!(self, MonitorVerb::List(_) | MonitorVerb::Show(_) | MonitorVerb::Uptime(_) | MonitorVerb::Outages(_))
     }
 
-    /// Packs the files of its options for a remote job.
-    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
+    /// Where it reads from, if that may be a snapshot.
+    pub fn source(&self) -> Option<&SourceArgs> {
         match self {
-            MonitorVerb::List(args) => args.source.pack(inputs),
-            MonitorVerb::Show(args) => args.source.pack(inputs),
-            MonitorVerb::Uptime(args) => args.source.pack(inputs),
-            MonitorVerb::Outages(args) => args.source.pack(inputs),
+            MonitorVerb::List(args) => Some(&args.source),
+            MonitorVerb::Show(args) => Some(&args.source),
+            MonitorVerb::Uptime(args) => Some(&args.source),
+            MonitorVerb::Outages(args) => Some(&args.source),
+            _ => None,
+        }
+    }
+
+    /// Checks the options that need no data.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            MonitorVerb::Edit(args) => args.pick.required().map(drop),
+            MonitorVerb::Delete(args) => args.pick.required().map(drop),
+            MonitorVerb::Pause(args) | MonitorVerb::Resume(args) => args.pick.required().map(drop),
             _ => Ok(()),
         }
+    }
+
+    /// Packs the files of its options for a remote job.
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
+        self.source().map_or(Ok(()), |source| source.pack(inputs))
     }
 }
 
@@ -121,6 +143,15 @@ impl PickArgs {
             false => Ok(pick),
         }
     }
+}
+
+/// The state that a plan is made for, and the monitors of `pick` with all their columns.
+fn read_picked(instance: &Instance, pick: &Pick) -> Result<(Configuration, BTreeMap<i64, Monitor>)> {
+    read_from(instance, |reader, name| {
+        let state = read_state(reader, name)?;
+        let monitors = read_monitors(reader, &state.database.schema, Columns::All, Some(&pick.ids(&state)?))?;
+        Ok((state, monitors))
+    })
 }
 
 pub fn run(verb: &MonitorVerb, context: &mut Context<'_>) -> Result<Exit> {

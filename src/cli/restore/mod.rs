@@ -35,6 +35,8 @@ use crate::operation::{self, Work, put_files_back};
 use crate::text::{bytes, counted};
 use crate::value::local_time;
 
+pub use place::RestoreTarget;
+
 use difference::{Difference, Now};
 
 #[derive(Args, Debug)]

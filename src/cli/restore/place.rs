@@ -8,8 +8,9 @@ use crate::backup::{Store, Stores};
 use crate::cli::{Context, engine, remote_job};
 use crate::docker::{Container, Docker, RunState};
 use crate::engine::mariadb::Address;
-use crate::error::{DatabaseError, DockerError, Error, Hint, RemoteError, Result, TargetError};
+use crate::error::{DatabaseError, DockerError, Error, Hint, Result, TargetError};
 use crate::files;
+use crate::instance::{Location, RemoteData};
 
 /// What only a data folder has.
 const DATA: [&str; 2] = ["kuma.db", "db-config.json"];
@@ -38,23 +39,21 @@ impl RestoreTarget {
     /// The target called `text`.
     ///
     /// # Errors
-    /// [`DatabaseError::Occupied`](crate::error::DatabaseError::Occupied) when it cannot take a new instance;
-    /// [`RemoteError::DataNotLocal`](crate::error::RemoteError::DataNotLocal) when it is on another machine.
-    pub fn find(text: &str, context: &Context<'_>) -> Result<RestoreTarget> {
+    /// [`DatabaseError::Occupied`](crate::error::DatabaseError::Occupied) when it cannot take a new instance.
+    pub fn find(text: &str, context: &Context<'_>) -> Result<Location<RestoreTarget>> {
         if text.starts_with("mysql://") || text.starts_with("mariadb://") {
-            return Address::parse(text).map(RestoreTarget::Database);
+            return Ok(Location::Local(RestoreTarget::Database(Address::parse(text)?)));
         }
         if text.contains('/') || text.starts_with('.') || Path::new(text).symlink_metadata().is_ok() {
-            return RestoreTarget::folder(text, context);
+            return RestoreTarget::folder(text, context).map(Location::Local);
         }
         let missing = |why: String| Error::from(TargetError::NoPlace { place: text.to_owned(), why });
         let docker = engine::connect(&engine::surroundings(&context.global)).map_err(|error| match error {
             error @ Error::Docker(DockerError::Unreachable { .. }) => missing(error.to_string()),
             error => error,
         })?;
-        *context.docker.borrow_mut() = Some(docker.clone());
         match docker.container(text)? {
-            Some(container) => fresh(docker, container).map(|fresh| RestoreTarget::Container(Box::new(fresh))),
+            Some(container) => fresh(docker, container),
             None => Err(missing(format!("none at {}", docker.address()))),
         }
     }
@@ -126,8 +125,8 @@ pub fn check_nesting(folder: &Path, stores: &Stores) -> Result<()> {
     }
 }
 
-/// The container, checked: never started, with an accessible data folder.
-fn fresh(docker: Arc<Docker>, container: Container) -> Result<NewContainer> {
+/// The container, checked: never started, with a data folder.
+fn fresh(docker: Arc<Docker>, container: Container) -> Result<Location<RestoreTarget>> {
     let occupied = |why: &str, hint: Hint| {
         Err(Error::Database(DatabaseError::Occupied {
             place: format!("container `{}`", container.name),
@@ -154,13 +153,9 @@ fn fresh(docker: Arc<Docker>, container: Container) -> Result<NewContainer> {
     let folder = data.path.canonicalize().unwrap_or_else(|_| data.path.clone());
     let on_host = remote_job::overrides()?.is_some();
     if !on_host && !is_here(&docker, &container, &data.inside, &folder)? {
-        return Err(Error::Remote(RemoteError::DataNotLocal {
-            container: container.name.clone(),
-            folder: data.path.display().to_string(),
-            engine: docker.address().to_owned(),
-        }));
+        return Ok(Location::Remote(RemoteData { docker, folder: data.path, container: Arc::new(container) }));
     }
-    Ok(NewContainer { docker, container, folder })
+    Ok(Location::Local(RestoreTarget::Container(Box::new(NewContainer { docker, container, folder }))))
 }
 
 /// Whether this process can write to `folder` in a way that the container can read.

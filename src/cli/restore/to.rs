@@ -22,7 +22,7 @@ use crate::value::local_time;
 const SECRET: &str = "UPTIME_KUMA_DB_PASSWORD";
 
 pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result<Exit> {
-    let place = RestoreTarget::find(typed, context)?;
+    let place = context.new_target(typed)?.local()?;
     let stores = context.stores()?.with_keys(&args.keys.keys_or_ask(context.ui)?);
     let data_folder = folder(args, &place)?;
     data_folder.iter().try_for_each(|folder| check_nesting(folder, &stores))?;

@@ -78,15 +78,22 @@ impl UpgradeArgs {
     }
 }
 
+impl UpgradeArgs {
+    /// Checks the options that need no data.
+    pub fn check(&self) -> Result<()> {
+        match self.write.settings("upgrade").mode {
+            Mode::Stopped => Ok(()),
+            _ => Err(Error::Input(InputError::NotFor {
+                option: "`--live` or `--no-restart`".into(),
+                subject: "an upgrade".into(),
+                why: "the server must not use the database meanwhile".into(),
+            })),
+        }
+    }
+}
+
 pub fn run(args: &UpgradeArgs, context: &mut Context<'_>) -> Result<Exit> {
     let settings = Settings { patience: args.wait, ..args.write.settings("upgrade") };
-    if settings.mode != Mode::Stopped {
-        return Err(Error::Input(InputError::NotFor {
-            option: "`--live` or `--no-restart`".into(),
-            subject: "an upgrade".into(),
-            why: "the server must not use the database meanwhile".into(),
-        }));
-    }
     let instance = context.instance()?;
     if let Some(snapshot) = &args.stats_from {
         return statistics::replace(args, snapshot, &settings, &instance, context);

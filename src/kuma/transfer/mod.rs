@@ -347,7 +347,9 @@ impl<'a> Fitter<'a> {
                 Ok(Some(loss)) => report.lost(self.table, &self.columns[at], loss, row),
                 Err(misfit) => {
                     // All cells of a row that are refused are named.
-                    if !self.settle(row, at, &misfit, transform, report) && report.refused_total == refused {
+                    if !self.settle(row, UnfitCell { at, misfit: &misfit }, transform, report)
+                        && report.refused_total == refused
+                    {
                         return false;
                     }
                 }
@@ -362,7 +364,7 @@ impl<'a> Fitter<'a> {
                 self.duplicates.add(row);
                 return true;
             };
-            if !self.settle(row, at, &Misfit::Duplicate, transform, report) {
+            if !self.settle(row, UnfitCell { at, misfit: &Misfit::Duplicate }, transform, report) {
                 return false;
             }
         }
@@ -371,12 +373,11 @@ impl<'a> Fitter<'a> {
         false
     }
 
-    /// Resolves the cell at `at`; `false` if its row is not stored.
+    /// Resolves a cell of `row`; `false` if the row is not stored.
     fn settle(
         &self,
         row: &mut [Value],
-        at: usize,
-        misfit: &Misfit,
+        UnfitCell { at, misfit }: UnfitCell<'_>,
         transform: &mut dyn Transform,
         report: &mut Report,
     ) -> bool {
@@ -397,6 +398,13 @@ impl<'a> Fitter<'a> {
         }
         false
     }
+}
+
+/// A cell that its column cannot store.
+struct UnfitCell<'m> {
+    /// Its position in the row.
+    at: usize,
+    misfit: &'m Misfit,
 }
 
 /// How many new names are tried for one that is taken.

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kumadb::Error;
-use kumadb::docker::{Answer, Container, Docker, Endpoint, EntryPage, GRACE, Helper, MountKind, RunState};
+use kumadb::docker::{Answer, Container, Docker, Endpoint, EntryPage, GRACE, Helper, LogRange, MountKind, RunState};
 use kumadb::error::{DockerError, OperationError, TargetError};
 
 use crate::support::dockerd::{self, Bench, Folder, Image, Server, cli};
@@ -276,7 +276,7 @@ fn shows_only_the_errors_of_this_run() {
     // Without errors, what it said last.
     let last = bench.docker.last_errors(&container, start.at);
     assert!(!last.is_empty() && !last.iter().any(|line| line.contains("ERROR")), "{last:?}");
-    assert_eq!(bench.docker.logs(&container, Some(2), None).unwrap().len(), 2);
+    assert_eq!(bench.docker.logs(&container, LogRange { tail: Some(2), since: None }).unwrap().len(), 2);
 }
 
 #[test]

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kumadb::backup::Store;
-use kumadb::docker::{Answer, Docker, RunState};
+use kumadb::docker::{Answer, Docker, LogRange, RunState};
 use kumadb::engine::{Connect, WriteKey, quote};
-use kumadb::instance::{Instance, Locator};
+use kumadb::instance::{Instance, Location, Locator};
 use kumadb::kuma::init::{self, NewInstance};
 use kumadb::operation::Journal;
 use kumadb::schema;
@@ -264,7 +264,7 @@ impl Docked {
 
     /// How often the server was started and was told to stop, as its log has it.
     pub fn starts_and_stops(&self) -> (usize, usize) {
-        let log = self.bench.docker.logs(&self.bench.look(&self.server), None, None).unwrap();
+        let log = self.bench.docker.logs(&self.bench.look(&self.server), LogRange::default()).unwrap();
         let count = |words: &str| log.iter().filter(|line| line.contains(words)).count();
         (count("Welcome to the stand-in"), count("Shutdown requested"))
     }
@@ -295,7 +295,7 @@ impl Docked {
 pub fn find(target: &str, root: &Path) -> Instance {
     let docker = Docker::connect(&dockerd::endpoint()).map(Arc::new);
     let locator = Locator { docker, here: root.to_owned(), state: root.join("state"), on_host: false };
-    locator.find(Some(target)).unwrap()
+    locator.find(Some(target)).and_then(Location::local).unwrap()
 }
 
 /// The store of the instance whose own folder is `root`.

@@ -361,7 +361,7 @@ pub fn find_at(target: &str, here: &Path, state: PathBuf) -> Result<Instance> {
         why: "not in this test".into(),
         hint: Hint::advice(""),
     }));
-    Locator { docker, here: here.to_owned(), state, on_host: false }.find(Some(target))
+    Locator { docker, here: here.to_owned(), state, on_host: false }.find(Some(target))?.local()
 }
 
 /// What a run left in the folder `work` besides the note of its undo snapshot's store, which stays.
