@@ -128,7 +128,7 @@ fn delete(args: &KeyArgs, context: &mut Context<'_>) -> Result<Exit> {
         context.ui.ask(&format!("delete {}? Clients that use it lose access", subject(key)))?;
     }
     let mut plan = Plan::of(&config.fingerprint);
-    plan.delete("api_key", subject(key), "id", key.int("id").unwrap_or_default(), 1);
+    plan.delete("api_key", subject(key), ("id", key.int("id").unwrap_or_default()), 1);
     let done_text = format!("deleted {}", subject(key));
     Change { verb: "api-key delete", plan, done_text }.write(&args.write, &instance, &config, context)
 }

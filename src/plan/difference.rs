@@ -47,7 +47,7 @@ pub fn difference(now: &Config, then: &Config, skips: &dyn Fn(&str, &str) -> boo
         }
         for (id, old) in gone {
             moved.insert((table, id));
-            plan.delete(table, here.subject(table, entity, parent, old), "id", id, 1);
+            plan.delete(table, here.subject(table, entity, parent, old), ("id", id), 1);
         }
         for (id, new) in new_rows {
             let with_owner = owner(new).is_some_and(|owner| moved.contains(&owner));

@@ -180,8 +180,8 @@ impl Plan {
         }
     }
 
-    /// Adds a delete of the `rows` rows in which `column` is `value`, unless there are none.
-    pub fn delete(&mut self, table: &str, subject: impl Into<String>, column: &str, value: i64, rows: u64) {
+    /// Adds a delete of the `rows` rows in which a column has a value, unless there are none.
+    pub fn delete(&mut self, table: &str, subject: impl Into<String>, (column, value): (&str, i64), rows: u64) {
         if rows > 0 {
             self.push(table, subject, Change::Delete { column: column.to_owned(), value, rows });
         }

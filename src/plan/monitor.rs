@@ -226,7 +226,7 @@ pub fn plan_edit(
         }
         for link in monitor.notifications.iter().filter(|link| hush.contains(&link.notification)) {
             let name = name_in(&state.notifications, link.notification);
-            plan.delete("monitor_notification", format!("notification `{name}` of {subject}"), "id", link.id, 1);
+            plan.delete("monitor_notification", format!("notification `{name}` of {subject}"), ("id", link.id), 1);
         }
     }
     if problems.is_empty() { Ok(plan) } else { Err(problems) }
@@ -251,14 +251,14 @@ pub fn plan_delete(state: &Configuration, ids: &[i64], dependents: &BTreeMap<i64
         // Table by table: converted databases may have lost the foreign keys that would delete these rows
         // automatically, and some tables never had one.
         for (table, rows) in dependents.get(id).into_iter().flatten() {
-            plan.delete(table, format!("{table} of {subject}"), "monitor_id", *id, *rows);
+            plan.delete(table, format!("{table} of {subject}"), ("monitor_id", *id), *rows);
         }
     }
     // Children before parents, so that every reference stays valid.
     let mut order: Vec<i64> = ids.to_vec();
     order.sort_by_key(|id| std::cmp::Reverse(state.path(*id).matches('/').count()));
     for id in order {
-        plan.delete("monitor", format!("monitor `{}`", state.path(id)), "id", id, 1);
+        plan.delete("monitor", format!("monitor `{}`", state.path(id)), ("id", id), 1);
     }
     plan
 }
@@ -280,7 +280,7 @@ fn check_parent(state: &Configuration, monitors: &BTreeMap<i64, Monitor>, parent
 fn plan_detach(plan: &mut Plan, state: &Configuration, subject: &str, links: &[&TagLink]) {
     for link in links {
         let name = name_in(&state.tags, link.tag);
-        plan.delete("monitor_tag", format!("tag `{name}` of {subject}"), "id", link.id, 1);
+        plan.delete("monitor_tag", format!("tag `{name}` of {subject}"), ("id", link.id), 1);
     }
 }
 
