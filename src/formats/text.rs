@@ -162,16 +162,7 @@ impl Yaml<'_> {
                 }
                 Event::Scalar(text, style, anchor, tag) => {
                     let tag = tag.as_ref().map(|tag| (tag.handle(), tag.suffix()));
-                    match tag {
-                        Some(("!", "include")) => (self.include(&at, &text)?, anchor),
-                        Some(("tag:yaml.org,2002:", "str")) => (Node::new(at, text.into_owned()), anchor),
-                        Some(("tag:yaml.org,2002:", _)) | None => {
-                            (Node { data: scalar(text.into_owned(), style), at }, anchor)
-                        }
-                        Some((handle, name)) => {
-                            return Err(wrong(&at, format!("has the unsupported tag `{handle}{name}`")));
-                        }
-                    }
+                    (self.scalar(at, text.into_owned(), style, tag)?, anchor)
                 }
                 Event::SequenceStart(_, anchor, _) => {
                     open.push(Open { node: Node { at, data: Data::List(Vec::new()) }, anchor, key: None });
@@ -204,6 +195,16 @@ impl Yaml<'_> {
             }
         }
         Ok(documents)
+    }
+
+    /// A single value, with its `tag`.
+    fn scalar(&mut self, at: At, text: String, style: ScalarStyle, tag: Option<(&str, &str)>) -> Result<Node, Problem> {
+        match tag {
+            Some(("!", "include")) => self.include(&at, &text),
+            Some(("tag:yaml.org,2002:", "str")) => Ok(Node::new(at, text)),
+            Some(("tag:yaml.org,2002:", _)) | None => Ok(Node { data: scalar(text, style), at }),
+            Some((handle, name)) => Err(wrong(&at, format!("has the unsupported tag `{handle}{name}`"))),
+        }
     }
 
     /// Counts repeated values: a few lines can expand to more than fits in memory.

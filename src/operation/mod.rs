@@ -197,6 +197,7 @@ impl Step {
 }
 
 impl fmt::Display for Step {
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::Journal => f.write_str("writing journal"),

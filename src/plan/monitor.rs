@@ -152,22 +152,7 @@ pub fn plan_edit(
 ) -> Result<Plan, Vec<Problem>> {
     let mut plan = Plan::of(&state.fingerprint);
     let mut problems = Vec::new();
-    let mut tags = Tags::new(state, create_tags);
-    let attach: Vec<(Cell, String)> =
-        edit.add_tags.iter().filter_map(|request| tags.want(request, &mut plan, &mut problems)).collect();
-    problems.iter_mut().for_each(|problem| problem.subject = "--add-tag".into());
-    let detach: Vec<i64> = edit
-        .remove_tags
-        .iter()
-        .filter_map(|name| find_tag(state, name).map_err(|p| problems.push(not_there(p))).ok())
-        .collect();
-    let mut resolve = |option: &str, names: &[String]| -> Vec<i64> {
-        let find = |name: &String| find_notification(state, name);
-        let named = |problem: Problem| Problem { subject: option.to_owned(), ..problem };
-        names.iter().filter_map(|name| find(name).map_err(|p| problems.push(named(p))).ok()).collect()
-    };
-    let notify = resolve("--add-notification", &edit.add_notifications);
-    let hush = resolve("--remove-notification", &edit.remove_notifications);
+    let links = LinkEdit::find(state, edit, create_tags, &mut plan, &mut problems);
     for (column, value) in &edit.set {
         let table = state.database.schema.table("monitor");
         problems.extend(table.and_then(|table| check_null(table, column, value)));
@@ -199,13 +184,55 @@ pub fn plan_edit(
         if let Some((_, parent)) = edit.set.iter().find(|(column, _)| column == "parent") {
             plan_follow(&mut plan, state, monitor.id, parent.int());
         }
-        for (tag, value) in &attach {
+        links.plan(&mut plan, state, monitor);
+    }
+    if problems.is_empty() { Ok(plan) } else { Err(problems) }
+}
+
+/// The tags and notifications of an edit.
+struct LinkEdit {
+    attach: Vec<(Cell, String)>,
+    detach: Vec<i64>,
+    notify: Vec<i64>,
+    hush: Vec<i64>,
+}
+
+impl LinkEdit {
+    /// Finds them by their names; plans the tags that are to be created.
+    fn find(
+        state: &Configuration,
+        edit: &Edit,
+        create_tags: bool,
+        plan: &mut Plan,
+        problems: &mut Vec<Problem>,
+    ) -> LinkEdit {
+        let mut tags = Tags::new(state, create_tags);
+        let attach = edit.add_tags.iter().filter_map(|request| tags.want(request, plan, problems)).collect();
+        problems.iter_mut().for_each(|problem| problem.subject = "--add-tag".into());
+        let find = |name: &String| find_tag(state, name);
+        let detach =
+            edit.remove_tags.iter().filter_map(|name| find(name).map_err(|p| problems.push(not_there(p))).ok());
+        let detach = detach.collect();
+        let mut notifications = |option: &str, names: &[String]| -> Vec<i64> {
+            let find = |name: &String| find_notification(state, name);
+            let named = |problem: Problem| Problem { subject: option.to_owned(), ..problem };
+            names.iter().filter_map(|name| find(name).map_err(|p| problems.push(named(p))).ok()).collect()
+        };
+        let notify = notifications("--add-notification", &edit.add_notifications);
+        let hush = notifications("--remove-notification", &edit.remove_notifications);
+        LinkEdit { attach, detach, notify, hush }
+    }
+
+    /// Plans them for `monitor`.
+    fn plan(&self, plan: &mut Plan, state: &Configuration, monitor: &Monitor) {
+        let subject = format!("monitor `{}`", state.path(monitor.id));
+        for (tag, value) in &self.attach {
             let id = tag.id();
             let there: Vec<&TagLink> = monitor.tags.iter().filter(|link| Some(link.tag) == id).collect();
             if there.iter().any(|link| link.value == *value) {
                 continue;
             }
-            plan_detach(&mut plan, state, &subject, &there);
+            plan_detach(plan, state, &subject, &there);
             let row = vec![
                 ("monitor_id".to_owned(), monitor.id.into()),
                 ("tag_id".to_owned(), tag.clone()),
@@ -214,22 +241,22 @@ pub fn plan_edit(
             let name = tag.id().map_or_else(|| "new".to_owned(), |id| name_in(&state.tags, id));
             plan.insert("monitor_tag", format!("tag `{name}` of {subject}"), row);
         }
-        let off: Vec<&TagLink> = monitor.tags.iter().filter(|link| detach.contains(&link.tag)).collect();
-        plan_detach(&mut plan, state, &subject, &off);
-        for id in notify.iter().filter(|id| monitor.notifications.iter().all(|link| link.notification != **id)) {
+        let off: Vec<&TagLink> = monitor.tags.iter().filter(|link| self.detach.contains(&link.tag)).collect();
+        plan_detach(plan, state, &subject, &off);
+        let has = |id: i64| monitor.notifications.iter().any(|link| link.notification == id);
+        for id in self.notify.iter().copied().filter(|id| !has(*id)) {
             let row = vec![
                 ("monitor_id".to_owned(), monitor.id.into()),
-                ("notification_id".to_owned(), Cell::Is(Value::Int(*id))),
+                ("notification_id".to_owned(), Cell::Is(Value::Int(id))),
             ];
-            let name = name_in(&state.notifications, *id);
+            let name = name_in(&state.notifications, id);
             plan.insert("monitor_notification", format!("notification `{name}` of {subject}"), row);
         }
-        for link in monitor.notifications.iter().filter(|link| hush.contains(&link.notification)) {
+        for link in monitor.notifications.iter().filter(|link| self.hush.contains(&link.notification)) {
             let name = name_in(&state.notifications, link.notification);
             plan.delete("monitor_notification", format!("notification `{name}` of {subject}"), ("id", link.id), 1);
         }
     }
-    if problems.is_empty() { Ok(plan) } else { Err(problems) }
 }
 
 /// A tag that is to be removed is not created first.

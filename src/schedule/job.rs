@@ -174,7 +174,8 @@ impl BackupContext<'_> {
         let began = Instant::now();
         let taken = take(&instance, &stores, &format!("schedule {}", job.name), &options, host)?;
         let (took, wrong) = (began.elapsed(), ended.errors.len());
-        let good = self.judge(name, &taken.copies, &stores, ended, host)?;
+        let backed_up = InstanceBackup { context: self, instance: &instance, stores: &stores };
+        let good = backed_up.judge(&taken.copies, ended, host)?;
         for error in taken.failed {
             self.fail(name, error, ended, host);
         }
@@ -190,41 +191,50 @@ impl BackupContext<'_> {
         let proven = first.as_ref().filter(|_| whole).map(|copy| copy.manifest.id.clone());
         ended.taken.extend(first);
         // A snapshot that failed its checks does not replace older ones.
-        if whole { self.prune(&instance, &stores, proven.as_deref(), ended, host) } else { Ok(()) }
+        if whole { backed_up.prune(proven.as_deref(), ended, host) } else { Ok(()) }
     }
 
     fn fail(&self, name: &str, error: Error, ended: &mut RunResult, host: &mut dyn Host) {
         host.log(&self.event(name, Level::Error, "error", error.to_string()));
         ended.errors.push(error);
     }
+}
+
+/// An instance of the run with its stores.
+struct InstanceBackup<'b> {
+    context: &'b BackupContext<'b>,
+    /// Under its name in the config file.
+    instance: &'b Instance,
+    stores: &'b Stores,
+}
+
+impl InstanceBackup<'_> {
+    fn event<'e>(&'e self, level: Level, kind: &'static str, message: impl Into<String>) -> Event<'e> {
+        self.context.event(&self.instance.name, level, kind, message)
+    }
 
     /// Verifies and test-restores the snapshot, as the job requires; returns the addresses of the stores whose copy is
     /// good.
-    fn judge(
-        &self,
-        name: &str,
-        copies: &[Snapshot],
-        stores: &Stores,
-        ended: &mut RunResult,
-        host: &mut dyn Host,
-    ) -> Result<Vec<String>> {
+    fn judge(&self, copies: &[Snapshot], ended: &mut RunResult, host: &mut dyn Host) -> Result<Vec<String>> {
+        let BackupContext { job, config, restore_tests, .. } = self.context;
+        let name = &self.instance.name;
         let mut good = Vec::new();
         for (n, copy) in copies.iter().enumerate() {
             let (id, store) = (&copy.manifest.id, copy.store().address());
             let given = format!("snapshot {id} created ({}) in {store}", bytes(copy.size));
-            let places = self.config.stores_of_job(self.job, name);
+            let places = config.stores_of_job(job, name);
             let configured = places.iter().find(|(_, place)| place.address == store).map(|(name, _)| *name);
             let details = json!({"id": id, "size_bytes": copy.size, "path": copy.location(), "store": configured});
-            host.log(&self.event(name, Level::Info, "snapshot_created", given).with(details));
-            let verified = if self.job.verify { copy.verify().map(drop) } else { Ok(()) };
-            let tested = verified.and_then(|()| match self.restore_tests && n == 0 {
-                true => stores.scratch().and_then(|scratch| self.test_restore(name, copy, &scratch, ended, host)),
+            host.log(&self.event(Level::Info, "snapshot_created", given).with(details));
+            let verified = if job.verify { copy.verify().map(drop) } else { Ok(()) };
+            let tested = verified.and_then(|()| match *restore_tests && n == 0 {
+                true => self.stores.scratch().and_then(|scratch| self.test_restore(copy, &scratch, ended, host)),
                 false => Ok(()),
             });
             match tested {
                 Ok(()) => good.push(store),
                 Err(error @ Error::Operation(OperationError::Interrupted { .. })) => return Err(error),
-                Err(error) => self.fail(name, error, ended, host),
+                Err(error) => self.context.fail(name, error, ended, host),
             }
         }
         Ok(good)
@@ -233,7 +243,6 @@ impl BackupContext<'_> {
     /// Runs a restore test of `copy`.
     fn test_restore(
         &self,
-        name: &str,
         copy: &Snapshot,
         scratch: &Scratch,
         ended: &mut RunResult,
@@ -242,40 +251,32 @@ impl BackupContext<'_> {
         let tested = RestoreTest::new(scratch.path()).restore(copy)?;
         let given = format!("restore test of snapshot {} passed", copy.manifest.id);
         let details = json!({"id": copy.manifest.id, "seconds": tested.took.as_secs_f64()});
-        host.log(&self.event(name, Level::Info, "restore_test_passed", given).with(details));
+        host.log(&self.event(Level::Info, "restore_test_passed", given).with(details));
         ended.unreported.extend(tested.unnoted);
         Ok(())
     }
 
     /// Deletes the snapshots that no rule of the job's policy keeps.
-    fn prune(
-        &self,
-        instance: &Instance,
-        stores: &Stores,
-        proven: Option<&str>,
-        ended: &mut RunResult,
-        host: &mut dyn Host,
-    ) -> Result<()> {
-        let Some(policy) = self.job.retention else { return Ok(()) };
-        let (name, origin) = (&instance.name, instance.origin());
+    fn prune(&self, proven: Option<&str>, ended: &mut RunResult, host: &mut dyn Host) -> Result<()> {
+        let BackupContext { job, env, .. } = self.context;
+        let Some(policy) = job.retention else { return Ok(()) };
+        let (name, origin, stores) = (&self.instance.name, self.instance.origin(), self.stores);
         let choice =
             Choice { policy, undo: None, raw: false, proven, about: &|manifest| stores.is_of(manifest, &origin) };
-        let pruning = Pruning::plan(stores, &choice, host.now(), &self.job.when.zone(), &self.env.instances)?;
+        let pruning = Pruning::plan(stores, &choice, host.now(), &job.when.zone(), &env.instances)?;
         let removed = pruning.removed().count();
         ended.removed += removed;
         for orphan in pruning.orphans.iter().filter(|orphan| !orphan.young) {
             let given = format!("deleting leftovers of an interrupted run: {}", orphan.location());
-            host.log(
-                &self.event(name, Level::Info, "leftover_deleted", given).with(json!({"path": orphan.location()})),
-            );
+            host.log(&self.event(Level::Info, "leftover_deleted", given).with(json!({"path": orphan.location()})));
         }
         let failed = pruning.carry_out(stores, host)?;
         if removed > 0 {
             let given = format!("deleted {} by the retention policy", counted(removed, "snapshot"));
-            host.log(&self.event(name, Level::Info, "snapshots_deleted", given).with(json!({"deleted": removed})));
+            host.log(&self.event(Level::Info, "snapshots_deleted", given).with(json!({"deleted": removed})));
         }
         for error in pruning.warnings.into_iter().chain(failed) {
-            self.fail(name, error, ended, host);
+            self.context.fail(name, error, ended, host);
         }
         Ok(())
     }

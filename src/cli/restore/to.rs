@@ -10,12 +10,14 @@ use super::place::{RestoreTarget, check_nesting, folder_at};
 use super::source::Source;
 use super::{RestoreArgs, release};
 use crate::backup::{Manifest, StagedCopy};
-use crate::cli::Context;
+use crate::cli::{Context, Ui};
+use crate::docker::ServerFiles;
 use crate::error::{DatabaseError, Error, Exit, Hint, InputError, Result, SnapshotError};
 use crate::files;
 use crate::instance::config::{Config, read_kind};
 use crate::operation::rebuild::{Rebuild, extra_files};
 use crate::text::{bytes, counted};
+use crate::upgrade::Route;
 use crate::value::local_time;
 
 /// Variables whose values are not shown.
@@ -59,20 +61,10 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
     let staged = source.unpack(unpacked.path(), &stores, typed, context)?;
     check_config(&staged, args, choice.kind)?;
     let staged = match &route {
-        Some(route) => {
-            let is_newer = shipped.is_none() && choice.named().is_some_and(|named| named > route.target.release);
-            let what =
-                if is_newer { "the newest release of 2.x that kumadb knows" } else { "the release of the image" };
-            release::upgrade_along(staged, route, what, context.ui)?
-        }
+        Some(route) => release::upgrade_along(staged, route, goal(route, &choice, shipped.as_ref()), context.ui)?,
         None => staged,
     };
-    if !manifest.without.is_empty() {
-        context.ui.warn(&format!(
-            "snapshot `{}` contains only the configuration: the new instance will have no history",
-            manifest.id
-        ));
-    }
+    warn_of_missing_history(&manifest, context.ui);
     let config = rebuild.database.config();
     let mut report = Report {
         manifest,
@@ -86,11 +78,7 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
         image: choice.image.clone(),
     };
     if args.write.is_dry_run() {
-        let mut document = report.json();
-        document["dry_run"] = true.into();
-        document["snapshot"] = report.manifest.id.clone().into();
-        context.ui.result(&document, || report.dry_text())?;
-        return Ok(Exit::Done);
+        return report.show_dry_run(context.ui);
     }
     let rebuilt = rebuild.run(staged, context.ui)?;
     rebuilt.rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB stores it")));
@@ -99,6 +87,23 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
     document["restored"] = report.manifest.id.clone().into();
     context.ui.result(&document, || report.text())?;
     Ok(Exit::Done)
+}
+
+/// The release that the snapshot is upgraded to, in a few words.
+fn goal(route: &Route, choice: &Choice, shipped: Option<&ServerFiles>) -> &'static str {
+    match shipped.is_none() && choice.named().is_some_and(|named| named > route.target.release) {
+        true => "the newest release of 2.x that kumadb knows",
+        false => "the release of the image",
+    }
+}
+
+fn warn_of_missing_history(manifest: &Manifest, ui: &mut Ui) {
+    if !manifest.without.is_empty() {
+        ui.warn(&format!(
+            "snapshot `{}` contains only the configuration: the new instance will have no history",
+            manifest.id
+        ));
+    }
 }
 
 /// The data folder.
@@ -242,6 +247,15 @@ impl Report {
         parts.extend((!self.files.is_empty()).then(|| counted(self.files.len(), "file") + " beside the database"));
         parts.extend(self.owner.map(|(uid, gid)| format!("owner {uid}:{gid}")));
         parts.join(", ")
+    }
+
+    /// Shows what would be restored.
+    fn show_dry_run(&self, ui: &mut Ui) -> Result<Exit> {
+        let mut document = self.json();
+        document["dry_run"] = true.into();
+        document["snapshot"] = self.manifest.id.clone().into();
+        ui.result(&document, || self.dry_text())?;
+        Ok(Exit::Done)
     }
 
     fn dry_text(&self) -> String {

@@ -88,9 +88,6 @@ impl Address {
     /// `mariadb://` is the same. User, password, host and values are percent-decoded; `ca` is a path here, and the file
     /// is read at once. Messages never contain the address, because it contains the password.
     pub fn parse(text: &str) -> Result<Self> {
-        let wrong = |what: &str| {
-            Error::Input(InputError::Address { kind: "database URL", shown: String::new(), why: what.to_owned() })
-        };
         let rest = text
             .strip_prefix("mysql://")
             .or_else(|| text.strip_prefix("mariadb://"))
@@ -100,47 +97,18 @@ impl Address {
         let (login, place) = login.rsplit_once('@').unwrap_or(("", login));
         let (user, password) = login.split_once(':').unwrap_or((login, ""));
         let (host, port) = split_port(place).ok_or_else(|| wrong(PORT))?;
-        let decoded = |part: &str, what: &str| {
-            decode(part).ok_or_else(|| wrong(&format!("{what} has a `%` without two hex digits after it")))
-        };
+        let options = UrlOptions::parse(options)?;
         let mut address = Address {
-            socket: None,
+            socket: options.socket,
             beneath: None,
             host: decoded(host, "the host")?,
             port,
             user: decoded(user, "the user")?,
             password: Secret::new(decoded(password, "the password")?),
             database: decoded(database, "the database")?,
-            tls: Tls::Off,
+            tls: options.tls,
             cancel: Cancel::default(),
         };
-        let (mut on, mut authority, mut checked) = (None, None, true);
-        for option in options.split('&').filter(|option| !option.is_empty()) {
-            let (name, value) = option.split_once('=').unwrap_or((option, "true"));
-            let value = decoded(value, "an option")?;
-            let flag = || match value.as_str() {
-                "true" | "1" => Ok(true),
-                "false" | "0" => Ok(false),
-                _ => Err(wrong(&format!("option `{name}` must be `true` or `false`"))),
-            };
-            match name {
-                "ssl" => on = Some(flag()?),
-                "verify" => checked = flag()?,
-                "ca" => {
-                    authority = Some(files::read_whole(Path::new(&value))?);
-                }
-                "socket" => address.socket = Some(value.into()),
-                _ => {
-                    return Err(wrong(&format!(
-                        "unknown option `{name}` in the database URL; valid options: \
-                                                {KNOWN_OPTIONS}"
-                    )));
-                }
-            }
-        }
-        if on.unwrap_or(authority.is_some()) {
-            address.tls = Tls::On { ca: authority, verify: checked };
-        }
         if address.user.is_empty() {
             return Err(wrong("the user is missing"));
         }
@@ -215,6 +183,51 @@ impl fmt::Display for Address {
 /// Why a port is refused: often it is a part of the password.
 const PORT: &str = "the port must be a number from 1 to 65535; in the password, write `/` as %2F, `:` as %3A, `@` as %40, `?` as \
                     %3F, `#` as %23 and `%` as %25";
+
+fn wrong(what: &str) -> Error {
+    Error::Input(InputError::Address { kind: "database URL", shown: String::new(), why: what.to_owned() })
+}
+
+/// The options of a database URL.
+struct UrlOptions {
+    tls: Tls,
+    socket: Option<PathBuf>,
+}
+
+impl UrlOptions {
+    fn parse(text: &str) -> Result<UrlOptions> {
+        let (mut on, mut authority, mut checked, mut socket) = (None, None, true, None);
+        for option in text.split('&').filter(|option| !option.is_empty()) {
+            let (name, value) = option.split_once('=').unwrap_or((option, "true"));
+            let value = decoded(value, "an option")?;
+            let flag = || match value.as_str() {
+                "true" | "1" => Ok(true),
+                "false" | "0" => Ok(false),
+                _ => Err(wrong(&format!("option `{name}` must be `true` or `false`"))),
+            };
+            match name {
+                "ssl" => on = Some(flag()?),
+                "verify" => checked = flag()?,
+                "ca" => authority = Some(files::read_whole(Path::new(&value))?),
+                "socket" => socket = Some(value.into()),
+                _ => {
+                    let known = KNOWN_OPTIONS;
+                    return Err(wrong(&format!("unknown option `{name}` in the database URL; valid options: {known}")));
+                }
+            }
+        }
+        let tls = match on.unwrap_or(authority.is_some()) {
+            true => Tls::On { ca: authority, verify: checked },
+            false => Tls::Off,
+        };
+        Ok(UrlOptions { tls, socket })
+    }
+}
+
+/// `part` of a database URL without percent-encoding.
+fn decoded(part: &str, what: &str) -> Result<String> {
+    decode(part).ok_or_else(|| wrong(&format!("{what} has a `%` without two hex digits after it")))
+}
 
 /// Host and port of `place`; an IPv6 address is in brackets.
 fn split_port(place: &str) -> Option<(&str, u16)> {

@@ -48,69 +48,74 @@ impl Copy {
         let wrong = |why: &str| {
             Error::Snapshot(SnapshotError::Invalid { name: path.display().to_string(), why: why.to_owned() })
         };
-        let mut copy = Copy { tables: Vec::new() };
-        let (mut open, mut first, mut complete, mut at) = (false, true, false, 0);
+        let mut dump = DumpReader { tables: Vec::new(), open: false, complete: false };
+        let (mut first, mut at) = (true, 0);
         each_line(path, 0, &mut |line| {
             let start = at;
             at += line.len() as u64;
-            if std::mem::take(&mut first) {
-                return if line.starts_with(FIRST.as_bytes()) {
-                    Ok(true)
-                } else {
-                    Err(wrong("the file is not a dump of kumadb"))
-                };
-            }
-            if complete {
-                return Err(wrong("the file continues after the last line of the dump"));
-            }
-            let table = copy.tables.last_mut();
-            match line {
-                _ if line.starts_with(b"INSERT INTO ") => {
-                    let is_its =
-                        |table: &&mut CopiedTable| open && line[12..].starts_with(quote(&table.name).as_bytes());
-                    let table =
-                        table.filter(is_its).ok_or_else(|| wrong("the dump contains rows outside of a table"))?;
-                    let rows = Insert::count(line, &table.name);
-                    table.rows += rows.ok_or_else(|| wrong("the dump contains rows that are not plain values"))?;
-                    table.lines.push(blake3::hash(line));
-                    table.starts.push(start);
-                }
-                _ if line.starts_with(b"CREATE TABLE ") => {
-                    let create = line.strip_suffix(b";\n").and_then(|line| std::str::from_utf8(line).ok());
-                    let create = create.filter(|_| !open).ok_or_else(|| {
-                        wrong(
-                            "the dump contains a table within a \
-                                                                               table",
-                        )
-                    })?;
-                    let name =
-                        name_of(&create[13..]).ok_or_else(|| wrong("the dump contains a table without a name"))?;
-                    let create = rewrite(create).ok_or_else(|| {
-                        wrong("the dump contains a table with a definition that kumadb does not write")
-                    })?;
-                    let (lines, starts) = (Vec::new(), Vec::new());
-                    copy.tables.push(CopiedTable { name, create, rows: 0, lines, starts });
-                    open = true;
-                }
-                _ if line.starts_with(LAST.as_bytes()) => {
-                    let rows: u64 = copy.tables.iter().map(|table| table.rows).sum();
-                    let expected = format!("{LAST}{} tables, {rows} rows\n", copy.tables.len());
-                    if open || line != expected.as_bytes() {
-                        return Err(wrong("the content of the dump does not match its last line"));
-                    }
-                    complete = true;
-                }
-                [b'-', b'-', b' ', b'`', ..] => {
-                    let table = table.filter(|table| open && line == table_end(&table.name, table.rows).as_bytes());
-                    table.ok_or_else(|| wrong("the dump has fewer rows than its last line specifies"))?;
-                    open = false;
-                }
-                _ if line.starts_with(b"-- ") || is_setting(line) || is_drop(line) || line == b"COMMIT;\n" => {}
-                _ => return Err(wrong("the dump contains a line that kumadb does not write")),
-            }
-            Ok(true)
+            let read = match std::mem::take(&mut first) {
+                true if line.starts_with(FIRST.as_bytes()) => Ok(()),
+                true => Err("the file is not a dump of kumadb"),
+                false => dump.line(line, start),
+            };
+            read.map(|()| true).map_err(wrong)
         })?;
-        if complete { Ok(copy) } else { Err(wrong("the dump is truncated")) }
+        if dump.complete { Ok(Copy { tables: dump.tables }) } else { Err(wrong("the dump is truncated")) }
+    }
+}
+
+/// A dump that is being read.
+struct DumpReader {
+    tables: Vec<CopiedTable>,
+    /// Whether the last table has not ended yet.
+    open: bool,
+    /// Whether the last line was read.
+    complete: bool,
+}
+
+impl DumpReader {
+    /// Reads a line after the first one, which begins at `start`; or says what is wrong with the dump.
+    fn line(&mut self, line: &[u8], start: u64) -> Result<(), &'static str> {
+        if self.complete {
+            return Err("the file continues after the last line of the dump");
+        }
+        let (open, table) = (self.open, self.tables.last_mut());
+        match line {
+            _ if line.starts_with(b"INSERT INTO ") => {
+                let is_its = |table: &&mut CopiedTable| open && line[12..].starts_with(quote(&table.name).as_bytes());
+                let table = table.filter(is_its).ok_or("the dump contains rows outside of a table")?;
+                let rows = Insert::count(line, &table.name);
+                table.rows += rows.ok_or("the dump contains rows that are not plain values")?;
+                table.lines.push(blake3::hash(line));
+                table.starts.push(start);
+            }
+            _ if line.starts_with(b"CREATE TABLE ") => {
+                let create = line.strip_suffix(b";\n").and_then(|line| std::str::from_utf8(line).ok());
+                let create = create.filter(|_| !open).ok_or("the dump contains a table within a table")?;
+                let name = name_of(&create[13..]).ok_or("the dump contains a table without a name")?;
+                let create =
+                    rewrite(create).ok_or("the dump contains a table with a definition that kumadb does not write")?;
+                let (lines, starts) = (Vec::new(), Vec::new());
+                self.tables.push(CopiedTable { name, create, rows: 0, lines, starts });
+                self.open = true;
+            }
+            _ if line.starts_with(LAST.as_bytes()) => {
+                let rows: u64 = self.tables.iter().map(|table| table.rows).sum();
+                let expected = format!("{LAST}{} tables, {rows} rows\n", self.tables.len());
+                if open || line != expected.as_bytes() {
+                    return Err("the content of the dump does not match its last line");
+                }
+                self.complete = true;
+            }
+            [b'-', b'-', b' ', b'`', ..] => {
+                let table = table.filter(|table| open && line == table_end(&table.name, table.rows).as_bytes());
+                table.ok_or("the dump has fewer rows than its last line specifies")?;
+                self.open = false;
+            }
+            _ if line.starts_with(b"-- ") || is_setting(line) || is_drop(line) || line == b"COMMIT;\n" => {}
+            _ => return Err("the dump contains a line that kumadb does not write"),
+        }
+        Ok(())
     }
 }
 

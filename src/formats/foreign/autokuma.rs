@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::super::node::{At, Data, Entry, Node};
 use super::Source;
 use super::address::kind_of;
-use super::columns::{Keep, columns, tags};
+use super::columns::{ColumnChoice, Keep, columns, tags};
 use super::draft::{Draft, Monitor, Parent, entry};
 use super::dump::{self, DOCKER_HOST};
 use super::status_page;
@@ -307,7 +307,9 @@ fn monitor(draft: &mut Draft, one: &Entity, at: usize, directory: &Directory<'_>
         draft.wrong(&group.value.at, &what, "unknown key `group` (did you mean `parent_name`?)");
     }
     let entries = node.entries().iter().filter(|one| !is_group(one));
-    let mut fields = columns(draft, &what, &one.kind, Keep::newest(), entries, &[&HANDLED[..], &NOTIFIED].concat());
+    let handled = [&HANDLED[..], &NOTIFIED].concat();
+    let choice = ColumnChoice { kind: &one.kind, keep: Keep::newest(), handled: &handled };
+    let mut fields = columns(draft, &what, choice, entries);
     draft.account_keys(node, &["on_delete", "onDelete"]);
     if let Some(host) = node.first(&["docker_host_name", "dockerHostName"]) {
         fields.retain(|field| field.key != "docker_host");

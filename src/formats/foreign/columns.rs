@@ -82,15 +82,25 @@ pub(super) fn field_of(key: &str) -> Option<&'static Field> {
     SPELLINGS.get(key).copied().or_else(|| field(key))
 }
 
-/// The columns in `entries` for a monitor of type `name`, leaving out the keys in `handled`.
+/// Which keys of a monitor become columns.
+#[derive(Clone, Copy)]
+pub(super) struct ColumnChoice<'c> {
+    /// The type of the monitor.
+    pub(super) kind: &'c str,
+    /// Which fields.
+    pub(super) keep: Keep,
+    /// The keys that the format has converted itself.
+    pub(super) handled: &'c [&'c str],
+}
+
+/// The columns in `entries` for the monitor `what`.
 pub(super) fn columns<'e>(
     draft: &mut Draft,
     what: &str,
-    name: &str,
-    keep: Keep,
+    choice: ColumnChoice<'_>,
     entries: impl IntoIterator<Item = &'e Entry>,
-    handled: &[&str],
 ) -> Vec<Entry> {
+    let ColumnChoice { kind: name, keep, handled } = choice;
     let kind = kind(name);
     let mut found = Vec::new();
     for one in entries.into_iter().filter(|one| !handled.contains(&one.key.as_str())) {

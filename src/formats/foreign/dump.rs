@@ -2,7 +2,7 @@
 
 use super::super::node::{At, Data, Entry, Node};
 use super::address::type_of;
-use super::columns::{Keep, check_keys, columns, tags};
+use super::columns::{ColumnChoice, Keep, check_keys, columns, tags};
 use super::draft::id_of;
 use super::draft::{Draft, Monitor, Parent, Places, entry};
 use super::words::parsed;
@@ -265,7 +265,8 @@ fn monitor(draft: &mut Draft, one: &Node, keep: Keep) {
         return;
     };
     let kind = Node::new(kind.at.clone(), type_of(&kind.scalar().unwrap_or_default()));
-    let mut fields = columns(draft, &what, kind.text().unwrap_or_default(), keep, one.entries(), &HANDLED);
+    let choice = ColumnChoice { kind: kind.text().unwrap_or_default(), keep, handled: &HANDLED };
+    let mut fields = columns(draft, &what, choice, one.entries());
     fields.extend(one.find("tags").and_then(|value| tags(draft, value)));
     fields.extend(notifications(draft, one));
     let (parent, named) = (one.find("parent"), one.find("parent_name"));

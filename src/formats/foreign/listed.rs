@@ -2,7 +2,7 @@
 
 use super::super::node::{At, Data, Entry, Node};
 use super::address::{Address, host_of, kind_of};
-use super::columns::{Keep, columns, field_of, groups, tags};
+use super::columns::{ColumnChoice, Keep, columns, field_of, groups, tags};
 use super::draft::{Draft, Monitor, Parent, entry};
 use super::words::parts;
 
@@ -67,10 +67,11 @@ pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &ListContext<'_>) -
     let type_name = kind.text().unwrap_or_default();
     let addressed = addressed(row, type_name, address.as_ref());
     let entries = row.entries().iter().filter(|one| one.key != "url" || addressed.is_empty()).chain(&addressed);
-    let mut fields = columns(draft, &what, type_name, around.keep, entries, &OWN);
+    let choice = ColumnChoice { kind: type_name, keep: around.keep, handled: &OWN };
+    let mut fields = columns(draft, &what, choice, entries);
     let is_said = |one: &&Entry| !row.entries().iter().chain(&addressed).any(|own| same_key(&own.key, &one.key));
     let unset: Vec<Entry> = around.inherited.iter().filter(is_said).cloned().collect();
-    fields.extend(columns(draft, &what, type_name, Keep::Inherited, &unset, &OWN));
+    fields.extend(columns(draft, &what, ColumnChoice { keep: Keep::Inherited, ..choice }, &unset));
     fields.extend(tags_of(draft, row, inherited("tags")));
     let notified = ["notifications", "notification", "notificationIDList", "notification_list"];
     let notified = notified.iter().find_map(|key| row.find(key).or(inherited(key)));
