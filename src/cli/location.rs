@@ -227,7 +227,7 @@ impl Context<'_> {
     }
 
     /// The host of the default store, if that is another machine: where no store is selected, the snapshots are where the
-    /// instances are. With `is_own`, those of the selected instance are meant, else only a name selects one.
+    /// instances are. With `is_own`, only the snapshots of the selected instance count.
     pub(super) fn snapshots_remote(&self, is_own: bool) -> Result<Option<RemoteData>> {
         if !self.store_addresses()?.is_empty() {
             return Ok(None);

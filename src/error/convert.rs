@@ -71,6 +71,7 @@ pub enum ConvertError {
 
 impl ConvertError {
     /// Message, exit code and hints.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn report(&self) -> Report {
         let refused = |message: String| Report::new(Exit::Refused, message);
         match self {

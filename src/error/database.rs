@@ -253,6 +253,7 @@ const OWN_CERTIFICATE: &str =
 
 impl DatabaseError {
     /// Message, exit code and hints.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn report(&self) -> Report {
         let failed = |message: String| Report::new(Exit::Failed, message);
         let refused = |message: String| Report::new(Exit::Refused, message);

@@ -92,6 +92,7 @@ pub enum DockerError {
 
 impl DockerError {
     /// Message, exit code and hints.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn report(&self) -> Report {
         let failed = |message: String| Report::new(Exit::Failed, message);
         let refused = |message: String| Report::new(Exit::Refused, message);

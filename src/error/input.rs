@@ -174,6 +174,7 @@ pub enum InputError {
 
 impl InputError {
     /// Message, exit code and hints.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn report(&self) -> Report {
         let usage = |message: String| Report::new(Exit::Usage, message);
         match self {

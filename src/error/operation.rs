@@ -134,6 +134,7 @@ pub enum OperationError {
 
 impl OperationError {
     /// Message, exit code and hints.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn report(&self) -> Report {
         let refused = |message: String| Report::new(Exit::Refused, message);
         match self {

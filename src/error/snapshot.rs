@@ -162,6 +162,7 @@ pub enum SnapshotError {
 
 impl SnapshotError {
     /// Message, exit code and hints.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn report(&self) -> Report {
         let failed =
             |message: String| Report::new(Exit::Verification, format!("snapshot verification failed: {message}"));

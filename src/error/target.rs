@@ -69,6 +69,7 @@ pub enum TargetError {
 
 impl TargetError {
     /// Message, exit code and hints.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub fn report(&self) -> Report {
         let missing = |message: String| Report::new(Exit::NotFound, message);
         match self {

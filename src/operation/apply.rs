@@ -8,7 +8,7 @@ use super::beats::{self, Awaited};
 use super::begin::{check_mode, check_server, check_wait, lock, report_network};
 use super::journal::{Journal, Phase, Record};
 use super::release::{check_before_stop, check_release};
-use super::run::Run;
+use super::run::{Run, Write};
 use super::transact::{run_statements, try_before_stop};
 use super::work::{Mode, Outcome, Settings, Work};
 use super::{Observer, Step, compact, label, pending, space, upgrade};
@@ -20,7 +20,7 @@ use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
 use crate::instance::{DbLocation, Instance, Server, Session};
 use crate::kuma::mark::read_mark;
 use crate::kuma::read::{read_any_database, read_database, read_fingerprint, read_last_beat, read_shown_state};
-use crate::model::state::{Database, Fingerprint};
+use crate::model::state::Database;
 use crate::plan::history::Pruning;
 
 /// Runs `work` on `instance`, or leaves everything as it was.
@@ -101,15 +101,6 @@ fn check_shown(instance: &Instance, work: &Work<'_>) -> Result<()> {
         // The MariaDB of a stopped container is not there, and nothing changes what it keeps.
         Ok(_) | Err(_) => Ok(()),
     }
-}
-
-/// A database that is about to be changed.
-pub(super) struct Write<'w> {
-    pub(super) connect: &'w dyn Connect,
-    /// Its copy.
-    pub(super) staged: &'w StagedCopy,
-    database: &'w Database,
-    before: &'w Fingerprint,
 }
 
 impl Run<'_> {

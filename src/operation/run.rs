@@ -6,10 +6,13 @@ use super::journal::{Journal, Phase};
 use super::migration::is_migrating;
 use super::work::{Outcome, Settings};
 use super::{Observer, Step};
+use crate::backup::StagedCopy;
+use crate::engine::Connect;
 use crate::engine::mariadb::Address;
 use crate::error::{DockerError, Error, Result};
 use crate::files::Lock;
 use crate::instance::Instance;
+use crate::model::state::{Database, Fingerprint};
 
 /// One run with its lock and its open journal.
 pub(super) struct Run<'a> {
@@ -29,6 +32,15 @@ pub(super) struct Run<'a> {
     pub(super) target: Option<Address>,
     pub(super) since: Instant,
     pub(super) outcome: Outcome,
+}
+
+/// A database that is about to be changed.
+pub(super) struct Write<'w> {
+    pub(super) connect: &'w dyn Connect,
+    /// Its copy.
+    pub(super) staged: &'w StagedCopy,
+    pub(super) database: &'w Database,
+    pub(super) before: &'w Fingerprint,
 }
 
 impl<'a> Run<'a> {

@@ -4,9 +4,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::apply::Write;
 use super::journal::{Noted, Phase};
-use super::run::Run;
+use super::run::{Run, Write};
 use super::work::{UpgradeResult, UpgradeWork};
 use super::{Observer, Step};
 use crate::backup::{Guarded, StagedCopy};

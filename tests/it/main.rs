@@ -1,5 +1,6 @@
 //! The one test binary.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::too_many_lines, clippy::too_many_arguments, reason = "a test is read from its beginning to its end")]
 
 /// What tests are made with: instances, servers, containers, stores, and waiting for them.
 mod support {

@@ -83,10 +83,7 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
     let rebuilt = rebuild.run(staged, context.ui)?;
     rebuilt.rounded.iter().for_each(|what| context.ui.warn(&format!("{what}, as MariaDB stores it")));
     (report.manifest, report.files) = (rebuilt.manifest, rebuilt.files);
-    let mut document = report.json();
-    document["restored"] = report.manifest.id.clone().into();
-    context.ui.result(&document, || report.text())?;
-    Ok(Exit::Done)
+    report.show(context.ui)
 }
 
 /// The release that the snapshot is upgraded to, in a few words.
@@ -247,6 +244,14 @@ impl Report {
         parts.extend((!self.files.is_empty()).then(|| counted(self.files.len(), "file") + " beside the database"));
         parts.extend(self.owner.map(|(uid, gid)| format!("owner {uid}:{gid}")));
         parts.join(", ")
+    }
+
+    /// Shows what was restored.
+    fn show(&self, ui: &mut Ui) -> Result<Exit> {
+        let mut document = self.json();
+        document["restored"] = self.manifest.id.clone().into();
+        ui.result(&document, || self.text())?;
+        Ok(Exit::Done)
     }
 
     /// Shows what would be restored.

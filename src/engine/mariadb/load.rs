@@ -74,7 +74,7 @@ struct DumpReader {
 }
 
 impl DumpReader {
-    /// Reads a line after the first one, which begins at `start`; or says what is wrong with the dump.
+    /// Reads a line after the first one, which begins at `start`; or returns why the dump is invalid.
     fn line(&mut self, line: &[u8], start: u64) -> Result<(), &'static str> {
         if self.complete {
             return Err("the file continues after the last line of the dump");
