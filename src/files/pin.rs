@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 
 use super::door::HELD;
+use super::read::read_bounded;
 use super::{door, parent};
 use crate::error::{Error, Result};
 
@@ -70,5 +71,5 @@ pub fn read_below(folder: &Path, name: &str, most: u64) -> Result<Option<String>
         Err(error) if error.is_missing() => return Ok(None),
         opened => opened?,
     };
-    super::read_bounded(file, most).map(Some).map_err(failed())
+    read_bounded(file, most).map(Some).map_err(failed())
 }

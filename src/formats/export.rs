@@ -1,9 +1,9 @@
 //! Exports the configuration as a native fixture: only values that differ from the defaults, always in the same order.
-//!
-//! Long because it has one function for each shape of entry in the tables of `model::entities` and `model::fields`.
 
 mod autokuma;
+mod cells;
 mod files;
+mod monitors;
 mod rest;
 mod terraform;
 pub mod tool;
@@ -14,11 +14,9 @@ use serde_json::Value as Json;
 
 use super::node::{At, Data, Entry, Node};
 use crate::model::entities::{ENTITIES, Entity, MONITORS, SERVER_SETTINGS, SETTINGS, is_secret_setting};
-use crate::model::fields::{FIELDS, Field, ValueShape};
-use crate::model::provider_keys::is_public;
+use crate::model::fields::{Field, ValueShape};
 use crate::model::state::Config;
-use crate::model::view::{canonical, existing_name, existing_names, parts_by_owner, read_cell, same_cell, spelled};
-use crate::model::{NewMonitorContext, TypeDefaults, kind};
+use crate::model::view::{existing_name, existing_names, parts_by_owner, read_cell, same_cell, spelled};
 use crate::value::{Row, Value};
 
 /// How secrets are exported.
@@ -311,205 +309,6 @@ impl<'a> Exporter<'a> {
         }
         self.counts.push((SETTINGS.key, entries.len()));
         Some(self.node(Data::Map(entries)))
-    }
-
-    fn monitors(&mut self) -> Option<Node> {
-        let nodes = self.chosen_monitors().into_iter().map(|(row, given)| self.monitor(row, &given)).collect();
-        self.counted(&MONITORS, nodes)
-    }
-
-    /// Monitors by path, so that groups come before their members, each with the columns that differ from the defaults.
-    fn chosen_monitors(&mut self) -> Vec<(&'a Row, BTreeSet<&'static str>)> {
-        let config = self.config;
-        let Some(table) = config.database.schema.table("monitor") else { return Vec::new() };
-        let release = config.database.release.release;
-        let desired = |row: &&Row| {
-            self.choice.monitors.as_ref().is_none_or(|ids| row.int("id").is_some_and(|id| ids.contains(&id)))
-        };
-        let mut rows: Vec<&Row> = config.rows("monitor").iter().filter(desired).collect();
-        rows.sort_by_cached_key(|row| {
-            let path = row.int("id").and_then(|id| self.name_of(&MONITORS, id)).cloned().unwrap_or_default();
-            (path.split('/').map(str::to_owned).collect::<Vec<_>>(), row.int("id"))
-        });
-        self.warn_of_twins(&MONITORS, &rows);
-        let proxy = config.rows("proxy").iter().find(|row| row.cell("default").truthy()).and_then(|row| row.int("id"));
-        let by = NewMonitorContext { proxy_id: proxy, ..NewMonitorContext::default() };
-        let mut pages: HashMap<String, TypeDefaults<'_>> = HashMap::new();
-        let mut chosen = Vec::with_capacity(rows.len());
-        for row in rows {
-            let name = row.text("type").unwrap_or_default().to_owned();
-            let page = pages.entry(name.clone()).or_insert_with(|| TypeDefaults::new(release, table, &name));
-            let known = kind(&name).filter(|kind| kind.since <= release);
-            chosen.push((row, page.differing(known, row, &by)));
-        }
-        chosen
-    }
-
-    fn monitor(&mut self, row: &Row, given: &BTreeSet<&'static str>) -> Node {
-        let id = row.int("id").unwrap_or_default();
-        let path = self.name_of(&MONITORS, id).cloned().unwrap_or_default();
-        let subject = format!("monitor `{path}`");
-        let text = |column: &str| row.text(column).unwrap_or_default().to_owned();
-        let mut entries = vec![entry("name", self.text(&text("name"))), entry("type", self.text(&text("type")))];
-        let mut left_out = Vec::new();
-        if let Some(parent) = row.int("parent") {
-            match self.name_of(&MONITORS, parent).cloned() {
-                Some(parent) => entries.push(entry("parent", self.text(&parent))),
-                None => self.warnings.push(format!("{subject}: its parent does not exist")),
-            }
-        }
-        let ip_family = row.cell("ip_family");
-        if !ip_family.is_nothing() && canonical("ip_family", ip_family).is_null() {
-            self.warnings.push(format!("{subject}: `ip_family` is `{ip_family}`, which the server ignores: left out"));
-        }
-        for field in FIELDS.iter().filter(|field| given.contains(field.column)) {
-            let value = row.cell(field.column);
-            let node = match field.shape {
-                ValueShape::Reference(reference) => {
-                    let name = value.int().and_then(|id| self.name_of(reference.entity(), id)).cloned();
-                    match (name, value.is_null()) {
-                        (Some(name), _) => self.text(&name),
-                        (None, true) => self.node(Data::Null),
-                        (None, false) => {
-                            self.warnings.push(format!("{subject}: its `{}` does not exist", field.column));
-                            continue;
-                        }
-                    }
-                }
-                _ if field.secret => match self.secret(&subject, field.column, value, &mut left_out) {
-                    Some(node) => node,
-                    None => continue,
-                },
-                _ => self.value(field, value),
-            };
-            entries.push(entry(spelled(&MONITORS, field.column), node));
-        }
-        entries.extend(self.owner(&MONITORS, row));
-        self.finish(&MONITORS, row, entries, left_out)
-    }
-
-    /// A secret according to the choice; `None` if it is left out.
-    fn secret(&mut self, subject: &str, column: &str, value: &Value, left_out: &mut Vec<String>) -> Option<Node> {
-        if value.is_nothing() {
-            return Some(self.plain(value));
-        }
-        match self.choice.secrets {
-            Secrets::Include => Some(self.plain(value)),
-            Secrets::LeaveOut => {
-                self.left_out.push(format!("{subject}: {column}"));
-                left_out.push(column.to_owned());
-                None
-            }
-            Secrets::Variables => {
-                let name = self.variable(subject, column);
-                self.variables.push((name.clone(), value.to_string()));
-                Some(self.node(format!("${{{name}}}")))
-            }
-        }
-    }
-
-    /// The config of a provider: numbers, flags and public keys are exported; every other text may be a secret.
-    fn config_node(
-        &mut self,
-        subject: &str,
-        provider: &str,
-        value: &Value,
-        left_out: &mut Vec<String>,
-    ) -> Option<Node> {
-        let text = value.text().unwrap_or_default();
-        let Ok(Json::Object(config)) = serde_json::from_str::<Json>(text) else {
-            self.warnings.push(format!("{subject}: its config is not JSON: left out"));
-            return None;
-        };
-        let mut entries = Vec::new();
-        for (key, json) in &config {
-            let is_open = is_public(provider, key, json)
-                || !matches!(json, Json::String(text) if !text.is_empty()) && !json.is_object() && !json.is_array();
-            let node = match (is_open, json) {
-                (true, json) => Some(self.escaped(json)),
-                (false, Json::String(text)) => {
-                    self.secret(subject, &format!("config.{key}"), &text.as_str().into(), left_out)
-                }
-                (false, _) if self.choice.secrets == Secrets::LeaveOut => {
-                    self.left_out.push(format!("{subject}: config.{key}"));
-                    left_out.push(format!("config.{key}"));
-                    None
-                }
-                (false, json) => Some(self.escaped(json)),
-            };
-            entries.extend(node.map(|node| entry(key, node)));
-        }
-        Some(self.node(Data::Map(entries)))
-    }
-
-    /// A unique name for a variable: `SHOP_BODY`.
-    fn variable(&self, subject: &str, column: &str) -> String {
-        let name = subject.split('`').nth(1).unwrap_or_default();
-        let column = column.strip_prefix("config.").unwrap_or(column);
-        let mut plain = String::new();
-        for letter in format!("{name}_{column}").chars() {
-            match letter.is_ascii_alphanumeric() {
-                true => plain.push(letter.to_ascii_uppercase()),
-                false if plain.ends_with('_') => {}
-                false => plain.push('_'),
-            }
-        }
-        let plain = plain.trim_matches('_').to_owned();
-        let plain =
-            if plain.starts_with(|first: char| first.is_ascii_digit()) { format!("KUMA_{plain}") } else { plain };
-        let taken = |name: &str| self.variables.iter().any(|(known, _)| known == name);
-        match taken(&plain) {
-            false => plain,
-            true => (2..).map(|n| format!("{plain}_{n}")).find(|name| !taken(name)).unwrap_or(plain),
-        }
-    }
-
-    /// A cell as written in a fixture.
-    fn value(&self, field: &Field, value: &Value) -> Node {
-        match (field.shape, value) {
-            (_, Value::Null) => self.node(Data::Null),
-            (ValueShape::Flag, Value::Int(n)) => self.node(*n != 0),
-            (
-                ValueShape::StatusCodes | ValueShape::Texts | ValueShape::Array | ValueShape::Object,
-                Value::Text(text),
-            ) => match serde_json::from_str(text) {
-                Ok(json) => self.escaped(&json),
-                Err(_) => self.text(text),
-            },
-            _ => self.plain(value),
-        }
-    }
-
-    fn plain(&self, value: &Value) -> Node {
-        match value {
-            Value::Text(text) => self.text(text),
-            other => self.escaped(&other.json()),
-        }
-    }
-
-    fn text(&self, text: &str) -> Node {
-        self.node(escape(text))
-    }
-
-    fn escaped(&self, json: &Json) -> Node {
-        let mut node = Node::from_json(&self.at, json);
-        escape_all(&mut node);
-        node
-    }
-}
-
-/// An escaped `${`.
-fn escape(text: &str) -> String {
-    text.replace("${", "$${")
-}
-
-fn escape_all(node: &mut Node) {
-    match &mut node.data {
-        Data::Text(text) => *text = escape(text),
-        Data::List(items) => items.iter_mut().for_each(escape_all),
-        Data::Map(entries) => entries.iter_mut().for_each(|entry| escape_all(&mut entry.value)),
-        Data::Real(x) if x.fract() == 0.0 && x.abs() < 9e15 => node.data = Data::Int(*x as i64),
-        _ => {}
     }
 }
 
