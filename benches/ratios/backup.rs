@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use kumadb::backup::stage::{Label, Source};
+use kumadb::backup::stage::{CopySource, SnapshotLabel};
 use kumadb::backup::{CopyScope, StagedCopy, Store};
-use kumadb::engine::{Connect, Fit, WriteKey};
+use kumadb::engine::{Connect, DumpFit, WriteKey};
 
 use crate::mariadbd::Mariadbd;
 use crate::need;
@@ -119,7 +119,7 @@ fn on_mariadb(report: &mut Report) {
 /// A copy that is compared with its source and checked, not packed.
 fn hold(place: &Place) -> Duration {
     let connect = place.instance().connect().unwrap();
-    let label = Label {
+    let label = SnapshotLabel {
         instance: "bench".into(),
         origin: "bench".into(),
         reason: "bench".into(),
@@ -129,7 +129,7 @@ fn hold(place: &Place) -> Duration {
     };
     let folder = place.root().join("held");
     timed(|| {
-        StagedCopy::take(&Source::Live(&*connect), &folder, &label, &CopyScope::default(), &mut |_, _| {}).unwrap()
+        StagedCopy::take(&CopySource::Live(&*connect), &folder, &label, &CopyScope::default(), &mut |_, _| {}).unwrap()
     })
     .0
 }
@@ -157,7 +157,7 @@ fn load(connect: &dyn Connect, dump: &Path) -> Duration {
     let mut writer = connect.writer(&WriteKey::for_tests()).unwrap();
     let took = timed(|| {
         let shadow = writer.shadow().unwrap();
-        if shadow.suits(dump).unwrap() == Fit::Rows {
+        if shadow.suits(dump).unwrap() == DumpFit::Rows {
             return writer.load(dump, &[], &mut |_, _| {}).unwrap();
         }
         shadow.reserve().unwrap();

@@ -36,7 +36,7 @@ pub(super) fn is_encrypted(name: &str) -> bool {
 
 /// The result of a verification.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proof {
+pub struct Verification {
     /// Members whose hash was compared.
     pub members: usize,
     /// Bytes read: of the members, or of the archive where only that could be read.
@@ -182,15 +182,15 @@ impl<W: Write> Write for Sink<W> {
 
 /// Reads the archive `raw`, called `name`, completely and compares it with the manifest beside it. Without a key, an
 /// encrypted one is compared with its own hash only.
-pub(super) fn prove(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest, keys: &Keys) -> Result<Proof> {
+pub(super) fn prove(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest, keys: &Keys) -> Result<Verification> {
     if is_encrypted(name) && keys.is_empty() {
         let (hash, size) = hash(name, raw)?;
         return match manifest.archive_blake3.as_ref() == Some(&hash) {
-            true => Ok(Proof { members: 0, bytes: size, encrypted: true }),
+            true => Ok(Verification { members: 0, bytes: size, encrypted: true }),
             false => Err(unusable(name, "its contents differ from the manifest")),
         };
     }
-    let mut proof = Proof { members: 0, bytes: 0, encrypted: false };
+    let mut proof = Verification { members: 0, bytes: 0, encrypted: false };
     let mut buffer = vec![0; PIECE];
     confined(&Confined::default(), name, raw, |raw| {
         walk(name, raw, manifest, keys, &mut |_, content| {

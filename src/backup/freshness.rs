@@ -10,7 +10,7 @@ const AHEAD: TimeDelta = TimeDelta::minutes(5);
 
 /// The status of a Nagios plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum PluginStatus {
     /// No problem.
     Ok,
     /// It cannot be determined.
@@ -21,34 +21,34 @@ pub enum Status {
     Critical,
 }
 
-impl Status {
+impl PluginStatus {
     /// The rank of the status: of several the highest counts.
     pub fn severity(self) -> u8 {
         match self {
-            Status::Ok => 0,
-            Status::Unknown => 1,
-            Status::Warning => 2,
-            Status::Critical => 3,
+            PluginStatus::Ok => 0,
+            PluginStatus::Unknown => 1,
+            PluginStatus::Warning => 2,
+            PluginStatus::Critical => 3,
         }
     }
 
     /// The exit code of a Nagios plugin.
     pub fn code(self) -> u8 {
         match self {
-            Status::Ok => 0,
-            Status::Warning => 1,
-            Status::Critical => 2,
-            Status::Unknown => 3,
+            PluginStatus::Ok => 0,
+            PluginStatus::Warning => 1,
+            PluginStatus::Critical => 2,
+            PluginStatus::Unknown => 3,
         }
     }
 
     /// The name that a Nagios plugin prints.
     pub fn name(self) -> &'static str {
         match self {
-            Status::Ok => "OK",
-            Status::Warning => "WARNING",
-            Status::Critical => "CRITICAL",
-            Status::Unknown => "UNKNOWN",
+            PluginStatus::Ok => "OK",
+            PluginStatus::Warning => "WARNING",
+            PluginStatus::Critical => "CRITICAL",
+            PluginStatus::Unknown => "UNKNOWN",
         }
     }
 }
@@ -79,14 +79,14 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The status.
-    pub status: Status,
+    pub status: PluginStatus,
     /// The reason.
     pub message: String,
 }
 
 impl Verdict {
     /// A result.
-    pub fn new(status: Status, message: impl Into<String>) -> Verdict {
+    pub fn new(status: PluginStatus, message: impl Into<String>) -> Verdict {
         Verdict { status, message: message.into() }
     }
 
@@ -97,27 +97,29 @@ impl Verdict {
         limits: &Limits,
         now: DateTime<Utc>,
     ) -> Verdict {
-        let Some(newest) = newest else { return Verdict::new(Status::Critical, "no backup") };
+        let Some(newest) = newest else { return Verdict::new(PluginStatus::Critical, "no backup") };
         let age = now - newest.created;
         let what = format!("({}, {})", newest.id, bytes(newest.size));
         let words = format!("newest backup {} old {what}", age_words(age));
         if age > limits.max_age {
-            return Verdict::new(Status::Critical, format!("{words}, older than {}", age_words(limits.max_age)));
+            return Verdict::new(PluginStatus::Critical, format!("{words}, older than {}", age_words(limits.max_age)));
         }
         if let Some(why) = &newest.failed {
-            return Verdict::new(Status::Critical, format!("{words}; its last restore test failed: {why}"));
+            return Verdict::new(PluginStatus::Critical, format!("{words}; its last restore test failed: {why}"));
         }
         if age < -AHEAD {
             let message = format!("newest backup {what} is dated in the future, {}", local_time(newest.created));
-            return Verdict::new(Status::Warning, message);
+            return Verdict::new(PluginStatus::Warning, message);
         }
         match (limits.verified_within, verified) {
-            (Some(_), None) => Verdict::new(Status::Warning, format!("{words}, never fully verified or test-restored")),
+            (Some(_), None) => {
+                Verdict::new(PluginStatus::Warning, format!("{words}, never fully verified or test-restored"))
+            }
             (Some(within), Some(at)) if now - at > within => {
                 let last = age_words(now - at);
-                Verdict::new(Status::Warning, format!("{words}, last fully verified or test-restored {last} ago"))
+                Verdict::new(PluginStatus::Warning, format!("{words}, last fully verified or test-restored {last} ago"))
             }
-            _ => Verdict::new(Status::Ok, words),
+            _ => Verdict::new(PluginStatus::Ok, words),
         }
     }
 }
@@ -128,7 +130,7 @@ mod tests {
 
     const HOUR: i64 = 3600;
 
-    fn verdict(age: i64, verified: Option<i64>, failed: Option<&str>) -> (Status, String) {
+    fn verdict(age: i64, verified: Option<i64>, failed: Option<&str>) -> (PluginStatus, String) {
         let now = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(20_000);
         let newest = Newest {
             id: "1057faa9".into(),
@@ -145,26 +147,29 @@ mod tests {
     #[test]
     fn age_decides_first_then_restore_tests_then_verification() {
         let words = "newest backup 4 h old (1057faa9, 19 KB)";
-        assert_eq!(verdict(4 * HOUR, None, None), (Status::Ok, words.into()));
-        assert_eq!(verdict(26 * HOUR, None, None).0, Status::Ok);
+        assert_eq!(verdict(4 * HOUR, None, None), (PluginStatus::Ok, words.into()));
+        assert_eq!(verdict(26 * HOUR, None, None).0, PluginStatus::Ok);
         let old = "newest backup 26 h old (1057faa9, 19 KB), older than 26 h";
-        assert_eq!(verdict(26 * HOUR + 1, None, None), (Status::Critical, old.into()));
+        assert_eq!(verdict(26 * HOUR + 1, None, None), (PluginStatus::Critical, old.into()));
         assert_eq!(
             verdict(50 * HOUR, Some(-1), Some("x")).1,
             "newest backup 2 d old (1057faa9, 19 KB), older than 26 h"
         );
         assert_eq!(
             verdict(4 * HOUR, None, Some("x")),
-            (Status::Critical, format!("{words}; its last restore test failed: x"))
+            (PluginStatus::Critical, format!("{words}; its last restore test failed: x"))
         );
-        assert_eq!(verdict(4 * HOUR, Some(29 * 24 * HOUR), None).0, Status::Ok);
+        assert_eq!(verdict(4 * HOUR, Some(29 * 24 * HOUR), None).0, PluginStatus::Ok);
         let (status, message) = verdict(4 * HOUR, Some(31 * 24 * HOUR), None);
         assert_eq!(
             (status, message),
-            (Status::Warning, format!("{words}, last fully verified or test-restored 31 d ago"))
+            (PluginStatus::Warning, format!("{words}, last fully verified or test-restored 31 d ago"))
         );
-        assert_eq!(verdict(4 * HOUR, Some(-1), None).0, Status::Warning);
-        assert_eq!((verdict(-60, None, None).0, verdict(-HOUR, None, None).0), (Status::Ok, Status::Warning));
+        assert_eq!(verdict(4 * HOUR, Some(-1), None).0, PluginStatus::Warning);
+        assert_eq!(
+            (verdict(-60, None, None).0, verdict(-HOUR, None, None).0),
+            (PluginStatus::Ok, PluginStatus::Warning)
+        );
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use encryption::{Encryption, Keys, new_identity};
 pub use manifest::{Changed, Manifest, Undone};
 pub use restore_test::{RestoreTest, RestoreTestResult};
 pub use stage::{CopyScope, StagedCopy};
-use stage::{Label, Source};
+use stage::{CopySource, SnapshotLabel};
 
 pub use store::{
     Credentials, Snapshot, Store, Stores, Timeouts, check_address, check_variable, no_snapshots, unpack_first,
@@ -58,7 +58,7 @@ pub fn stage_snapshot(
             files::copy_regular(&part, &copy.part(suffix))?;
         }
     }
-    let label = Label {
+    let label = SnapshotLabel {
         instance: name,
         origin: origin.into(),
         reason: "found".into(),
@@ -66,7 +66,7 @@ pub fn stage_snapshot(
         undo: false,
         undoes: None,
     };
-    StagedCopy::take(&Source::Still(&copy), folder, &label, &CopyScope::default(), &mut |_, _| {})
+    StagedCopy::take(&CopySource::Still(&copy), folder, &label, &CopyScope::default(), &mut |_, _| {})
 }
 
 /// Whether `path` is a SQLite database file.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::manifest::MARIADB;
-use super::stage::{CopyScope, Label, Source, StagedCopy, member};
+use super::stage::{CopyScope, CopySource, SnapshotLabel, StagedCopy, member};
 use crate::engine::EngineKind;
 use crate::engine::mariadb::{count_dump, filter_dump};
 use crate::engine::sqlite::SqliteFile;
@@ -33,7 +33,7 @@ impl StagedCopy {
     fn take_part(&self, folder: &Path) -> Result<StagedCopy> {
         let whole = &self.manifest;
         let config = self.folder.join("db-config.json");
-        let label = Label {
+        let label = SnapshotLabel {
             instance: whole.instance.clone(),
             origin: whole.origin.clone(),
             reason: whole.reason.clone(),
@@ -43,7 +43,7 @@ impl StagedCopy {
         };
         let scope = CopyScope { config_only: true, ..CopyScope::default() };
         let file = SqliteFile::new(self.database());
-        let mut part = StagedCopy::take(&Source::Live(&file), folder, &label, &scope, &mut |_, _| {})?;
+        let mut part = StagedCopy::take(&CopySource::Live(&file), folder, &label, &scope, &mut |_, _| {})?;
         (part.manifest.id, part.manifest.created) = (whole.id.clone(), whole.created);
         part.manifest.changed = whole.changed;
         part.manifest.undoes.clone_from(&whole.undoes);

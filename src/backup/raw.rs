@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::Utc;
 
 use super::manifest::{self, FORMAT, Manifest, SQLITE};
-use super::stage::{Label, StagedCopy, member, new_id};
+use super::stage::{SnapshotLabel, StagedCopy, member, new_id};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Counts, EngineKind};
 use crate::error::{Error, Result, SnapshotError};
@@ -16,7 +16,7 @@ use crate::files;
 const SIDES: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// Copies the files of `file` into the new folder `folder` as they are. Only the equality of the bytes is verified.
-pub fn take(file: &SqliteFile, folder: &Path, label: &Label) -> Result<StagedCopy> {
+pub fn take(file: &SqliteFile, folder: &Path, label: &SnapshotLabel) -> Result<StagedCopy> {
     files::remove_folder(folder)?;
     files::make_folder(folder)?;
     files::require_space(folder, file.size())?;

@@ -7,7 +7,7 @@ use chrono::Utc;
 
 use super::stage::{StagedCopy, measure};
 use super::store::{RestoreTestRecord, Snapshot};
-use crate::engine::mariadb::Scratch;
+use crate::engine::mariadb::ScratchMariaDb;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Depth, EngineKind, Reader as _};
 use crate::error::{Error, Exit, Result, SnapshotError};
@@ -29,7 +29,7 @@ pub struct RestoreTestResult {
 /// A place for restore tests, with the MariaDB that the first test that needs it starts there.
 pub struct RestoreTest {
     folder: PathBuf,
-    mariadb: Option<Scratch>,
+    mariadb: Option<ScratchMariaDb>,
 }
 
 impl RestoreTest {
@@ -85,7 +85,7 @@ impl RestoreTest {
         Ok((manifest.counts.len(), manifest.counts.values().sum()))
     }
 
-    fn mariadb(&mut self) -> Result<&Scratch> {
+    fn mariadb(&mut self) -> Result<&ScratchMariaDb> {
         let server = match self.mariadb.take() {
             Some(server) => server,
             None => {
@@ -93,7 +93,7 @@ impl RestoreTest {
                 files::make_folder(&data)?;
                 // It runs as a user that can read nothing else there.
                 files::set_mode(&self.folder, 0o711)?;
-                Scratch::start(&data)?
+                ScratchMariaDb::start(&data)?
             }
         };
         Ok(self.mariadb.insert(server))

@@ -12,7 +12,7 @@ use super::Manifest;
 /// A calendar unit; its newest snapshot represents it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the documentation")]
-pub enum Bucket {
+pub enum CalendarUnit {
     /// Every snapshot on its own.
     Last,
     Hourly,
@@ -24,8 +24,14 @@ pub enum Bucket {
 }
 
 /// All of them, in the order of the reasons.
-const BUCKETS: [Bucket; 6] =
-    [Bucket::Last, Bucket::Hourly, Bucket::Daily, Bucket::Weekly, Bucket::Monthly, Bucket::Yearly];
+const BUCKETS: [CalendarUnit; 6] = [
+    CalendarUnit::Last,
+    CalendarUnit::Hourly,
+    CalendarUnit::Daily,
+    CalendarUnit::Weekly,
+    CalendarUnit::Monthly,
+    CalendarUnit::Yearly,
+];
 
 /// How many of a bucket are kept; [`ALL`] for all of them.
 pub type Count = u64;
@@ -37,12 +43,12 @@ pub const ALL: Count = Count::MAX;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     counts: [Count; 6],
-    spans: [Span; 6],
+    spans: [CalendarSpan; 6],
 }
 
 /// A duration in calendar units, such as `2y5m7d3h`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Span {
+pub struct CalendarSpan {
     /// Years.
     pub years: u32,
     /// Months.
@@ -55,10 +61,10 @@ pub struct Span {
 
 impl Policy {
     /// The names of the rules, as options and in the config file: `keep-last`, `keep-within-daily`.
-    pub fn rules() -> impl Iterator<Item = (String, Bucket, bool)> {
-        let count = |bucket: Bucket| (format!("keep-{}", bucket.word()), bucket, false);
-        let within = |bucket: Bucket| match bucket {
-            Bucket::Last => ("keep-within".to_owned(), bucket, true),
+    pub fn rules() -> impl Iterator<Item = (String, CalendarUnit, bool)> {
+        let count = |bucket: CalendarUnit| (format!("keep-{}", bucket.word()), bucket, false);
+        let within = |bucket: CalendarUnit| match bucket {
+            CalendarUnit::Last => ("keep-within".to_owned(), bucket, true),
             _ => (format!("keep-within-{}", bucket.word()), bucket, true),
         };
         BUCKETS.into_iter().map(count).chain(BUCKETS.into_iter().map(within))
@@ -81,7 +87,7 @@ impl Policy {
 
     /// The equivalent options: `--keep-last=7`.
     pub fn options(&self) -> Vec<String> {
-        let given = |(rule, bucket, within): (String, Bucket, bool)| match within {
+        let given = |(rule, bucket, within): (String, CalendarUnit, bool)| match within {
             true => {
                 Some(self.spans[bucket as usize]).filter(|span| !span.is_zero()).map(|span| format!("--{rule}={span}"))
             }
@@ -104,7 +110,7 @@ impl Policy {
     /// that is not.
     pub fn judge<Z: TimeZone>(&self, times: &[DateTime<Utc>], now: DateTime<Utc>, zone: &Z) -> Vec<Vec<String>> {
         let latest = times.iter().find(|time| **time < now);
-        let begin = |span: Span| latest.map_or(DateTime::<Utc>::MIN_UTC, |latest| span.before(*latest, zone));
+        let begin = |span: CalendarSpan| latest.map_or(DateTime::<Utc>::MIN_UTC, |latest| span.before(*latest, zone));
         let mut left = self.counts;
         let (mut counted, mut spanned) = ([None; 6], [None; 6]);
         let mut verdicts = Vec::with_capacity(times.len());
@@ -114,7 +120,7 @@ impl Policy {
             let mut reasons = Vec::new();
             // The snapshot that represents its calendar unit; the oldest of all is always one, so that the history is as long
             // as the rule allows.
-            let mut stands = |last: &mut Option<i64>, bucket: Bucket, words: String| {
+            let mut stands = |last: &mut Option<i64>, bucket: CalendarUnit, words: String| {
                 let part = Some(bucket.part(local, nth));
                 match (part == *last, oldest) {
                     (true, false) => return false,
@@ -150,16 +156,16 @@ impl Policy {
     }
 }
 
-impl Bucket {
+impl CalendarUnit {
     /// `daily`.
     fn word(self) -> &'static str {
         match self {
-            Bucket::Last => "last",
-            Bucket::Hourly => "hourly",
-            Bucket::Daily => "daily",
-            Bucket::Weekly => "weekly",
-            Bucket::Monthly => "monthly",
-            Bucket::Yearly => "yearly",
+            CalendarUnit::Last => "last",
+            CalendarUnit::Hourly => "hourly",
+            CalendarUnit::Daily => "daily",
+            CalendarUnit::Weekly => "weekly",
+            CalendarUnit::Monthly => "monthly",
+            CalendarUnit::Yearly => "yearly",
         }
     }
 
@@ -168,19 +174,19 @@ impl Bucket {
         let (year, month, day) = (i64::from(local.year()), i64::from(local.month()), i64::from(local.day()));
         let week = local.iso_week();
         match self {
-            Bucket::Last => nth as i64,
-            Bucket::Hourly => ((year * 100 + month) * 100 + day) * 100 + i64::from(local.hour()),
-            Bucket::Daily => (year * 100 + month) * 100 + day,
-            Bucket::Weekly => i64::from(week.year()) * 100 + i64::from(week.week()),
-            Bucket::Monthly => year * 100 + month,
-            Bucket::Yearly => year,
+            CalendarUnit::Last => nth as i64,
+            CalendarUnit::Hourly => ((year * 100 + month) * 100 + day) * 100 + i64::from(local.hour()),
+            CalendarUnit::Daily => (year * 100 + month) * 100 + day,
+            CalendarUnit::Weekly => i64::from(week.year()) * 100 + i64::from(week.week()),
+            CalendarUnit::Monthly => year * 100 + month,
+            CalendarUnit::Yearly => year,
         }
     }
 }
 
-impl Span {
+impl CalendarSpan {
     fn is_zero(self) -> bool {
-        self == Span::default()
+        self == CalendarSpan::default()
     }
 
     /// Subtracts the duration from `time`, in the calendar of `zone`. A day that a month does not have is carried
@@ -212,19 +218,19 @@ fn at<Z: TimeZone>(local: NaiveDateTime, zone: &Z) -> DateTime<Utc> {
     (local - offset(first)).and_utc()
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for CalendarSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [(self.years, 'y'), (self.months, 'm'), (self.days, 'd'), (self.hours, 'h')];
         parts.iter().filter(|(n, _)| *n != 0).try_for_each(|(n, unit)| write!(f, "{n}{unit}"))
     }
 }
 
-impl FromStr for Span {
+impl FromStr for CalendarSpan {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Span, String> {
+    fn from_str(text: &str) -> Result<CalendarSpan, String> {
         let wrong = || format!("`{text}` is not a valid duration; example: 2y5m7d3h (years, months, days, hours)");
-        let mut span = Span::default();
+        let mut span = CalendarSpan::default();
         let mut rest = text.trim();
         while !rest.is_empty() {
             let end = rest.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;

@@ -33,7 +33,7 @@ pub struct StagedCopy {
 }
 
 /// How the copy is made.
-pub enum Source<'a> {
+pub enum CopySource<'a> {
     /// A SQLite database that no process has open: its files are copied as they are.
     Still(&'a SqliteFile),
     /// A database of the server, in use or not: one consistent snapshot through the engine.
@@ -43,7 +43,7 @@ pub enum Source<'a> {
 }
 
 /// The instance of a snapshot, and why it is taken.
-pub struct Label {
+pub struct SnapshotLabel {
     /// The instance.
     pub instance: String,
     /// Its location.
@@ -78,21 +78,21 @@ impl StagedCopy {
     /// [`DatabaseError::Damaged`] when the source itself is damaged, [`SnapshotError::Differs`] when the copy differs from the source,
     /// [`FileError::NoSpace`](crate::error::FileError::NoSpace) before anything is written.
     pub fn take(
-        source: &Source<'_>,
+        source: &CopySource<'_>,
         folder: &Path,
-        label: &Label,
+        label: &SnapshotLabel,
         scope: &CopyScope,
         progress: Progress<'_>,
     ) -> Result<StagedCopy> {
         files::remove_folder(folder)?;
         files::make_folder(folder)?;
         let proof = match source {
-            Source::Still(file) => copy_still(file, folder)?,
-            Source::Live(connect) => match connect.kind() {
+            CopySource::Still(file) => copy_still(file, folder)?,
+            CopySource::Live(connect) => match connect.kind() {
                 EngineKind::Sqlite => copy_live(*connect, folder, scope, progress)?,
                 EngineKind::MariaDb => dump_live(*connect, read_database, folder, scope, progress)?,
             },
-            Source::Any(connect) => {
+            CopySource::Any(connect) => {
                 dump_live(*connect, |reader, _| read_any_database(reader), folder, scope, progress)?
             }
         };

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Manifest;
-use super::retention::Span;
+use super::retention::CalendarSpan;
 
 /// How long a full undo snapshot is the base of configuration-only ones.
 const BASE_AGE: TimeDelta = TimeDelta::hours(24);
@@ -208,7 +208,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 /// # Errors
 /// In words.
 pub fn parse_age(text: &str) -> Result<u64, String> {
-    let span = Span::from_str(text)?;
+    let span = CalendarSpan::from_str(text)?;
     let now = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(365_000);
     Ok((now - span.before(now, &Utc)).num_hours().unsigned_abs())
 }

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::document::{Read, plan_on, read_written};
 use super::format::FormatArgs;
-use super::user::Change;
+use super::user::PlannedChange;
 use super::write::{WriteArgs, read_from};
 use crate::cli::apply::carry_out_planned;
 use crate::error::{Error, Exit, InputError, Result};
@@ -26,11 +26,11 @@ pub enum ApiKeyVerb {
     /// Create an API key and print it once
     Add(AddArgs),
     /// Disable an API key
-    Disable(KeyArgs),
+    Disable(ApiKeyArgs),
     /// Enable an API key
-    Enable(KeyArgs),
+    Enable(ApiKeyArgs),
     /// Delete an API key
-    Delete(KeyArgs),
+    Delete(ApiKeyArgs),
 }
 
 #[derive(Args, Debug)]
@@ -45,7 +45,7 @@ pub struct AddArgs {
 }
 
 #[derive(Args, Debug)]
-pub struct KeyArgs {
+pub struct ApiKeyArgs {
     /// Select the key by name or id
     key: String,
     #[command(flatten)]
@@ -109,7 +109,7 @@ fn add(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
     carry_out_planned("api-key add", planned, &args.write, &instance, context)
 }
 
-fn switch(args: &KeyArgs, active: bool, context: &mut Context<'_>) -> Result<Exit> {
+fn switch(args: &ApiKeyArgs, active: bool, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let config = read_from(&instance, read_config)?;
     let key = known(&config, &args.key)?;
@@ -117,10 +117,10 @@ fn switch(args: &KeyArgs, active: bool, context: &mut Context<'_>) -> Result<Exi
     plan_cells(&mut plan, "api_key", &subject(key), key, &[("active", active.into())]);
     let (verb, did) = if active { ("api-key enable", "enabled") } else { ("api-key disable", "disabled") };
     let done_text = format!("{did} {}", subject(key));
-    Change { verb, plan, done_text }.write(&args.write, &instance, &config, context)
+    PlannedChange { verb, plan, done_text }.write(&args.write, &instance, &config, context)
 }
 
-fn delete(args: &KeyArgs, context: &mut Context<'_>) -> Result<Exit> {
+fn delete(args: &ApiKeyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let config = read_from(&instance, read_config)?;
     let key = known(&config, &args.key)?;
@@ -130,7 +130,7 @@ fn delete(args: &KeyArgs, context: &mut Context<'_>) -> Result<Exit> {
     let mut plan = Plan::of(&config.fingerprint);
     plan.delete("api_key", subject(key), ("id", key.int("id").unwrap_or_default()), 1);
     let done_text = format!("deleted {}", subject(key));
-    Change { verb: "api-key delete", plan, done_text }.write(&args.write, &instance, &config, context)
+    PlannedChange { verb: "api-key delete", plan, done_text }.write(&args.write, &instance, &config, context)
 }
 
 fn known<'c>(config: &'c Config, name: &str) -> Result<&'c Row> {

@@ -4,11 +4,11 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use super::document::{self, DocumentArgs, PruneArgs};
+use super::document::{self, DocumentArgs, UnmanagedArgs};
 use super::fleet::{self, Fleet, FleetArgs};
 use super::inputs::Inputs;
-use super::plan::Saved;
-use super::tally::Planned;
+use super::plan::SavedPlan;
+use super::tally::PlannedFixture;
 use super::tally::{self, summary, summary_json};
 use super::write::{WriteArgs, WriteRequest, carry_out, read_from};
 use crate::error::{Error, Exit, InputError, OperationError, Result};
@@ -22,7 +22,7 @@ pub struct ApplyArgs {
     #[command(flatten)]
     documents: DocumentArgs,
     #[command(flatten)]
-    prune: PruneArgs,
+    prune: UnmanagedArgs,
     #[command(flatten)]
     write: WriteArgs,
     #[command(flatten)]
@@ -33,7 +33,7 @@ impl ApplyArgs {
     /// Packs the input for a remote job: a saved plan, or fixtures.
     pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
         match self.documents.files.as_slice() {
-            [file] if file.as_os_str() != "-" && Saved::read(file)?.is_some() => inputs.take(file),
+            [file] if file.as_os_str() != "-" && SavedPlan::read(file)?.is_some() => inputs.take(file),
             _ => self.documents.pack(inputs),
         }
     }
@@ -60,7 +60,7 @@ pub fn run(args: &ApplyArgs, context: &mut Context<'_>) -> Result<Exit> {
 /// Writes what was planned.
 pub fn carry_out_planned(
     verb: &str,
-    planned: Planned,
+    planned: PlannedFixture,
     write: &WriteArgs,
     instance: &Instance,
     context: &mut Context<'_>,
@@ -71,7 +71,7 @@ pub fn carry_out_planned(
 
 /// What was planned, with its summary as text and as JSON.
 struct SummarizedPlan {
-    planned: Planned,
+    planned: PlannedFixture,
     summary: String,
     document: Json,
 }
@@ -80,7 +80,7 @@ impl SummarizedPlan {
     fn carry_out(self, verb: &str, write: &WriteArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Exit> {
         let SummarizedPlan { planned, summary, mut document } = self;
         let is_whole = planned.is_whole();
-        let Planned { config, report, .. } = planned;
+        let PlannedFixture { config, report, .. } = planned;
         if report.plan.is_empty() {
             if let Some(document) = document.as_object_mut() {
                 document.insert("changes".into(), json!([]));
@@ -112,12 +112,12 @@ fn whole_key(key: &NewKey, outcome: &Outcome) -> Option<(String, String)> {
 }
 
 /// The saved plan, if the argument is one.
-fn read_plan(args: &ApplyArgs, instance: &Instance) -> Result<Option<(Planned, String)>> {
-    let saved: Vec<Option<Saved>> = args
+fn read_plan(args: &ApplyArgs, instance: &Instance) -> Result<Option<(PlannedFixture, String)>> {
+    let saved: Vec<Option<SavedPlan>> = args
         .documents
         .files
         .iter()
-        .map(|file| if file.as_os_str() == "-" { Ok(None) } else { Saved::read(file) })
+        .map(|file| if file.as_os_str() == "-" { Ok(None) } else { SavedPlan::read(file) })
         .collect::<Result<_>>()?;
     match (saved.len(), saved.into_iter().flatten().next()) {
         (_, None) => Ok(None),
@@ -132,7 +132,7 @@ fn read_plan(args: &ApplyArgs, instance: &Instance) -> Result<Option<(Planned, S
             if saved.report.plan.fingerprint.as_ref().is_some_and(|made_for| *made_for != config.fingerprint) {
                 return Err(Error::Operation(OperationError::StalePlan));
             }
-            Ok(Some((Planned { config, report: saved.report, remarks: Vec::new() }, saved.summary)))
+            Ok(Some((PlannedFixture { config, report: saved.report, remarks: Vec::new() }, saved.summary)))
         }
         _ => Err(Error::Input(InputError::Conflict { option: "a saved plan".into(), other: "other files".into() })),
     }

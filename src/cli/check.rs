@@ -11,10 +11,10 @@ use super::fleet::FleetArgs;
 use super::instance::{SnapshotOwner, origin_of};
 use super::write::duration;
 use super::{Context, config, default_store};
-use crate::backup::freshness::{Limits, Newest, Status, Verdict};
+use crate::backup::freshness::{Limits, Newest, PluginStatus, Verdict};
 use crate::backup::store::{Listing, list_all};
 use crate::backup::{Snapshot, Store, Timeouts};
-use crate::config::{Config, StoreConfig, open_stores};
+use crate::config::{ConfigFile, StoreConfig, open_stores};
 use crate::error::{Error, Exit, InputError, OperationError, RemoteError, Result};
 use crate::instance::{Location, RemoteData};
 use crate::text::{age_words, counted};
@@ -83,7 +83,7 @@ impl CheckArgs {
     }
 
     /// The names of the selected instances in the config file.
-    fn names(&self, config: &Config, context: &Context<'_>) -> Result<Vec<String>> {
+    fn names(&self, config: &ConfigFile, context: &Context<'_>) -> Result<Vec<String>> {
         let fleet = FleetArgs::of(self.instances.clone(), self.groups.clone(), self.all);
         match (fleet.is_many(), &context.global.target) {
             (true, Some(_)) => Err(Error::Input(InputError::Conflict {
@@ -98,7 +98,7 @@ impl CheckArgs {
 }
 
 /// The stores of the instance `name`, each with its name in `config`. One that only a job names has backups too.
-fn stores_of<'c>(name: &str, config: &'c Config) -> Vec<(&'c str, &'c StoreConfig)> {
+fn stores_of<'c>(name: &str, config: &'c ConfigFile) -> Vec<(&'c str, &'c StoreConfig)> {
     let mut places = config.stores_of(name);
     for job in config.jobs.iter().filter(|job| job.instances.iter().any(|one| one == name)) {
         for other in config.stores_of_job(job, name) {
@@ -155,12 +155,12 @@ pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
         Err(error) => {
             let message = plugin_text(&error.to_string());
             let document = json!({"status": "unknown", "message": message, "checks": []});
-            context.ui.result(&document, || format!("{}: {message}", Status::Unknown.name()))?;
-            return Ok(exit(Status::Unknown));
+            context.ui.result(&document, || format!("{}: {message}", PluginStatus::Unknown.name()))?;
+            return Ok(exit(PluginStatus::Unknown));
         }
     };
     let worst = checks.iter().max_by_key(|check| check.verdict.status.severity());
-    let status = worst.map_or(Status::Unknown, |check| check.verdict.status);
+    let status = worst.map_or(PluginStatus::Unknown, |check| check.verdict.status);
     let document = json!({
         "status": status.name().to_lowercase(),
         "message": headline(&checks, status, now),
@@ -171,7 +171,7 @@ pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// The exit code of a plugin, whose numbers mean something else in other verbs.
-fn exit(status: Status) -> Exit {
+fn exit(status: PluginStatus) -> Exit {
     Exit::of(i32::from(status.code())).unwrap_or(Exit::Partial)
 }
 
@@ -187,7 +187,7 @@ fn subjects(args: &CheckArgs, context: &mut Context<'_>) -> Result<Vec<Subject>>
 }
 
 /// The instance `name` of the config file.
-fn configured(name: &str, config: &Config, context: &mut Context<'_>) -> Result<Subject> {
+fn configured(name: &str, config: &ConfigFile, context: &mut Context<'_>) -> Result<Subject> {
     let owner = SnapshotOwner::of(name, config);
     let places = stores_of(name, config);
     if !context.global.store.is_empty() {
@@ -266,7 +266,7 @@ fn unnamed(context: &mut Context<'_>) -> Result<Vec<Subject>> {
 }
 
 /// Checks each of `subjects` in each of its stores; every store is listed once.
-fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime<Utc>) -> Vec<Check> {
+fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &ConfigFile, now: DateTime<Utc>) -> Vec<Check> {
     let mut stores: BTreeMap<String, &Store> = BTreeMap::new();
     for (_, store) in subjects.iter().flat_map(|subject| &subject.stores) {
         stores.entry(store.address()).or_insert(store);
@@ -289,7 +289,7 @@ fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime
                 instance: owner.name.clone(),
                 origin: owner.origin.clone().filter(|_| is_ambiguous(owner)),
                 store: name.clone().unwrap_or_else(|| store.address()),
-                verdict: Verdict::new(Status::Unknown, ""),
+                verdict: Verdict::new(PluginStatus::Unknown, ""),
                 newest: None,
                 verified: None,
                 max_age,
@@ -299,7 +299,7 @@ fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime
                 let cut_off = listing.snapshots.iter().filter(|snapshot| !snapshot.has_its_size());
                 Ok(listing.unusable.len() + cut_off.count())
             }) {
-                Err(error) => Verdict::new(Status::Unknown, format!("unreachable: {error}")),
+                Err(error) => Verdict::new(PluginStatus::Unknown, format!("unreachable: {error}")),
                 Ok(unusable) => {
                     let limits = Limits { max_age, verified_within };
                     with_unusable(Verdict::on(check.newest.as_ref(), check.verified, &limits, now), unusable)
@@ -308,9 +308,9 @@ fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &Config, now: DateTime
             own.push(check);
         }
         // A copy in another store is good: the backup is fine, the store is in doubt.
-        if own.iter().any(|check| check.verdict.status == Status::Ok) {
-            for check in own.iter_mut().filter(|check| check.verdict.status == Status::Unknown) {
-                check.verdict.status = Status::Warning;
+        if own.iter().any(|check| check.verdict.status == PluginStatus::Ok) {
+            for check in own.iter_mut().filter(|check| check.verdict.status == PluginStatus::Unknown) {
+                check.verdict.status = PluginStatus::Warning;
             }
         }
         checks.extend(own);
@@ -323,7 +323,7 @@ fn with_unusable(verdict: Verdict, unusable: usize) -> Verdict {
     if unusable == 0 {
         return verdict;
     }
-    let status = if verdict.status == Status::Ok { Status::Warning } else { verdict.status };
+    let status = if verdict.status == PluginStatus::Ok { PluginStatus::Warning } else { verdict.status };
     let unread = counted(unusable, "archive");
     Verdict { status, message: format!("{}; cannot read {unread} in the store", verdict.message) }
 }
@@ -397,8 +397,8 @@ impl Check {
 }
 
 /// The summary of all checks, in one line.
-fn headline(checks: &[Check], status: Status, now: DateTime<Utc>) -> String {
-    let bad: Vec<&Check> = checks.iter().filter(|check| check.verdict.status != Status::Ok).collect();
+fn headline(checks: &[Check], status: PluginStatus, now: DateTime<Utc>) -> String {
+    let bad: Vec<&Check> = checks.iter().filter(|check| check.verdict.status != PluginStatus::Ok).collect();
     match (checks, bad.iter().find(|check| check.verdict.status == status)) {
         ([only], _) => format!("{}: {}", only.name(), plugin_text(&only.verdict.message)),
         (_, None) => {
@@ -416,7 +416,7 @@ fn headline(checks: &[Check], status: Status, now: DateTime<Utc>) -> String {
 }
 
 /// One line with performance data, as plugins print it, and one line for each check where there are several.
-fn text(checks: &[Check], status: Status, now: DateTime<Utc>) -> String {
+fn text(checks: &[Check], status: PluginStatus, now: DateTime<Utc>) -> String {
     let several = checks.len() > 1;
     let figures: Vec<String> = checks.iter().filter_map(|check| check.figures(several, now)).collect();
     let mut text = format!("{}: {}", status.name(), headline(checks, status, now));

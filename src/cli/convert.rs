@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::inputs::Inputs;
-use super::upgrade::{Image, upgraded_lines};
+use super::upgrade::{NeededImage, upgraded_lines};
 use super::write::{WriteArgs, finish, outcome_json, with};
 use super::{Context, Ui};
 use crate::engine::mariadb::Address;
@@ -14,7 +14,7 @@ use crate::error::{ConvertError, DatabaseError, Error, Exit, InputError, Result}
 use crate::instance::target::reached_by_container;
 use crate::instance::{DbLocation, Instance, RemoteData};
 use crate::kuma::transfer::convert::{self, choice_for};
-use crate::kuma::transfer::{Refused, Report};
+use crate::kuma::transfer::{Refused, TransferReport};
 use crate::operation::Mode;
 use crate::operation::convert::{Conversion, ConversionTarget, Destination, check_instance};
 use crate::schema::Release;
@@ -89,13 +89,13 @@ pub fn run(args: &ConvertArgs, context: &mut Context<'_>) -> Result<Exit> {
     let on_conflict = convert::OnConflict { cut: has(OnConflict::Cut), rename: has(OnConflict::Rename) };
     let goal = ConversionTarget { to: to.clone(), on_conflict, release: args.release };
     let conversion = Conversion::prepare_for(&instance, goal, &settings, context.ui)?;
-    let image = conversion.route.as_ref().map(|route| Image::of(&instance, route)).transpose()?;
+    let image = conversion.route.as_ref().map(|route| NeededImage::of(&instance, route)).transpose()?;
     if args.write.is_dry_run() {
         return dry_run(&instance, &to, &conversion, context);
     }
     refuse(&conversion, context.ui)?;
     context.ui.say_text(&lines(&instance, &to, &conversion));
-    image.iter().flat_map(Image::lines).for_each(|line| context.ui.say(&line));
+    image.iter().flat_map(NeededImage::lines).for_each(|line| context.ui.say(&line));
     context.ui.ask(&format!("Convert `{}` to {}?", instance.name, to.words()))?;
     let store = context.store()?;
     let outcome = conversion.run(&instance, &store, &settings, context.ui)?;
@@ -214,7 +214,7 @@ fn lines(instance: &Instance, to: &Destination, conversion: &Conversion) -> Stri
 }
 
 /// The same for programs.
-fn describe(instance: &Instance, to: &Destination, conversion: &Conversion, report: &Report) -> Json {
+fn describe(instance: &Instance, to: &Destination, conversion: &Conversion, report: &TransferReport) -> Json {
     let mut document = json!({
         "instance": instance.name,
         "from": instance.engine_words(),

@@ -16,7 +16,7 @@ use crate::instance::{DbLocation, Instance};
 use crate::kuma::damaged::DamagedDb;
 use crate::kuma::fresh::estimate;
 use crate::operation::examine::{gather, gather_nowhere, gather_stopped};
-use crate::operation::{self, Outcome, Rebuilt, Settings};
+use crate::operation::{self, Outcome, RebuiltFrom, Settings};
 use crate::schema::Release;
 use crate::text::{self, QUOTE, counted, one_line};
 
@@ -291,7 +291,7 @@ fn fix(
     warn_unread(&after, context.ui);
     context.ui.result(&document, || fixed_text(fixable.len(), &left, &outcome))?;
     let exit = finish(&outcome, context.ui)?;
-    let all_there = outcome.rebuilt.as_ref().is_none_or(Rebuilt::is_whole);
+    let all_there = outcome.rebuilt.as_ref().is_none_or(RebuiltFrom::is_whole);
     let is_whole = left.is_empty() && after.unread.is_empty() && all_there;
     Ok(if is_whole { exit } else { Exit::Partial })
 }

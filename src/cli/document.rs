@@ -13,16 +13,16 @@ use super::list_map::LABELS;
 use super::list_map::MapArgs;
 use super::store::KeyArgs;
 use super::tally;
-use super::tally::Planned;
+use super::tally::PlannedFixture;
 use super::texts::{Texts, read_texts};
 use super::write::read_from;
 use crate::backup;
 use crate::engine::sqlite;
 use crate::error::{Error, Hint, InputError, Problem, RemoteError, Result};
 use crate::files;
-use crate::formats::export::{Choice, Secrets, export};
-use crate::formats::foreign::{self, Format, Outcome, ReportLine};
-use crate::formats::import::{From, Import, Options, import, import_sources};
+use crate::formats::export::{ExportChoice, Secrets, export};
+use crate::formats::foreign::{self, ForeignFormat, ImportOutcome, ReportLine};
+use crate::formats::import::{Import, ImportOptions, InputFormat, import, import_sources};
 use crate::formats::native::read_fixture;
 use crate::formats::text::beside;
 use crate::formats::{Lookup, Node};
@@ -31,19 +31,19 @@ use crate::kuma::init;
 use crate::kuma::read::{read_all_dependents, read_config};
 use crate::model::fixture::Fixture;
 use crate::model::state::Config;
-use crate::plan::fixture::{ApplyOptions, Entropy, LeftOut, Unmanaged, plan_fixture};
+use crate::plan::fixture::{ApplyOptions, Entropy, LeftOutItem, Unmanaged, plan_fixture};
 use crate::text::counted;
 use crate::value::Secret;
 
 /// What happens to what the fixtures do not contain.
 #[derive(Args, Clone, Copy, Debug)]
-pub struct PruneArgs {
+pub struct UnmanagedArgs {
     /// Delete resources that the fixtures do not contain, for each kind in the fixtures
     #[arg(long)]
     prune: bool,
 }
 
-impl PruneArgs {
+impl UnmanagedArgs {
     pub fn unmanaged(self) -> Unmanaged {
         if self.prune { Unmanaged::Deleted } else { Unmanaged::Listed }
     }
@@ -118,7 +118,7 @@ impl DocumentArgs {
                         file => inputs.take(Path::new(file))?,
                     }
                 }
-                let options = Options { in_folders, ..self.options(format)? };
+                let options = ImportOptions { in_folders, ..self.options(format)? };
                 let read = import(texts, &options, &surroundings);
                 if !read.problems.is_empty() {
                     return Err(Error::input(read.problems));
@@ -130,11 +130,11 @@ impl DocumentArgs {
         }
     }
 
-    fn options(&self, from: From) -> Result<Options> {
+    fn options(&self, from: InputFormat) -> Result<ImportOptions> {
         let (expand_env, skip_invalid) = (self.expand_env, self.skip_invalid);
         let label_prefix = self.label_prefix.clone();
         let map = self.map.map()?;
-        Ok(Options { from, map, expand_env, skip_invalid, label_prefix, ..Options::default() })
+        Ok(ImportOptions { from, map, expand_env, skip_invalid, label_prefix, ..ImportOptions::default() })
     }
 
     /// The format of the files.
@@ -155,11 +155,11 @@ impl DocumentArgs {
             Some(LABELS) => Documents::Labels,
             Some("kuma-db") => Documents::Instances,
             Some("snapshot") => Documents::Snapshots,
-            Some("native" | "kumadb") => Documents::Texts(From::Native),
-            Some(name) => match Format::parse(name) {
-                Some(format) => Documents::Texts(From::Foreign(format)),
+            Some("native" | "kumadb") => Documents::Texts(InputFormat::Native),
+            Some(name) => match ForeignFormat::parse(name) {
+                Some(format) => Documents::Texts(InputFormat::Foreign(format)),
                 None => {
-                    let names: Vec<&str> = Format::ALL
+                    let names: Vec<&str> = ForeignFormat::ALL
                         .iter()
                         .map(|format| format.name())
                         .chain(["kuma-db", LABELS, "native", "snapshot"])
@@ -173,7 +173,7 @@ impl DocumentArgs {
             },
             None if self.files.iter().any(|file| is_database(file)) => Documents::Instances,
             None if self.files.iter().any(is_archive) => Documents::Snapshots,
-            None => Documents::Texts(From::Detected),
+            None => Documents::Texts(InputFormat::Detected),
         })
     }
 }
@@ -190,7 +190,7 @@ enum Documents {
     /// Snapshots.
     Snapshots,
     /// Texts.
-    Texts(From),
+    Texts(InputFormat),
 }
 
 /// Environment variables, and files beside the fixtures.
@@ -250,7 +250,7 @@ pub fn read_documents(args: &DocumentArgs, context: &mut Context<'_>) -> Result<
         Documents::Texts(format) => {
             let found = read_texts(&args.files)?;
             found.reported.iter().for_each(|line| context.ui.warn(line));
-            let options = Options { in_folders: found.in_folders, ..args.options(format)? };
+            let options = ImportOptions { in_folders: found.in_folders, ..args.options(format)? };
             let read = import(found.texts, &options, &FixtureEnv::default());
             for (format, count) in &read.converted {
                 context.ui.say(&format!("reading {} as {}", counted(*count, "file"), format.name()));
@@ -273,7 +273,7 @@ fn whole(read: Import, context: &mut Context<'_>) -> Result<Read> {
 fn read_labels(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
     let docker = engine::connect(&engine::surroundings(&context.global))?;
     let prefix = args.label_prefix.as_deref().unwrap_or(LABEL_PREFIX);
-    let containers = docker.labelled_containers()?.into_iter().map(|one| foreign::Container {
+    let containers = docker.labelled_containers()?.into_iter().map(|one| foreign::LabelledContainer {
         name: one.name,
         id: one.id,
         image: one.image,
@@ -289,12 +289,15 @@ fn read_labels(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read> {
         }));
     }
     context.ui.say(&format!("reading the labels of {}", counted(count, "container")));
-    let options = Options { label_prefix: Some(prefix.to_owned()), ..args.options(From::Foreign(Format::Autokuma))? };
+    let options = ImportOptions {
+        label_prefix: Some(prefix.to_owned()),
+        ..args.options(InputFormat::Foreign(ForeignFormat::Autokuma))?
+    };
     if options.map.is_some() {
         let option = format!("`--from {LABELS}`");
         return Err(Error::Input(InputError::Conflict { option, other: "`--map`".into() }));
     }
-    whole(import_sources(Format::Autokuma, vec![source], &options, &FixtureEnv::default()), context)
+    whole(import_sources(ForeignFormat::Autokuma, vec![source], &options, &FixtureEnv::default()), context)
 }
 
 /// The configuration of another instance, of any release, as fixtures.
@@ -313,7 +316,7 @@ fn read_other_instance(args: &DocumentArgs, context: &mut Context<'_>) -> Result
         let source = file.display().to_string();
         let release = &config.database.release;
         context.ui.say(&format!("reading instance `{}` (release {release})", other.name));
-        documents.push(write_down(&config, &Choice { source, ..Choice::default() }, context));
+        documents.push(write_down(&config, &ExportChoice { source, ..ExportChoice::default() }, context));
     }
     read_written(&documents)
 }
@@ -332,14 +335,14 @@ fn read_snapshots(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read
         let config = read_config(&mut *staged.reader()?, &source)?;
         let release = &config.database.release;
         context.ui.say(&format!("reading {source} of `{}` (release {release})", staged.manifest.instance));
-        documents.push(write_down(&config, &Choice { source, ..Choice::default() }, context));
+        documents.push(write_down(&config, &ExportChoice { source, ..ExportChoice::default() }, context));
     }
     read_written(&documents)
 }
 
 /// The fixture of `config`, secrets included.
-pub fn write_down(config: &Config, choice: &Choice, context: &mut Context<'_>) -> Node {
-    let exported = export(config, &Choice { secrets: Secrets::Include, ..choice.clone() });
+pub fn write_down(config: &Config, choice: &ExportChoice, context: &mut Context<'_>) -> Node {
+    let exported = export(config, &ExportChoice { secrets: Secrets::Include, ..choice.clone() });
     exported.warnings.iter().for_each(|warning| context.ui.warn(warning));
     exported.document
 }
@@ -366,7 +369,7 @@ pub fn plan(
     unmanaged: Unmanaged,
     instance: &Instance,
     context: &mut Context<'_>,
-) -> Result<Planned> {
+) -> Result<PlannedFixture> {
     let read = read_documents(args, context)?;
     let wishes = ApplyOptions {
         unmanaged,
@@ -398,7 +401,7 @@ fn as_problem(remark: &ReportLine) -> Problem {
 }
 
 /// Reads the instance, and plans `read` for it.
-pub fn plan_read(read: Read, mut wishes: ApplyOptions, instance: &Instance) -> Result<Planned> {
+pub fn plan_read(read: Read, mut wishes: ApplyOptions, instance: &Instance) -> Result<PlannedFixture> {
     let config = read_from(instance, |reader, name| {
         let config = read_config(reader, name)?;
         if wishes.unmanaged == Unmanaged::Deleted {
@@ -410,7 +413,7 @@ pub fn plan_read(read: Read, mut wishes: ApplyOptions, instance: &Instance) -> R
 }
 
 /// Plans `read` for a configuration that was already read.
-pub fn plan_on(config: Config, read: Read, wishes: &ApplyOptions) -> Result<Planned> {
+pub fn plan_on(config: Config, read: Read, wishes: &ApplyOptions) -> Result<PlannedFixture> {
     let Read { fixture, mut remarks, mut left_out } = read;
     match plan_fixture(&config, &fixture, wishes, &mut Random)? {
         Ok(mut report) => {
@@ -419,14 +422,14 @@ pub fn plan_on(config: Config, read: Read, wishes: &ApplyOptions) -> Result<Plan
                 left_out.extend(invalid.iter().map(|left| Problem::at(&left.at, &left.subject, &left.why)));
                 refuse_prune(&left_out)?;
             }
-            let skipped = |left: LeftOut| ReportLine {
+            let skipped = |left: LeftOutItem| ReportLine {
                 at: left.at,
                 what: left.subject,
                 why: left.why,
-                outcome: Outcome::Skipped,
+                outcome: ImportOutcome::Skipped,
             };
             remarks.extend(invalid.into_iter().map(skipped));
-            Ok(Planned { config, report, remarks })
+            Ok(PlannedFixture { config, report, remarks })
         }
         Err(problems) => Err(Error::input(problems)),
     }

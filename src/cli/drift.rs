@@ -8,11 +8,11 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::document::{self, DocumentArgs};
 use super::fleet::{self, Fleet, FleetArgs};
-use super::tally::Planned;
+use super::tally::PlannedFixture;
 use super::tally::{self, summary, summary_json};
 use super::write::{changes_json, shown_lines, step_lines};
 use crate::error::{Exit, Result};
-use crate::plan::Step;
+use crate::plan::PlanStep;
 use crate::plan::fixture::{ItemOutcome, ItemReport, Unmanaged};
 use crate::text::{At, one_line};
 
@@ -76,7 +76,7 @@ pub fn run(args: &DriftArgs, context: &mut Context<'_>) -> Result<Exit> {
     })
 }
 
-fn differences(planned: &Planned) -> Vec<Difference<'_>> {
+fn differences(planned: &PlannedFixture) -> Vec<Difference<'_>> {
     let steps = steps_by_item(planned);
     let differs = |account: &&ItemReport| account.outcome != ItemOutcome::Unchanged;
     let accounts = planned.report.accounts.iter().filter(differs).map(|account| {
@@ -99,9 +99,10 @@ fn differences(planned: &Planned) -> Vec<Difference<'_>> {
 }
 
 /// The changes of each item and of its parts, by the name of the item.
-fn steps_by_item(planned: &Planned) -> HashMap<&str, Vec<&Step>> {
+fn steps_by_item(planned: &PlannedFixture) -> HashMap<&str, Vec<&PlanStep>> {
     let accounts = planned.report.accounts.iter();
-    let mut all: HashMap<&str, Vec<&Step>> = accounts.map(|account| (account.subject.as_str(), Vec::new())).collect();
+    let mut all: HashMap<&str, Vec<&PlanStep>> =
+        accounts.map(|account| (account.subject.as_str(), Vec::new())).collect();
     for step in &planned.report.plan.steps {
         // `` tag `env` of monitor `Shop` `` is a part of the monitor.
         let owners = step.subject.match_indices(" of ").map(|(at, of)| &step.subject[at + of.len()..]);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Global;
-use crate::config::Target;
+use crate::config::InstanceConfig;
 use crate::docker::{Docker, DockerEnv};
 use crate::error::Result;
 
@@ -29,7 +29,7 @@ pub fn surroundings(global: &Global) -> DockerEnv {
 }
 
 /// The same, where the config file may set an engine for `target`.
-pub fn of(target: &Target, global: &Global) -> DockerEnv {
+pub fn of(target: &InstanceConfig, global: &Global) -> DockerEnv {
     surroundings(global).or(target.docker_host.as_deref(), target.context.as_deref())
 }
 

@@ -13,8 +13,8 @@ use super::write::read_from;
 use crate::error::{Error, Exit, Hint, InputError, Result};
 use crate::files;
 use crate::formats::Syntax;
-use crate::formats::export::tool::{Files, Tool, export_to};
-use crate::formats::export::{Choice, Export, Secrets, export};
+use crate::formats::export::tool::{Tool, ToolFiles, export_to};
+use crate::formats::export::{Export, ExportChoice, Secrets, export};
 use crate::formats::json_schema::json_schema;
 use crate::formats::render::{render, render_json, unset};
 use crate::kuma::read::{read_config, read_shown_state};
@@ -150,7 +150,7 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
         Ok((read_config(reader, name)?, monitors))
     })?;
     let source = instance.name.clone();
-    let choice = Choice { kinds, monitors, secrets, source };
+    let choice = ExportChoice { kinds, monitors, secrets, source };
     match args.to {
         Some(ToArg::Terraform) => return to_tool(args, export_to(Tool::Terraform, &config, &choice), None, context),
         Some(ToArg::Autokuma) => return to_tool(args, export_to(Tool::Autokuma, &config, &choice), folder, context),
@@ -165,23 +165,24 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     let text = if syntax == Syntax::Yaml { format!("{}{text}", heading(&exported)) } else { text };
     let Export { document, left_out, variables, warnings, counts } = exported;
-    let report = Files { files: vec![(String::new(), text)], left_out, variables, warnings, notes: Vec::new(), counts };
+    let report =
+        ToolFiles { files: vec![(String::new(), text)], left_out, variables, warnings, notes: Vec::new(), counts };
     finish(args, report, Some(document.json()), context)
 }
 
 /// Writes the files of a tool.
-fn to_tool(args: &ExportArgs, made: Files, folder: Option<&Path>, context: &mut Context<'_>) -> Result<Exit> {
+fn to_tool(args: &ExportArgs, made: ToolFiles, folder: Option<&Path>, context: &mut Context<'_>) -> Result<Exit> {
     let Some(folder) = folder else { return finish(args, made, None, context) };
     for (name, text) in &made.files {
         let path = folder.join(name);
         files::make_folder(path.parent().unwrap_or(folder))?;
         write(&path, text)?;
     }
-    finish(args, Files { files: Vec::new(), ..made }, None, context)
+    finish(args, ToolFiles { files: Vec::new(), ..made }, None, context)
 }
 
 /// Reports what was exported, and writes or prints the only file, if there is one; `document` is its content.
-fn finish(args: &ExportArgs, made: Files, document: Option<Json>, context: &mut Context<'_>) -> Result<Exit> {
+fn finish(args: &ExportArgs, made: ToolFiles, document: Option<Json>, context: &mut Context<'_>) -> Result<Exit> {
     tell(args, &made, context);
     if let Some(path) = &args.secrets_env {
         write(path, &environment(&made.variables))?;
@@ -221,7 +222,7 @@ fn heading(exported: &Export) -> String {
     }
 }
 
-fn tell(args: &ExportArgs, made: &Files, context: &mut Context<'_>) {
+fn tell(args: &ExportArgs, made: &ToolFiles, context: &mut Context<'_>) {
     const SHOWN: usize = 10;
     for warning in &made.warnings {
         context.ui.warn(warning);

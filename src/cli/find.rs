@@ -11,7 +11,7 @@ use super::{Context, config};
 use crate::engine::EngineKind;
 use crate::error::{DatabaseError, DockerError, Error, Exit, Result};
 use crate::files;
-use crate::instance::find::{Found, How};
+use crate::instance::find::{FoundInstance, How};
 use crate::instance::{DbLocation, Instance, Location};
 use crate::kuma::read::read_overview;
 use crate::text::counted;
@@ -88,7 +88,7 @@ struct InstanceRow {
 }
 
 impl InstanceRow {
-    fn json(&self, found: &Found, old: &[PathBuf]) -> Json {
+    fn json(&self, found: &FoundInstance, old: &[PathBuf]) -> Json {
         let compose = found.compose.as_ref();
         json!({
             "name": found.name, "found": how(&found.how), "state": known(&self.state), "engine": self.kind,
@@ -100,7 +100,7 @@ impl InstanceRow {
         })
     }
 
-    fn row(&self, found: &Found) -> Vec<String> {
+    fn row(&self, found: &FoundInstance) -> Vec<String> {
         let mut name = found.name.clone();
         if let Some(compose) = &found.compose {
             name.push_str(&format!(" ({}/{})", compose.project, compose.service));
@@ -129,7 +129,7 @@ fn known(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-fn look(instance: &Instance, found: &Found, open: bool) -> InstanceRow {
+fn look(instance: &Instance, found: &FoundInstance, open: bool) -> InstanceRow {
     let mut line = InstanceRow {
         engine: instance.engine_words().to_owned(),
         kind: Some(instance.engine()),
@@ -167,7 +167,7 @@ fn look(instance: &Instance, found: &Found, open: bool) -> InstanceRow {
 }
 
 /// What the files of a stopped embedded MariaDB show.
-fn unreported(instance: &Instance, found: &Found) -> String {
+fn unreported(instance: &Instance, found: &FoundInstance) -> String {
     let folder = instance.folder.clone().unwrap_or_default();
     let version = ["mariadb_upgrade_info", "mysql_upgrade_info"]
         .iter()

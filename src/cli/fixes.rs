@@ -9,7 +9,7 @@ use crate::error::{Error, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma::init::{check_password, hash};
 use crate::operation::{self, Outcome, Settings, Work};
-use crate::plan::{Assignment, Change, Plan, Step};
+use crate::plan::{Assignment, Change, Plan, PlanStep};
 use crate::schema::Release;
 use crate::text::one_line;
 use crate::value::Secret;
@@ -53,7 +53,7 @@ pub fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Resul
                     secret: true,
                 }];
                 let change = Change::Update { id: *id, set };
-                fixes.plan.steps.push(Step { table: "user".into(), subject: format!("user `{name}`"), change });
+                fixes.plan.steps.push(PlanStep { table: "user".into(), subject: format!("user `{name}`"), change });
             }
             Fix::Rows(_) | Fix::Advice(_) => {}
         }
@@ -68,7 +68,8 @@ impl Fixes {
         if self.salvage {
             text.push("~ build a new database from the damaged one; the snapshot keeps its files".into());
         }
-        let (deleted, kept): (Vec<Step>, Vec<Step>) = self.plan.steps.iter().cloned().partition(Step::is_delete);
+        let (deleted, kept): (Vec<PlanStep>, Vec<PlanStep>) =
+            self.plan.steps.iter().cloned().partition(PlanStep::is_delete);
         if !kept.is_empty() {
             text.push(lines(&Plan { steps: kept, ..Plan::default() }));
         }

@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
 use super::{Context, Ui, config};
-use crate::config::{Config, Target};
+use crate::config::{ConfigFile, InstanceConfig};
 use crate::error::{Error, Exit, InputError, OperationError, Result};
 use crate::text::{bytes, counted};
 
@@ -94,7 +94,7 @@ impl FleetArgs {
     }
 
     /// Their names, each once, sorted.
-    pub fn names(&self, config: &Config) -> Result<Vec<String>> {
+    pub fn names(&self, config: &ConfigFile) -> Result<Vec<String>> {
         let known: Vec<&str> = config.instances.keys().map(String::as_str).collect();
         let mut groups: Vec<&str> =
             config.instances.values().flat_map(|target| &target.groups).map(String::as_str).collect();
@@ -107,7 +107,7 @@ impl FleetArgs {
                 return Err(InputError::NotConfigured { kind, name: name.clone(), known }.into());
             }
         }
-        let desired = |(name, target): &(&String, &Target)| {
+        let desired = |(name, target): &(&String, &InstanceConfig)| {
             self.groups.all
                 || self.instances.contains(name)
                 || target.groups.iter().any(|group| self.groups.groups.contains(group))

@@ -10,11 +10,11 @@ use super::table::{Header, Tabular};
 pub struct FormatArgs {
     /// Set the output format
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
-    pub format: Format,
+    pub format: OutputFormat,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub enum OutputFormat {
     /// Table that fits the terminal
     #[default]
     Table,
@@ -35,9 +35,9 @@ impl FormatArgs {
         around: impl FnOnce(String) -> String,
     ) -> String {
         match self.format {
-            Format::Csv => for_stdout(&csv(headers, &rows)).into_owned(),
-            Format::Wide => around(Ui::wide_table(headers, &rows)),
-            Format::Table | Format::Json => around(Ui::table(headers, rows)),
+            OutputFormat::Csv => for_stdout(&csv(headers, &rows)).into_owned(),
+            OutputFormat::Wide => around(Ui::wide_table(headers, &rows)),
+            OutputFormat::Table | OutputFormat::Json => around(Ui::table(headers, rows)),
         }
     }
 }

@@ -6,7 +6,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
 use super::examples::{EXAMPLES, NOTES, TOOLS};
-use super::format::Format;
+use super::format::OutputFormat;
 use super::{Cli, monitor, ui};
 
 /// Lines are no longer than this, however wide the terminal is.
@@ -96,7 +96,7 @@ fn without_verb(error: clap::Error, typed: &[OsString], command: &mut Command) -
 fn is_json(matches: &ArgMatches) -> bool {
     match matches.subcommand() {
         Some((_, inner)) => is_json(inner),
-        None => matches!(matches.try_get_one::<Format>("format"), Ok(Some(Format::Json))),
+        None => matches!(matches.try_get_one::<OutputFormat>("format"), Ok(Some(OutputFormat::Json))),
     }
 }
 

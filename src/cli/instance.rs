@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Context, config, default_store, engine, remote_job, store};
 use crate::backup::undo::Bounds;
 use crate::backup::{Credentials, Encryption, Manifest, Store, Stores, Timeouts};
-use crate::config::{Config, StoreConfig, Target, open_stores};
+use crate::config::{ConfigFile, InstanceConfig, StoreConfig, open_stores};
 use crate::engine::Connect as _;
 use crate::engine::mariadb::Address;
 use crate::error::Result;
@@ -14,7 +14,7 @@ use crate::instance::{Instance, Location};
 
 /// The instance that was found.
 #[derive(Clone, Debug)]
-pub struct FoundInstance {
+pub struct SelectedInstance {
     /// Its name in the config file, where it has one.
     pub(super) configured: Option<String>,
     /// Its name and location; `None` on a remote host.
@@ -22,11 +22,11 @@ pub struct FoundInstance {
 }
 
 /// An instance of the config file.
-pub struct Named {
+pub struct NamedInstance {
     /// Its name there.
     pub name: String,
     /// Its table.
-    pub target: Target,
+    pub target: InstanceConfig,
 }
 
 /// The owner of snapshots.
@@ -59,8 +59,8 @@ impl SnapshotOwner {
     }
 
     /// The instance called `name` in `config`, else any with this name.
-    pub fn of(name: &str, config: &Config) -> SnapshotOwner {
-        let text = |target: &Target| target.target.read().ok().map(|text| text.reveal().to_owned());
+    pub fn of(name: &str, config: &ConfigFile) -> SnapshotOwner {
+        let text = |target: &InstanceConfig| target.target.read().ok().map(|text| text.reveal().to_owned());
         let named = config.instances.get(name).and_then(text);
         let others = || config.instances.iter().filter(|(other, _)| *other != name);
         let is_unique = |named: &String| others().all(|(_, target)| text(target).as_ref() != Some(named));
@@ -89,14 +89,14 @@ impl Context<'_> {
     }
 
     /// The selected instance in the config file, if it is there: by name or by location.
-    pub(super) fn named(&self) -> Result<Option<Named>> {
+    pub(super) fn named(&self) -> Result<Option<NamedInstance>> {
         let Some(mut config) = config::read(self)? else { return Ok(None) };
         let Some(name) = self.configured_name(&config) else { return Ok(None) };
-        Ok(config.instances.remove(&name).map(|target| Named { name, target }))
+        Ok(config.instances.remove(&name).map(|target| NamedInstance { name, target }))
     }
 
     /// The name in `config` of the selected instance.
-    pub(super) fn configured_name(&self, config: &Config) -> Option<String> {
+    pub(super) fn configured_name(&self, config: &ConfigFile) -> Option<String> {
         if let Some(found) = &*self.found.borrow() {
             return found.configured.clone().filter(|name| config.instances.contains_key(name));
         }
@@ -105,7 +105,7 @@ impl Context<'_> {
         if !text.contains(['/', ':']) && config.instances.contains_key(text) {
             return Some(text.clone());
         }
-        let same = |target: &Target| {
+        let same = |target: &InstanceConfig| {
             let other = target.target.read().ok();
             other.is_some_and(|other| is_same_text(text, other.reveal()) && self.is_same_engine(target))
         };
@@ -113,7 +113,7 @@ impl Context<'_> {
     }
 
     /// Whether the engine of `target` is the one of the options.
-    pub(super) fn is_same_engine(&self, target: &Target) -> bool {
+    pub(super) fn is_same_engine(&self, target: &InstanceConfig) -> bool {
         if target.docker_host.is_none() && target.context.is_none() {
             return true;
         }
@@ -122,8 +122,8 @@ impl Context<'_> {
     }
 
     /// The name of `instance` in `config`.
-    pub(super) fn name_of(&self, instance: &Instance, config: &Config) -> Option<String> {
-        let is = |target: &Target| is_instance(target, instance, self.is_same_engine(target));
+    pub(super) fn name_of(&self, instance: &Instance, config: &ConfigFile) -> Option<String> {
+        let is = |target: &InstanceConfig| is_instance(target, instance, self.is_same_engine(target));
         config.instances.iter().find(|(_, target)| is(target)).map(|(name, _)| name.clone())
     }
 
@@ -247,7 +247,7 @@ pub fn origin_of(text: &str) -> Option<String> {
 }
 
 /// Whether `target` of the config file is `instance`.
-fn is_instance(target: &Target, instance: &Instance, same_engine: bool) -> bool {
+fn is_instance(target: &InstanceConfig, instance: &Instance, same_engine: bool) -> bool {
     let Ok(text) = target.target.read() else { return false };
     let is_container = |(id, name): (String, String)| {
         let text = text.reveal();

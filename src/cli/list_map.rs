@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use crate::error::{Error, Exit, FileError, Hint, InputError, Result};
 use crate::files;
-use crate::formats::foreign::{Format, Map};
+use crate::formats::foreign::{ForeignFormat, ListMap};
 
 /// Where the monitors of a list are, and what their values mean.
 #[derive(Args, Clone, Debug, Default)]
@@ -38,7 +38,7 @@ impl MapArgs {
     ///
     /// # Errors
     /// A file that is not a map, or a path or field that does not exist.
-    pub fn map(&self) -> Result<Option<Map>> {
+    pub fn map(&self) -> Result<Option<ListMap>> {
         if self.each.is_none() && self.fields.is_empty() && self.map_file.is_none() {
             return match &self.kind.as_ref().map(|_| "--type").or(self.save_map.as_ref().map(|_| "--save-map")) {
                 Some(option) => {
@@ -58,7 +58,7 @@ impl MapArgs {
                 toml::from_str(&text)
                     .map_err(|error| Error::Input(InputError::FileContent { path: path.clone(), why: read(error) }))?
             }
-            None => Map::default(),
+            None => ListMap::default(),
         };
         map.each = self.each.clone().unwrap_or(map.each);
         let mut set = BTreeSet::new();
@@ -97,7 +97,7 @@ pub fn all_formats() -> Vec<(&'static str, &'static str)> {
         ("snapshot", "a snapshot of kumadb"),
         (LABELS, "AutoKuma: the labels of the containers on the Docker engine"),
     ];
-    own.into_iter().chain(Format::ALL.into_iter().map(|format| (format.name(), format.about()))).collect()
+    own.into_iter().chain(ForeignFormat::ALL.into_iter().map(|format| (format.name(), format.about()))).collect()
 }
 
 /// Lists them.

@@ -4,12 +4,12 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use super::backup::BackupVerb;
-use super::instance::FoundInstance;
+use super::instance::SelectedInstance;
 use super::restore::RestoreTarget;
 use super::{Context, Verb, config, engine, remote_job};
-use crate::config::Target;
+use crate::config::InstanceConfig;
 use crate::error::Result;
-use crate::instance::find::Found;
+use crate::instance::find::FoundInstance;
 use crate::instance::location::only_remote;
 use crate::instance::{Instance, Location, RemoteData};
 
@@ -17,7 +17,7 @@ use crate::instance::{Instance, Location, RemoteData};
 #[derive(Default)]
 pub struct Located {
     instance: Option<Result<Location>>,
-    everything: Option<Result<Vec<Found>>>,
+    everything: Option<Result<Vec<FoundInstance>>>,
     new: Option<Result<Location<RestoreTarget>>>,
 }
 
@@ -146,7 +146,7 @@ impl Context<'_> {
             }
             _ => self.locator()?.find(text)?,
         };
-        let is_container = |target: &Target, data: &RemoteData| {
+        let is_container = |target: &InstanceConfig, data: &RemoteData| {
             target.target.read().is_ok_and(|text| text.reveal() == data.container.name) && self.is_same_engine(target)
         };
         let configured = named.or_else(|| match &location {
@@ -172,12 +172,12 @@ impl Context<'_> {
             Location::Local(instance) => Some((instance.name.clone(), instance.origin())),
             Location::Remote(_) => None,
         };
-        *self.found.borrow_mut() = Some(FoundInstance { configured, here });
+        *self.found.borrow_mut() = Some(SelectedInstance { configured, here });
         Ok(location)
     }
 
     /// Everything that looks like an instance; warns when no engine can be asked.
-    pub(super) fn everything(&mut self) -> Result<Vec<Found>> {
+    pub(super) fn everything(&mut self) -> Result<Vec<FoundInstance>> {
         if let Some(before) = self.located.get_mut().everything.take() {
             return before;
         }

@@ -12,7 +12,7 @@ use super::apply::carry_out_planned;
 use super::document::{plan_on, read_written};
 use super::format::FormatArgs;
 use super::monitor::PickArgs;
-use super::user::Change;
+use super::user::PlannedChange;
 use super::write::{WriteArgs, duration, read_from};
 use crate::backup::datetime::parse_datetime;
 use crate::error::{Error, Exit, InputError, Problem, Result};
@@ -250,7 +250,7 @@ fn end(args: &EndArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Result<
         return Err(Error::Input(InputError::Problems(problems)));
     }
     let done_text = format!("ended maintenance {}", titles.join(", "));
-    Change { verb: "maintenance end", plan, done_text }.write(&args.write, &instance, &config, context)
+    PlannedChange { verb: "maintenance end", plan, done_text }.write(&args.write, &instance, &config, context)
 }
 
 fn find<'c>(config: &'c Config, desired: &str) -> Result<&'c Row, Problem> {

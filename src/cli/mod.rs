@@ -384,9 +384,9 @@ struct Context<'a> {
     ui: &'a mut Ui,
     global: Global,
     /// The config file, once it was read.
-    config: OnceCell<Option<crate::config::Config>>,
+    config: OnceCell<Option<crate::config::ConfigFile>>,
     /// The instance that was found last.
-    found: RefCell<Option<instance::FoundInstance>>,
+    found: RefCell<Option<instance::SelectedInstance>>,
     /// What was found before the verb was dispatched.
     located: RefCell<location::Located>,
     /// Recipients of snapshots, where a kumadb on another machine has passed them.

@@ -20,7 +20,7 @@ use crate::kuma::beats::read_last_beats;
 use crate::kuma::read::read_shown_state;
 use crate::model::state::Configuration;
 use crate::plan::pick::Pick;
-use crate::report::status::{BeatStatus, Freshness, LastBeat, Status};
+use crate::report::status::{BeatStatus, Freshness, LastBeat, MonitorStatus};
 use crate::report::strip::mark;
 use crate::text::age_words;
 
@@ -97,13 +97,13 @@ pub struct StatusFilter {
     maintenance: bool,
     /// Select monitors with one of these statuses: down, pending, maintenance, up, paused, never-checked
     #[arg(long = "status", value_name = "STATUS", value_delimiter = ',', value_parser = statuses)]
-    statuses: Vec<Status>,
+    statuses: Vec<MonitorStatus>,
 }
 
-fn statuses(text: &str) -> Result<Status, String> {
-    let known = |status: &&Status| status.word().replace(' ', "-") == text.to_lowercase();
-    Status::ALL.iter().find(known).copied().ok_or_else(|| {
-        let words: Vec<String> = Status::ALL.iter().map(|status| status.word().replace(' ', "-")).collect();
+fn statuses(text: &str) -> Result<MonitorStatus, String> {
+    let known = |status: &&MonitorStatus| status.word().replace(' ', "-") == text.to_lowercase();
+    MonitorStatus::ALL.iter().find(known).copied().ok_or_else(|| {
+        let words: Vec<String> = MonitorStatus::ALL.iter().map(|status| status.word().replace(' ', "-")).collect();
         let meant = crate::text::did_you_mean(text, &words);
         format!("unknown status `{text}`{meant}; use {}", words.join(", "))
     })
@@ -111,18 +111,18 @@ fn statuses(text: &str) -> Result<Status, String> {
 
 impl StatusFilter {
     /// The selected statuses; empty for all. `--paused` of `pick` is one of them here.
-    fn desired(&self, pick: &mut Pick) -> Vec<Status> {
+    fn desired(&self, pick: &mut Pick) -> Vec<MonitorStatus> {
         let mut desired = self.statuses.clone();
         let flags = [
-            (self.down, Status::Down),
-            (self.up, Status::Up),
-            (self.pending, Status::Pending),
-            (self.maintenance, Status::Maintenance),
-            (pick.active.take_if(|active| !*active).is_some(), Status::Paused),
+            (self.down, MonitorStatus::Down),
+            (self.up, MonitorStatus::Up),
+            (self.pending, MonitorStatus::Pending),
+            (self.maintenance, MonitorStatus::Maintenance),
+            (pick.active.take_if(|active| !*active).is_some(), MonitorStatus::Paused),
         ];
         desired.extend(flags.into_iter().filter(|(is_set, _)| *is_set).map(|(_, status)| status));
-        if desired.contains(&Status::Paused) {
-            desired.push(Status::PausedByGroup);
+        if desired.contains(&MonitorStatus::Paused) {
+            desired.push(MonitorStatus::PausedByGroup);
         }
         desired
     }
@@ -194,20 +194,20 @@ impl Observed {
         let desired = filter.desired(&mut pick);
         let mut ids = pick.ids(&state)?;
         let last = read_last_beats(reader)?;
-        ids.retain(|id| desired.is_empty() || desired.contains(&Status::of(&state, *id, last.get(id))));
+        ids.retain(|id| desired.is_empty() || desired.contains(&MonitorStatus::of(&state, *id, last.get(id))));
         let freshness = Freshness::of(&state, &last);
         Ok(Observed { state, last, ids, now, freshness })
     }
 
     /// The status of monitor `id`.
-    pub fn status(&self, id: i64) -> Status {
-        Status::of(&self.state, id, self.last.get(&id))
+    pub fn status(&self, id: i64) -> MonitorStatus {
+        MonitorStatus::of(&self.state, id, self.last.get(&id))
     }
 
     /// For how long monitor `id` has had its status, as far as the server has seen.
     pub fn lasting(&self, id: i64) -> Option<chrono::TimeDelta> {
         // When a monitor was paused, no server notes.
-        if matches!(self.status(id), Status::Paused | Status::PausedByGroup) {
+        if matches!(self.status(id), MonitorStatus::Paused | MonitorStatus::PausedByGroup) {
             return None;
         }
         let seen = if self.freshness.overdue(self.now).is_some() { self.freshness.newest? } else { self.now };
@@ -227,14 +227,14 @@ impl Observed {
 }
 
 /// The colour of a status.
-pub fn color(status: Status) -> Option<Color> {
+pub fn color(status: MonitorStatus) -> Option<Color> {
     match status {
-        Status::Up => Some(Color::Green),
-        Status::Down => Some(Color::Red),
-        Status::Pending => Some(Color::Yellow),
-        Status::Maintenance => Some(Color::Blue),
-        Status::Paused | Status::PausedByGroup => Some(Color::Dim),
-        Status::NeverChecked | Status::Unknown => None,
+        MonitorStatus::Up => Some(Color::Green),
+        MonitorStatus::Down => Some(Color::Red),
+        MonitorStatus::Pending => Some(Color::Yellow),
+        MonitorStatus::Maintenance => Some(Color::Blue),
+        MonitorStatus::Paused | MonitorStatus::PausedByGroup => Some(Color::Dim),
+        MonitorStatus::NeverChecked | MonitorStatus::Unknown => None,
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::Context;
-use super::document::{self, DocumentArgs, PruneArgs};
+use super::document::{self, DocumentArgs, UnmanagedArgs};
 use super::fleet::{self, Fleet, FleetArgs};
 use super::tally::{self, summary, summary_json};
 use super::write::{changes_json, shown_lines};
@@ -27,7 +27,7 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub documents: DocumentArgs,
     #[command(flatten)]
-    prune: PruneArgs,
+    prune: UnmanagedArgs,
     /// Save the plan for `kumadb apply`; it contains secrets (mode 0600)
     #[arg(short, long, value_name = "PLAN")]
     pub output: Option<PathBuf>,
@@ -40,7 +40,7 @@ pub struct PlanArgs {
 
 /// A plan in a file.
 #[derive(Serialize, Deserialize)]
-pub struct Saved {
+pub struct SavedPlan {
     /// Always [`FORM`].
     pub kumadb_plan: u32,
     /// When it was made.
@@ -53,12 +53,12 @@ pub struct Saved {
     pub report: PlanReport,
 }
 
-impl Saved {
+impl SavedPlan {
     /// Reads the plan in `path`; `None` where the file is not a plan but a fixture.
     ///
     /// # Errors
     /// A plan that this version cannot read.
-    pub fn read(path: &Path) -> Result<Option<Saved>> {
+    pub fn read(path: &Path) -> Result<Option<SavedPlan>> {
         // Any file name is accepted, unless its extension contradicts that.
         if path.is_dir() || !matches!(path.to_str().and_then(Syntax::of), None | Some(Syntax::Json)) {
             return Ok(None);
@@ -72,7 +72,7 @@ impl Saved {
             return Ok(None);
         };
         let wrong = |why: String| Error::problem(&path.display().to_string(), why);
-        let saved: Saved =
+        let saved: SavedPlan =
             serde_json::from_str(&text).map_err(|error| wrong(format!("is not a complete plan: {error}")))?;
         match saved.kumadb_plan {
             FORM => Ok(Some(saved)),
@@ -108,8 +108,13 @@ pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
         false => format!("{}\n\n{summary}", shown_lines(plan, context.ui).join("\n")),
     };
     if let Some(path) = &args.output {
-        let saved =
-            Saved { kumadb_plan: FORM, made: Utc::now(), origin: instance.origin(), summary, report: planned.report };
+        let saved = SavedPlan {
+            kumadb_plan: FORM,
+            made: Utc::now(),
+            origin: instance.origin(),
+            summary,
+            report: planned.report,
+        };
         let saved = serde_json::to_value(&saved)
             .map_err(|error| Error::File(FileError::Encode { what: "the plan", why: error.to_string() }))?;
         files::write_output(path, files::PRIVATE, |file| {

@@ -14,8 +14,8 @@ use crate::docker::RunState;
 use crate::error::{Error, Exit, Hint, InputError, Result, ServerError, TargetError};
 use crate::files;
 use crate::http::{
-    HttpClient, HttpOptions, Known, Login, Reply, ServerState, Trust, Verdict, judge_badge, judge_entry, judge_metrics,
-    public_monitors, read_monitors,
+    HttpClient, HttpOptions, Known, Reply, ResponseVerdict, ServerLogin, ServerState, Trust, judge_badge, judge_entry,
+    judge_metrics, public_monitors, read_monitors,
 };
 use crate::instance::Instance;
 use crate::kuma::read::{read_config, read_shown_state};
@@ -73,7 +73,7 @@ pub struct ContactedServer {
     pub page: ServerState,
     how: &'static str,
     reply: Reply,
-    verdict: Verdict,
+    verdict: ResponseVerdict,
 }
 
 impl ContactedServer {
@@ -157,7 +157,7 @@ fn places(instance: &Instance) -> Result<Vec<(String, &'static str)>> {
 struct Check {
     path: String,
     reply: Reply,
-    verdict: Verdict,
+    verdict: ResponseVerdict,
 }
 
 /// Differences between the running server and the database.
@@ -227,7 +227,7 @@ impl ProbeArgs {
         }
     }
 
-    fn login(&self, ui: &mut Ui) -> Result<Option<Login>> {
+    fn login(&self, ui: &mut Ui) -> Result<Option<ServerLogin>> {
         let name = match (&self.user, self.api_key) {
             (Some(name), _) => name.clone(),
             (None, true) => String::new(),
@@ -245,7 +245,7 @@ impl ProbeArgs {
                 ui.known_password(&if self.api_key { "API key".into() } else { format!("password of `{name}`") })?
             }
         };
-        Ok(Some(Login { name, secret: Secret::new(secret) }))
+        Ok(Some(ServerLogin { name, secret: Secret::new(secret) }))
     }
 }
 

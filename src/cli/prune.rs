@@ -9,10 +9,10 @@ use super::instance::are_ambiguous;
 use super::store::KeyArgs;
 use super::table::Header;
 use super::{Context, Ui};
-use crate::backup::retention::{Bucket, Policy};
+use crate::backup::retention::{CalendarUnit, Policy};
 use crate::backup::store::Orphan;
 use crate::error::{Error, Exit, Result};
-use crate::operation::prune::{Choice, Judged, Pruning};
+use crate::operation::prune::{Judged, PruneChoice, Pruning};
 use crate::text::{bytes, counted, lines, one_line};
 use crate::value::local_time;
 
@@ -100,20 +100,20 @@ impl FromArgMatches for KeepArgs {
     }
 }
 
-fn help(bucket: Bucket, within: bool) -> String {
+fn help(bucket: CalendarUnit, within: bool) -> String {
     let unit = match bucket {
-        Bucket::Last => "",
-        Bucket::Hourly => "hour",
-        Bucket::Daily => "day",
-        Bucket::Weekly => "week",
-        Bucket::Monthly => "month",
-        Bucket::Yearly => "year",
+        CalendarUnit::Last => "",
+        CalendarUnit::Hourly => "hour",
+        CalendarUnit::Daily => "day",
+        CalendarUnit::Weekly => "week",
+        CalendarUnit::Monthly => "month",
+        CalendarUnit::Yearly => "year",
     };
     match (bucket, within) {
-        (Bucket::Last, false) => {
+        (CalendarUnit::Last, false) => {
             "Keep the newest N snapshots; `unlimited` keeps all (every rule with N accepts `unlimited`)".into()
         }
-        (Bucket::Last, true) => "Keep all snapshots taken within this duration of the newest: 2y5m7d3h".into(),
+        (CalendarUnit::Last, true) => "Keep all snapshots taken within this duration of the newest: 2y5m7d3h".into(),
         (_, false) => format!("Keep the newest of each {unit}, for the last N {unit}s that have one"),
         (_, true) => {
             format!("Keep the newest snapshot of each {unit}, for snapshots taken within this duration of the newest")
@@ -135,7 +135,7 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
             && own.as_ref().is_none_or(|origin| stores.is_of(manifest, origin))
     };
     let undo = if args.undo { Some(context.undo_bounds()?) } else { None };
-    let choice = Choice { policy, undo, raw: args.raw, proven: None, about: &about };
+    let choice = PruneChoice { policy, undo, raw: args.raw, proven: None, about: &about };
     let pruning = Pruning::plan(&stores, &choice, Utc::now(), &Local, &super::state_folder())?;
     let has_several_stores = stores.iter().count() > 1;
     let asks = pruning.removed().count() > 0 && !args.dry_run;

@@ -25,11 +25,12 @@ use crate::operation::examine::gather;
 use crate::plan::pick::Pick;
 use crate::report::chart;
 use crate::report::html::{
-    BAR, Entry, Health, HtmlPage, MaintenanceLine, OutageLine, Overview, Section, overall, render, without_credentials,
+    BAR, Health, HtmlPage, MaintenanceLine, MonitorLine, OutageLine, Overview, Section, overall, render,
+    without_credentials,
 };
 use crate::report::maintenance::{WindowState, end, start, state};
-use crate::report::status::{BeatStatus, Status, count};
-use crate::report::uptime::{Bucket, Tally, Unit, Window};
+use crate::report::status::{BeatStatus, MonitorStatus, count};
+use crate::report::uptime::{Unit, UptimeBucket, UptimeTally, Window};
 use crate::text::{age_words, bytes, counted, duration_words};
 use crate::value::{Row, local_time};
 
@@ -113,8 +114,8 @@ fn examine(context: &mut Context<'_>) -> Result<Health> {
 struct ReportData {
     observed: Observed,
     beats: BTreeMap<i64, Vec<Beat>>,
-    tallies: Vec<BTreeMap<i64, Tally>>,
-    buckets: BTreeMap<i64, Vec<Bucket>>,
+    tallies: Vec<BTreeMap<i64, UptimeTally>>,
+    buckets: BTreeMap<i64, Vec<UptimeBucket>>,
     day: Window,
 }
 
@@ -137,26 +138,26 @@ impl ReportData {
     }
 
     fn uptimes(&self, id: i64) -> Vec<Option<f64>> {
-        self.tallies.iter().map(|tally| tally.get(&id).and_then(Tally::uptime)).collect()
+        self.tallies.iter().map(|tally| tally.get(&id).and_then(UptimeTally::uptime)).collect()
     }
 
     /// The line of a monitor, with what only its owner sees.
-    fn entry(&self, id: i64) -> Entry {
+    fn entry(&self, id: i64) -> MonitorLine {
         let observed = &self.observed;
         let status = observed.status(id);
         let lasting = observed.lasting(id).map(|lasting| format!("for {}", age_words(lasting)));
         let message = observed.last.get(&id).map(|last| without_credentials(&last.message));
-        let is_news = !matches!(status, Status::Up | Status::Paused | Status::PausedByGroup);
+        let is_news = !matches!(status, MonitorStatus::Up | MonitorStatus::Paused | MonitorStatus::PausedByGroup);
         let message = message.filter(|message| is_news && !message.is_empty());
         let end = self.day.last + self.day.unit.seconds();
         let pings = self.buckets.get(&id).map(|buckets| chart::averages(buckets, self.day.first, end, HOURS as usize));
-        Entry {
+        MonitorLine {
             name: observed.state.monitors.get(&id).map_or(String::new(), |monitor| monitor.name().to_owned()),
             status,
             detail: lasting.into_iter().chain(message).collect::<Vec<_>>().join(": "),
             beats: self.beats(id),
             uptimes: self.uptimes(id),
-            ping: self.tallies[0].get(&id).and_then(Tally::ping),
+            ping: self.tallies[0].get(&id).and_then(UptimeTally::ping),
             pings: pings.unwrap_or_default(),
             tags: Vec::new(),
         }
@@ -260,7 +261,7 @@ fn public_page(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, slug: &s
     let entry = |id: &i64| {
         let mut entry = figures.entry(*id);
         (entry.detail, entry.pings) = (String::new(), Vec::new());
-        entry.status = figures.beats(*id).last().copied().flatten().map_or(Status::NeverChecked, public_status);
+        entry.status = figures.beats(*id).last().copied().flatten().map_or(MonitorStatus::NeverChecked, public_status);
         if shows("show_tags") {
             entry.tags = tags(&figures.observed, *id);
         }
@@ -295,12 +296,12 @@ fn public_page(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, slug: &s
 }
 
 /// A status page shows the last heartbeat, also of a monitor that is paused.
-fn public_status(beat: BeatStatus) -> Status {
+fn public_status(beat: BeatStatus) -> MonitorStatus {
     match beat {
-        BeatStatus::Down => Status::Down,
-        BeatStatus::Up => Status::Up,
-        BeatStatus::Pending => Status::Pending,
-        BeatStatus::Maintenance => Status::Maintenance,
+        BeatStatus::Down => MonitorStatus::Down,
+        BeatStatus::Up => MonitorStatus::Up,
+        BeatStatus::Pending => MonitorStatus::Pending,
+        BeatStatus::Maintenance => MonitorStatus::Maintenance,
     }
 }
 

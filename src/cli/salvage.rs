@@ -12,7 +12,7 @@ use crate::files;
 use crate::instance::DbLocation;
 use crate::kuma::damaged::{DamagedDb, JournalUse, WalUse};
 use crate::kuma::fresh::{Salvaged, TableReport, estimate, make};
-use crate::operation::{Observer as _, Rebuilt};
+use crate::operation::{Observer as _, RebuiltFrom};
 use crate::salvage::List;
 use crate::schema::Release;
 use crate::text::{counted, one_line};
@@ -180,12 +180,12 @@ pub fn salvaged_text(salvaged: &Salvaged) -> String {
 }
 
 /// What a new database was built from, as in `docs/json.md`.
-pub fn rebuilt_json(made: &Rebuilt) -> Json {
+pub fn rebuilt_json(made: &RebuiltFrom) -> Json {
     match made {
-        Rebuilt::Whole { with_wal, journal } => json!({
+        RebuiltFrom::Whole { with_wal, journal } => json!({
             "from": "files", "wal": if *with_wal { "used" } else { "ignored" }, "journal": journal_word(journal),
         }),
-        Rebuilt::Salvaged(salvaged) => {
+        RebuiltFrom::Salvaged(salvaged) => {
             let mut document = salvaged_json(salvaged);
             document["from"] = json!("rows");
             document
@@ -194,14 +194,14 @@ pub fn rebuilt_json(made: &Rebuilt) -> Json {
 }
 
 /// The same as text.
-pub fn rebuilt_text(made: &Rebuilt) -> String {
+pub fn rebuilt_text(made: &RebuiltFrom) -> String {
     match made {
-        Rebuilt::Whole { with_wal, journal } => {
+        RebuiltFrom::Whole { with_wal, journal } => {
             let wal = if *with_wal { "" } else { " without its WAL" };
             let whole = format!("the database is complete{wal}: its indexes were rebuilt");
             [whole].into_iter().chain(journal_text(journal)).collect::<Vec<_>>().join("\n")
         }
-        Rebuilt::Salvaged(salvaged) => format!("built a new database from the rows:\n{}", salvaged_text(salvaged)),
+        RebuiltFrom::Salvaged(salvaged) => format!("built a new database from the rows:\n{}", salvaged_text(salvaged)),
     }
 }
 

@@ -7,7 +7,7 @@ use clap::Args;
 use sd_notify::NotifyState;
 
 use super::{Context, Ui, config, engine};
-use crate::config::Target;
+use crate::config::InstanceConfig;
 use crate::error::{Error, Exit, OperationError, Result};
 use crate::instance::Locator;
 use crate::operation::{Observer, Step};
@@ -27,7 +27,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
     let (_, config) = config::required(context)?;
     let global = context.global.clone();
     let here = std::env::current_dir().map_err(Error::file("find", "."))?;
-    let locator = |target: &Target| {
+    let locator = |target: &InstanceConfig| {
         Ok(Locator {
             docker: engine::connect(&engine::of(target, &global)),
             here: here.clone(),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::format::{self, Format, FormatArgs};
+use super::format::{self, FormatArgs, OutputFormat};
 use super::inputs::Inputs;
 use super::write::{WriteArgs, finish, outcome_json, read_from};
 use super::{Context, Ui};
@@ -100,9 +100,9 @@ fn ask(args: &SqlArgs, statements: &[String], instance: &Instance, context: &mut
     let file = args.output.as_ref().map(|path| files::create_private(path)).transpose()?;
     let form = match (context.ui.is_json(), args.format.format) {
         (true, _) => Form::Json,
-        (false, Format::Csv) => Form::Csv,
+        (false, OutputFormat::Csv) => Form::Csv,
         // Rows come one by one, each on one line.
-        (false, Format::Table | Format::Wide | Format::Json) => Form::Table,
+        (false, OutputFormat::Table | OutputFormat::Wide | OutputFormat::Json) => Form::Table,
     };
     let mut out = Out { ui: context.ui, file: file.map(BufWriter::new), form, pending: String::new(), closed: false };
     let asked = read_from(instance, |reader, _| {

@@ -22,8 +22,8 @@ use crate::kuma::beats::read_last_beats;
 use crate::kuma::read::{read_shown_state, read_summary};
 use crate::model::state::{Configuration, Database, Summary};
 use crate::operation::candidates::find_candidates;
-use crate::operation::{Journal, Record};
-use crate::report::status::{Freshness, LastBeat, Status, count, counts_text};
+use crate::operation::{Journal, JournalRecord};
+use crate::report::status::{Freshness, LastBeat, MonitorStatus, count, counts_text};
 use crate::schema::newest;
 use crate::text::{age_words, bytes, counted, lines};
 use crate::value::{local_time, shown_time, utc_time};
@@ -89,8 +89,8 @@ struct StatusData {
 }
 
 impl StatusData {
-    fn statuses(&self) -> BTreeMap<Status, usize> {
-        count(self.state.monitors.keys().map(|id| Status::of(&self.state, *id, self.last.get(id))))
+    fn statuses(&self) -> BTreeMap<MonitorStatus, usize> {
+        count(self.state.monitors.keys().map(|id| MonitorStatus::of(&self.state, *id, self.last.get(id))))
     }
 }
 
@@ -226,12 +226,12 @@ struct InstanceStatus {
     read: Option<StatusData>,
     /// Why nothing was read.
     unread: String,
-    statuses: BTreeMap<Status, usize>,
+    statuses: BTreeMap<MonitorStatus, usize>,
     /// The age of the newest heartbeat, if the server is not checking.
     overdue: Option<TimeDelta>,
     network: Option<FileSystem>,
     saved: Saved,
-    unfinished: Option<Record>,
+    unfinished: Option<JournalRecord>,
 }
 
 impl InstanceStatus {

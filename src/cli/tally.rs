@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use crate::formats::foreign::{Outcome, ReportLine};
+use crate::formats::foreign::{ImportOutcome, ReportLine};
 use crate::model::entities::ENTITIES;
 use crate::model::state::Config;
 use crate::plan::fixture::ItemOutcome;
@@ -11,7 +11,7 @@ use crate::plan::fixture::PlanReport;
 use crate::text::counted;
 
 /// The summary in words: `3 to create, 1 unchanged`.
-pub fn summary(planned: &Planned) -> String {
+pub fn summary(planned: &PlannedFixture) -> String {
     let Tally { created, changed, deleted, unchanged } = Tally::of(planned);
     let parts: Vec<String> = [
         (created, "to create"),
@@ -28,8 +28,8 @@ pub fn summary(planned: &Planned) -> String {
     if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }
 }
 
-fn skipped(planned: &Planned) -> usize {
-    planned.remarks.iter().filter(|remark| remark.outcome == Outcome::Skipped).count()
+fn skipped(planned: &PlannedFixture) -> usize {
+    planned.remarks.iter().filter(|remark| remark.outcome == ImportOutcome::Skipped).count()
 }
 
 struct Tally {
@@ -40,7 +40,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn of(planned: &Planned) -> Tally {
+    fn of(planned: &PlannedFixture) -> Tally {
         let count =
             |outcome: ItemOutcome| planned.report.accounts.iter().filter(|account| account.outcome == outcome).count();
         let deleted = ENTITIES.iter().map(|entity| planned.report.plan.tally(entity.table).deleted).sum();
@@ -77,7 +77,7 @@ pub fn words(document: &Json) -> String {
 }
 
 /// The summary as JSON, with every item.
-pub fn summary_json(planned: &Planned) -> Json {
+pub fn summary_json(planned: &PlannedFixture) -> Json {
     let Tally { created, changed, deleted, unchanged } = Tally::of(planned);
     let things: Vec<Json> = planned
         .report
@@ -92,7 +92,7 @@ pub fn summary_json(planned: &Planned) -> Json {
             json!({"location": account.at.to_string(), "subject": account.subject, "result": outcome})
         })
         .collect();
-    let of = |outcome: Outcome| -> Vec<Json> {
+    let of = |outcome: ImportOutcome| -> Vec<Json> {
         let remarks = planned.remarks.iter().filter(|remark| remark.outcome == outcome);
         remarks
             .map(|remark| json!({"location": remark.at.to_string(), "subject": remark.what, "why": remark.why}))
@@ -103,9 +103,9 @@ pub fn summary_json(planned: &Planned) -> Json {
             "unmanaged": planned.report.unmanaged.len()},
         "unmanaged": planned.report.unmanaged,
         "items": things,
-        "skipped": of(Outcome::Skipped),
-        "dropped": of(Outcome::Dropped),
-        "doubtful": of(Outcome::Doubtful),
+        "skipped": of(ImportOutcome::Skipped),
+        "dropped": of(ImportOutcome::Dropped),
+        "doubtful": of(ImportOutcome::Doubtful),
     })
 }
 
@@ -113,7 +113,7 @@ pub fn summary_json(planned: &Planned) -> Json {
 const SHOWN: usize = 20;
 
 /// Shows warnings, and the report about the files.
-pub fn report(planned: &Planned, context: &mut Context<'_>) {
+pub fn report(planned: &PlannedFixture, context: &mut Context<'_>) {
     report_remarks(&planned.remarks, context);
     for warning in planned.report.warnings.iter().take(SHOWN) {
         context.ui.warn(warning);
@@ -128,9 +128,9 @@ pub fn report(planned: &Planned, context: &mut Context<'_>) {
 pub fn report_remarks(remarks: &[ReportLine], context: &mut Context<'_>) {
     for remark in remarks.iter().take(SHOWN) {
         let end = match remark.outcome {
-            Outcome::Skipped => ": skipped",
-            Outcome::Dropped => ": dropped",
-            Outcome::Doubtful => "",
+            ImportOutcome::Skipped => ": skipped",
+            ImportOutcome::Dropped => ": dropped",
+            ImportOutcome::Doubtful => "",
         };
         // A problem of a line has only a position.
         let what = if remark.what.is_empty() { String::new() } else { format!("{}: ", remark.what) };
@@ -142,7 +142,7 @@ pub fn report_remarks(remarks: &[ReportLine], context: &mut Context<'_>) {
 }
 
 /// A plan and what it was made for.
-pub struct Planned {
+pub struct PlannedFixture {
     /// The configuration that was read.
     pub config: Config,
     /// The plan.
@@ -151,9 +151,9 @@ pub struct Planned {
     pub remarks: Vec<ReportLine>,
 }
 
-impl Planned {
+impl PlannedFixture {
     /// Whether everything in the fixtures was planned.
     pub fn is_whole(&self) -> bool {
-        self.remarks.iter().all(|remark| remark.outcome == Outcome::Dropped) && self.report.warnings.is_empty()
+        self.remarks.iter().all(|remark| remark.outcome == ImportOutcome::Dropped) && self.report.warnings.is_empty()
     }
 }

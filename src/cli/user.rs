@@ -147,7 +147,7 @@ pub fn run(verb: &UserVerb, context: &mut Context<'_>) -> Result<Exit> {
             let user = known(&config, args.name.as_deref())?;
             let plan = plan_adopt(&config, user.int("id").unwrap_or_default());
             let done_text = format!("assigned {} to user `{}`", counted(plan.steps.len(), "item"), name(user));
-            Change { verb: "user adopt", plan, done_text }.write(&args.write, &instance, &config, context)
+            PlannedChange { verb: "user adopt", plan, done_text }.write(&args.write, &instance, &config, context)
         }
         UserVerb::SignOut(args) => sign_out(args, &instance, &config, context),
     }
@@ -196,7 +196,7 @@ fn add(args: &AddArgs, instance: &Instance, config: &Config, context: &mut Conte
     let row = cells.into_iter().map(|(column, value)| (column.to_owned(), value.into())).collect();
     plan.insert("user", format!("user `{}`", args.name), row);
     let done_text = format!("added user `{}`", args.name);
-    Change { verb: "user add", plan, done_text }.write(&args.write, instance, config, context)
+    PlannedChange { verb: "user add", plan, done_text }.write(&args.write, instance, config, context)
 }
 
 fn sign_out(args: &SignOutArgs, instance: &Instance, config: &Config, context: &mut Context<'_>) -> Result<Exit> {
@@ -211,7 +211,7 @@ fn sign_out(args: &SignOutArgs, instance: &Instance, config: &Config, context: &
         }
     }
     let done_text = "signed out all users".to_owned();
-    Change { verb: "user sign-out", plan, done_text }.write(&args.write, instance, config, context)
+    PlannedChange { verb: "user sign-out", plan, done_text }.write(&args.write, instance, config, context)
 }
 
 fn name(user: &Row) -> &str {
@@ -240,20 +240,20 @@ fn check_new(name: &str, instance: &Instance, config: &Config) -> Result<()> {
 }
 
 /// One change, and its result line.
-pub struct Change {
+pub struct PlannedChange {
     pub verb: &'static str,
     pub plan: Plan,
     pub done_text: String,
 }
 
 /// New cells for one user.
-fn change(verb: &'static str, config: &Config, user: &Row, cells: &[(&str, Value)], done_text: &str) -> Change {
+fn change(verb: &'static str, config: &Config, user: &Row, cells: &[(&str, Value)], done_text: &str) -> PlannedChange {
     let mut plan = Plan::of(&config.fingerprint);
     plan_cells(&mut plan, "user", &format!("user `{}`", name(user)), user, cells);
-    Change { verb, plan, done_text: done_text.to_owned() }
+    PlannedChange { verb, plan, done_text: done_text.to_owned() }
 }
 
-impl Change {
+impl PlannedChange {
     /// Writes it, through the write path.
     pub fn write(
         self,
@@ -262,7 +262,7 @@ impl Change {
         config: &Config,
         context: &mut Context<'_>,
     ) -> Result<Exit> {
-        let Change { verb, plan, done_text } = self;
+        let PlannedChange { verb, plan, done_text } = self;
         let done = |_: &Outcome| (json!({"changed": done_text}), vec![done_text.clone()]);
         let question = (plan.steps.len() > 1).then(|| format!("change {}?", counted(plan.steps.len(), "row")));
         carry_out(&WriteRequest { verb, plan, names: config, question, done: &done }, args, instance, context)

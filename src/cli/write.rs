@@ -13,7 +13,7 @@ use crate::instance::Instance;
 use crate::kuma;
 use crate::model::state::{Config, Configuration};
 use crate::operation::{self, Mode, Outcome, Settings, Work};
-use crate::plan::{Assignment, Cell, Change, Plan, Step};
+use crate::plan::{Assignment, Cell, Change, Plan, PlanStep};
 use crate::text::{self, counted, one_line};
 use crate::value::Value;
 
@@ -99,7 +99,7 @@ pub struct WriteRequest<'a> {
     /// The changes.
     pub plan: Plan,
     /// Names of the monitors.
-    pub names: &'a dyn Names,
+    pub names: &'a dyn MonitorNames,
     /// The question, for changes that need confirmation.
     pub question: Option<String>,
     /// The result as JSON and as lines, from the outcome.
@@ -107,18 +107,18 @@ pub struct WriteRequest<'a> {
 }
 
 /// Names of monitors by id.
-pub trait Names {
+pub trait MonitorNames {
     /// The name of the monitor with this id.
     fn name(&self, id: i64) -> Option<String>;
 }
 
-impl Names for Configuration {
+impl MonitorNames for Configuration {
     fn name(&self, id: i64) -> Option<String> {
         self.monitors.get(&id).map(|monitor| monitor.name().to_owned())
     }
 }
 
-impl Names for Config {
+impl MonitorNames for Config {
     fn name(&self, id: i64) -> Option<String> {
         let row = self.rows("monitor").iter().find(|row| row.int("id") == Some(id))?;
         row.text("name").map(str::to_owned)
@@ -256,7 +256,7 @@ fn plan_lines(plan: &Plan) -> Vec<String> {
 }
 
 fn summarised(plan: &Plan) -> Vec<String> {
-    let mut groups: Vec<Vec<&Step>> = Vec::new();
+    let mut groups: Vec<Vec<&PlanStep>> = Vec::new();
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for step in plan.steps.iter().filter(|step| !hangs_on_new(step)) {
         let columns = match &step.change {
@@ -273,7 +273,7 @@ fn summarised(plan: &Plan) -> Vec<String> {
             None => groups.push(vec![step]),
         }
     }
-    let shown = |group: Vec<&Step>| {
+    let shown = |group: Vec<&PlanStep>| {
         let lines: Vec<String> = group.iter().flat_map(|step| step_lines(step)).collect();
         if lines.len() > SHOWN { vec![group_line(&group)] } else { lines }
     };
@@ -281,7 +281,7 @@ fn summarised(plan: &Plan) -> Vec<String> {
 }
 
 /// Many changes of one kind: `+ 50 monitors (http 30, ping 20)`, `~ 50 monitors: interval 60 → 30`.
-fn group_line(group: &[&Step]) -> String {
+fn group_line(group: &[&PlanStep]) -> String {
     let many = |word: &str| counted(2, word).trim_start_matches("2 ").to_owned();
     let kind = kind_of(group[0]);
     let mut words = kind.split(" of ");
@@ -301,7 +301,7 @@ fn group_line(group: &[&Step]) -> String {
         return one_line(&format!("+ {what}{types}")).into_owned();
     };
     let columns = set.iter().enumerate().map(|(at, first)| {
-        let same = |step: &&Step| match &step.change {
+        let same = |step: &&PlanStep| match &step.change {
             Change::Update { set, .. } => {
                 set.get(at).is_some_and(|cell| cell.old == first.old && cell.new == first.new)
             }
@@ -316,13 +316,13 @@ fn group_line(group: &[&Step]) -> String {
 }
 
 /// The kind of what `step` changes, without names: `tag of monitor`.
-fn kind_of(step: &Step) -> String {
+fn kind_of(step: &PlanStep) -> String {
     let plain: Vec<&str> = step.subject.split('`').step_by(2).map(str::trim).filter(|part| !part.is_empty()).collect();
     plain.join(" ")
 }
 
 /// Whether `step` links something to an item that the plan creates: a tag of a new monitor, for instance.
-fn hangs_on_new(step: &Step) -> bool {
+fn hangs_on_new(step: &PlanStep) -> bool {
     const OWNERS: [&str; 4] = ["monitor_id", "status_page_id", "group_id", "maintenance_id"];
     match &step.change {
         Change::Insert { columns, cells } => {
@@ -339,7 +339,7 @@ pub fn changes_json(plan: &Plan) -> Json {
 }
 
 /// The lines of one change.
-pub fn step_lines(step: &Step) -> Vec<String> {
+pub fn step_lines(step: &PlanStep) -> Vec<String> {
     let lines = match &step.change {
         Change::Insert { .. } => vec![format!("+ {}", step.subject)],
         Change::Delete { column, rows, .. } => {
@@ -382,7 +382,7 @@ pub fn with(mut document: Json, more: Json) -> Json {
     document
 }
 
-fn step_json(step: &Step) -> Json {
+fn step_json(step: &PlanStep) -> Json {
     let document = json!({"table": step.table, "subject": step.subject});
     let what = match &step.change {
         Change::Insert { .. } => json!({"action": "create"}),

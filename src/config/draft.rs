@@ -17,7 +17,7 @@ const CONFIG: &str = "/etc/kumadb/kumadb.toml";
 
 /// What a new config file contains.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub struct ConfigDraft {
     /// The instances.
     pub instances: Vec<DraftInstance>,
     /// The addresses of the stores.
@@ -45,7 +45,7 @@ pub struct DraftInstance {
     pub is_sqlite: bool,
 }
 
-impl Draft {
+impl ConfigDraft {
     /// The config file.
     pub fn toml(&self) -> String {
         let stores = self.named_stores();

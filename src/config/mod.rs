@@ -24,16 +24,16 @@ use crate::value::Secret;
 
 pub use alert::{Alert, AlertKind};
 pub use cron::CronSchedule;
-pub use draft::{Draft, DraftInstance, table_name};
+pub use draft::{ConfigDraft, DraftInstance, table_name};
 pub use stores::{open_stores, read_credentials};
 
 /// The whole config file.
 #[derive(Clone, Debug, Default)]
-pub struct Config {
+pub struct ConfigFile {
     /// Stores, by name.
     pub stores: BTreeMap<String, StoreConfig>,
     /// Instances, by name.
-    pub instances: BTreeMap<String, Target>,
+    pub instances: BTreeMap<String, InstanceConfig>,
     /// Retention policies, by name.
     pub policies: BTreeMap<String, Policy>,
     /// Jobs, by name.
@@ -53,14 +53,14 @@ pub struct StoreConfig {
 
 /// An instance.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct InstanceConfig {
     /// A container, a data folder, a `kuma.db`, or `mysql://…`.
     pub target: Text,
     /// The Docker engine that runs it.
     pub docker_host: Option<String>,
     /// The context of the docker CLI for this engine, instead of `docker_host`.
     pub context: Option<String>,
-    /// Names of the stores of its snapshots; see [`Config::stores_of`].
+    /// Names of the stores of its snapshots; see [`ConfigFile::stores_of`].
     pub stores: Vec<String>,
     /// Age recipients of its snapshots, where a job has none of its own.
     pub encrypt_to: Vec<String>,
@@ -102,7 +102,7 @@ pub struct Job {
     pub jitter: Duration,
     /// Names of instances.
     pub instances: Vec<String>,
-    /// Names of stores; see [`Config::stores_of_job`].
+    /// Names of stores; see [`ConfigFile::stores_of_job`].
     pub stores: Vec<String>,
     /// What its snapshots contain.
     pub scope: CopyScope,
@@ -177,10 +177,10 @@ const JOB: [&str; 30] = [
 ///
 /// # Errors
 /// All problems in it, with line and column.
-pub fn read_config(file: &str, text: &str) -> Result<Config, Vec<Problem>> {
+pub fn read_config(file: &str, text: &str) -> Result<ConfigFile, Vec<Problem>> {
     let documents = read(file, text, Syntax::Toml, &no_files).map_err(|problem| vec![problem])?;
     let mut reader = Reader::default();
-    let mut config = Config::default();
+    let mut config = ConfigFile::default();
     for root in &documents {
         reader.check_keys(root, &SECTIONS);
         config.undo = reader.undo(root);
@@ -378,7 +378,7 @@ impl Reader {
         policy
     }
 
-    fn instance(&mut self, table: &Node, root: &Node, config: &Config) -> Option<Target> {
+    fn instance(&mut self, table: &Node, root: &Node, config: &ConfigFile) -> Option<InstanceConfig> {
         self.check_keys(table, &INSTANCE);
         if ["target", "target_file"].iter().all(|key| table.find(key).is_none()) {
             self.wrong(table, "`target` or `target_file` is missing");
@@ -387,7 +387,7 @@ impl Reader {
         if let (Some(_), Some(_), Some(node)) = (&docker_host, &context, table.find("context")) {
             self.wrong(node, "`docker_host` and `context` cannot both be set");
         }
-        Some(Target {
+        Some(InstanceConfig {
             docker_host,
             context,
             stores: self.names(table, "stores", root),
@@ -401,7 +401,7 @@ impl Reader {
     }
 
     /// The policy that `key` names.
-    fn policy_of(&mut self, table: &Node, key: &str, config: &Config) -> Option<Policy> {
+    fn policy_of(&mut self, table: &Node, key: &str, config: &ConfigFile) -> Option<Policy> {
         let name = self.text(table, key)?;
         let policy = config.policies.get(&name).copied();
         if let (None, Some(node)) = (policy, table.find(key)) {
@@ -431,7 +431,7 @@ impl Reader {
         }
     }
 
-    fn job(&mut self, name: &str, table: &Node, root: &Node, config: &Config) -> Option<Job> {
+    fn job(&mut self, name: &str, table: &Node, root: &Node, config: &ConfigFile) -> Option<Job> {
         self.check_keys(table, &JOB);
         let when = self.cron(table);
         let instances = self.names(table, "instances", root);

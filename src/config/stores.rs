@@ -4,7 +4,7 @@ use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Config, Job, StoreConfig, Target};
+use super::{ConfigFile, InstanceConfig, Job, StoreConfig};
 use crate::backup::{Credentials, Encryption, Keys, Store, Stores, check_variable};
 use crate::error::{Error, InputError, Result};
 use crate::files;
@@ -13,7 +13,7 @@ use crate::value::Secret;
 /// How many runs of a job are used to determine their interval: a week of daily runs.
 const NEXT_RUNS: usize = 8;
 
-impl Config {
+impl ConfigFile {
     /// The stores of the instance called `name`, each with its own name: its own list, else those of the jobs that back it up,
     /// else all.
     pub fn stores_of(&self, name: &str) -> Vec<(&str, &StoreConfig)> {
@@ -86,7 +86,7 @@ impl Job {
     }
 }
 
-impl Target {
+impl InstanceConfig {
     /// The encryption of its snapshots, where it sets one.
     pub fn encryption(&self) -> Result<Option<Encryption>> {
         Encryption::read(&self.encrypt_to, self.recipients_file.as_slice(), None)

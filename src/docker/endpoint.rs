@@ -23,12 +23,12 @@ pub(super) enum Transport {
     /// A port, with or without TLS.
     Tcp { host: String, port: u16, tls: Option<TlsFiles> },
     /// Through Docker's command line on another machine.
-    Ssh(Login),
+    Ssh(SshLogin),
 }
 
 /// The parameters of an ssh login. Unset ones come from the configuration of ssh.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Login {
+pub(super) struct SshLogin {
     pub user: Option<String>,
     pub host: String,
     pub port: Option<u16>,
@@ -131,7 +131,7 @@ impl Default for Endpoint {
     }
 }
 
-fn login(text: &str) -> Result<Login, &'static str> {
+fn login(text: &str) -> Result<SshLogin, &'static str> {
     let (place, path) = text.split_once('/').unwrap_or((text, ""));
     let (user, place) = match place.rsplit_once('@') {
         Some((user, place)) => (Some(user), place),
@@ -150,7 +150,7 @@ fn login(text: &str) -> Result<Login, &'static str> {
         return Err("the path of the socket contains characters that a shell would interpret");
     }
     let socket = Some(path).filter(|path| !path.is_empty()).map(|path| format!("/{path}"));
-    Ok(Login { user: user.map(str::to_owned), host, port, socket })
+    Ok(SshLogin { user: user.map(str::to_owned), host, port, socket })
 }
 
 /// `host`, `host:port`, `[::1]:port`.
@@ -195,7 +195,7 @@ mod tests {
             assert_eq!(way(text), tcp(host, port), "{text}");
         }
         let ssh = |user: Option<&str>, host: &str, port, socket: Option<&str>| {
-            Some(Transport::Ssh(Login {
+            Some(Transport::Ssh(SshLogin {
                 user: user.map(Into::into),
                 host: host.into(),
                 port,

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::endpoint::{Endpoint, Login, Transport};
+use super::endpoint::{Endpoint, SshLogin, Transport};
 use crate::error::{DockerError, Error, Hint, find, io_reason};
 use crate::tls;
 
@@ -37,7 +37,7 @@ impl ConnectionFault {
     }
 
     /// An error message of ssh, or of Docker's command line on the remote host.
-    pub fn of_ssh(login: &Login, complaint: &str) -> ConnectionFault {
+    pub fn of_ssh(login: &SshLogin, complaint: &str) -> ConnectionFault {
         let place = login.user.as_ref().map_or(login.host.clone(), |user| format!("{user}@{}", login.host));
         let port = login.port.map(|port| format!(" -p {port}")).unwrap_or_default();
         let ssh = format!("ssh{port} {place}");

@@ -85,11 +85,11 @@ pub struct JobSpec {
 }
 
 /// The output of a remote job, as it arrives.
-type Output<'a> = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send + 'a>>;
+type LogStream<'a> = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send + 'a>>;
 
 /// A connection to a container.
 struct Streams<'a> {
-    output: Output<'a>,
+    output: LogStream<'a>,
     /// None to its log.
     input: Option<Pin<Box<dyn AsyncWrite + Send>>>,
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::endpoint::Login;
+use super::endpoint::SshLogin;
 use super::fault::ConnectionFault;
 
 /// How long an unused login stays open, in seconds.
@@ -26,14 +26,14 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// An ssh login.
 pub(super) struct Ssh {
-    login: Login,
+    login: SshLogin,
     /// The control socket, and the error output of every ssh.
     folder: TempDir,
 }
 
 impl Ssh {
     /// Logs in. On a terminal, ssh may ask for a passphrase, or to confirm a host key.
-    pub fn connect(login: &Login) -> Result<Ssh, ConnectionFault> {
+    pub fn connect(login: &SshLogin) -> Result<Ssh, ConnectionFault> {
         let folder =
             tempfile::Builder::new().prefix("kumadb-").tempdir().map_err(|error| ConnectionFault::plain(&error))?;
         let ssh = Ssh { login: login.clone(), folder };

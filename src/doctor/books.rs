@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::evidence::Content;
+use super::evidence::DatabaseContent;
 use super::monitors::{set, subject};
 use super::{Evidence, Fault, Fix, Subject};
-use crate::plan::{Cell, Change, Step};
+use crate::plan::{Cell, Change, PlanStep};
 use crate::schema::{self, EngineKind, Recording, Schema};
 use crate::value::{Row, Value};
 
@@ -32,13 +32,13 @@ pub(super) fn find_lost_books(evidence: &Evidence, faults: &mut Vec<Fault>) {
     }
 }
 
-fn is_sqlite(content: &Content) -> bool {
+fn is_sqlite(content: &DatabaseContent) -> bool {
     content.config.database.engine == EngineKind::Sqlite
 }
 
 /// The recording whose bookkeeping is right: any of 2.x, because the upgrade applies all changes of 1.x first; in 1.x
 /// the newest with exactly the tables of this database.
-fn recording(content: &Content) -> Option<&'static Recording> {
+fn recording(content: &DatabaseContent) -> Option<&'static Recording> {
     let all = schema::recorded(EngineKind::Sqlite);
     let live = &content.config.database.schema;
     match live.table("knex_migrations") {
@@ -100,12 +100,12 @@ fn wrong_patches(row: Option<&Row>, recording: &Recording) -> Option<String> {
 }
 
 /// Writes the right value of setting `key`; the names of later changes in it are kept by the server itself.
-fn fault(content: &Content, key: &str, right: &str, what: String) -> Fault {
+fn fault(content: &DatabaseContent, key: &str, right: &str, what: String) -> Fault {
     let named = format!("setting `{key}`");
     let row = content.config.setting(key);
     let step = match row {
         Some(row) => set("setting", &named, row, &[("value", right.into())]),
-        None => Step {
+        None => PlanStep {
             table: "setting".into(),
             subject: named,
             change: Change::Insert {

@@ -19,7 +19,7 @@ pub struct Evidence {
     /// The engine of the database.
     pub engine: Option<EngineKind>,
     /// The content of the database.
-    pub database: Option<Content>,
+    pub database: Option<DatabaseContent>,
     /// The data folder.
     pub folder: Option<Folder>,
     /// The container.
@@ -83,13 +83,13 @@ pub struct Unavailable {
 
 /// The content of a database: the configuration row by row, the history as figures.
 #[derive(Debug)]
-pub struct Content {
+pub struct DatabaseContent {
     /// The configuration.
     pub config: Config,
     /// Rows of `knex_migrations_lock`; `None` where the release has no such table (1.x).
     pub lock: Option<Vec<Row>>,
     /// The heartbeats.
-    pub beats: Beats,
+    pub beats: BeatFigures,
     /// Rows that refer to rows that do not exist.
     pub orphans: Vec<Orphans>,
     /// Tables whose next id is one that rows refer to already.
@@ -115,7 +115,7 @@ pub struct Content {
 
 /// Figures about all heartbeats.
 #[derive(Debug, Default)]
-pub struct Beats {
+pub struct BeatFigures {
     /// How many.
     pub rows: u64,
     /// How many report a timeout of the server's own database.
@@ -131,9 +131,9 @@ pub struct Beats {
 /// The most heartbeats that are listed by id.
 pub(crate) const NAMED: usize = 10_000;
 
-impl Beats {
+impl BeatFigures {
     /// Adds the figures of later heartbeats.
-    pub fn add(&mut self, later: Beats) {
+    pub fn add(&mut self, later: BeatFigures) {
         self.rows += later.rows;
         self.timeouts += later.timeouts;
         for (status, rows) in later.odd_statuses {

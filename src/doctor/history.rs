@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::evidence::{Content, Orphans, ReusedIds};
+use super::evidence::{DatabaseContent, Orphans, ReusedIds};
 use super::monitors::{delete, id, set};
 use super::{Evidence, Fault, Fix, Subject};
 use crate::model::entities::noun;
-use crate::plan::Step;
+use crate::plan::PlanStep;
 use crate::schema::{EngineKind, HIGHEST_ID, quote};
 use crate::text::counted;
 use crate::value::{Row, Value};
@@ -76,7 +76,7 @@ pub(super) fn find_orphans(evidence: &Evidence, faults: &mut Vec<Fault>) {
 
 /// The changes after which nothing refers to the missing row: a row that is valid without the reference is kept. Rows of
 /// the configuration are deleted one by one, so that each is shown; those of the history all at once.
-fn detach(content: &Content, orphans: &Orphans) -> Vec<Step> {
+fn detach(content: &DatabaseContent, orphans: &Orphans) -> Vec<PlanStep> {
     let Orphans { table, column, parent, value, rows } = orphans;
     let refers: Vec<&Row> = content.config.rows(table).iter().filter(|row| row.int(column) == Some(*value)).collect();
     let described = content.config.database.schema.table(table).and_then(|table| table.column(column));
@@ -206,7 +206,7 @@ pub(super) fn find_future_statistics(evidence: &Evidence, faults: &mut Vec<Fault
 }
 
 /// Where most rows are in the future, it is rather the clock of this machine that is wrong.
-fn unless_clock_is_wrong(evidence: &Evidence, future: u64, all: u64, steps: Vec<Step>) -> Fix {
+fn unless_clock_is_wrong(evidence: &Evidence, future: u64, all: u64, steps: Vec<PlanStep>) -> Fix {
     match future * 2 > all && all > 10 {
         true => Fix::Advice(format!(
             "check the clock: this machine has {} UTC, and most rows are newer; if that is right, restore a snapshot, or \

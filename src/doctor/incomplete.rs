@@ -2,7 +2,7 @@
 //! recorded for its release, then it is recorded as applied. Existing tables and data are not changed.
 
 use super::Evidence;
-use super::evidence::Content;
+use super::evidence::DatabaseContent;
 use crate::schema::{self, EngineKind, Recording, quote};
 
 /// Columns, or whole tables if no column is named, that a migration creates (read in the migrations of 2.5.3).
@@ -121,7 +121,7 @@ pub(super) fn half_applied(evidence: &Evidence) -> Option<IncompleteMigration> {
 }
 
 fn finish(
-    content: &Content,
+    content: &DatabaseContent,
     recording: &Recording,
     migration: &str,
     missing: &[(&'static str, Option<&'static str>)],

@@ -5,7 +5,7 @@ use super::monitors::delete;
 use super::place::find_old_image;
 use super::{Evidence, Fault, Fix, Subject};
 
-use crate::plan::{Change, Step};
+use crate::plan::{Change, PlanStep};
 use crate::schema::{self, EngineKind, ForeignKey, Index, Recording, Schema, Table, quote};
 use crate::text::counted;
 
@@ -33,7 +33,7 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
         return;
     }
     let kept = lock.iter().position(|row| !row.cell("is_locked").truthy() && !row.cell("is_locked").is_null());
-    let mut steps: Vec<Step> = lock
+    let mut steps: Vec<PlanStep> = lock
         .iter()
         .enumerate()
         .filter(|(at, _)| Some(*at) != kept)
@@ -43,7 +43,7 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
     if kept.is_none() {
         let columns = [String::from("is_locked")].into();
         let change = Change::Insert { columns, cells: vec![0.into()] };
-        steps.push(Step { table: "knex_migrations_lock".into(), subject: "the lock, unlocked".into(), change });
+        steps.push(PlanStep { table: "knex_migrations_lock".into(), subject: "the lock, unlocked".into(), change });
     }
     let why = match (locked, lock.len()) {
         (0, 0) => "the migration lock has no row",

@@ -23,7 +23,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::plan::{Assignment, Cell, Change, Plan, Step};
+use crate::plan::{Assignment, Cell, Change, Plan, PlanStep};
 use crate::text::counted;
 use crate::value::Value;
 
@@ -110,7 +110,7 @@ impl Subject {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fix {
     /// Changes of rows.
-    Rows(Vec<Step>),
+    Rows(Vec<PlanStep>),
     /// Statements that change the structure of tables but no cell: an index, a foreign key, a character set, a missing
     /// column; and the records of migrations. Each is harmless if the others fail, and the doctor finds what is left.
     Statements(Vec<String>),
@@ -192,7 +192,7 @@ impl Finding {
 }
 
 /// The changes of rows, each kind with its number.
-fn changes(steps: &[Step]) -> Vec<String> {
+fn changes(steps: &[PlanStep]) -> Vec<String> {
     let mut kinds: Vec<(String, String, u64)> = Vec::new();
     for step in steps {
         let table = &step.table;
@@ -240,7 +240,7 @@ pub const CHOSEN_BY_NAME: [&str; 1] = ["K021"];
 
 /// Whether its fix deletes rows because other rows were not found.
 pub fn deletes_orphans(finding: &Finding) -> bool {
-    finding.code == "K007" && matches!(&finding.fault.fix, Fix::Rows(steps) if steps.iter().any(Step::is_delete))
+    finding.code == "K007" && matches!(&finding.fault.fix, Fix::Rows(steps) if steps.iter().any(PlanStep::is_delete))
 }
 
 /// All findings: those that explain others first, then by severity, then by code.
@@ -281,7 +281,7 @@ pub fn plan_fixes(findings: &[&Finding], evidence: &Evidence) -> Plan {
 
 /// Two fixes may affect one row: a deleted row need not be changed or deleted again, and all changes of one row are
 /// written together, because SQLite checks every reference of a row that is written.
-fn settle(steps: &mut Vec<Step>) {
+fn settle(steps: &mut Vec<PlanStep>) {
     let gone: BTreeSet<(String, i64)> = steps
         .iter()
         .filter_map(|step| match &step.change {
@@ -290,7 +290,7 @@ fn settle(steps: &mut Vec<Step>) {
         })
         .collect();
     let mut deleted = BTreeSet::new();
-    let mut settled: Vec<Step> = Vec::new();
+    let mut settled: Vec<PlanStep> = Vec::new();
     // The position of the update of a row.
     let mut updates: BTreeMap<(String, i64), usize> = BTreeMap::new();
     for step in steps.drain(..) {
@@ -298,7 +298,7 @@ fn settle(steps: &mut Vec<Step>) {
             Change::Update { id, set } => {
                 let row = (step.table.clone(), *id);
                 let first = updates.get(&row).and_then(|at| settled.get_mut(*at));
-                if let Some(Step { change: Change::Update { set: cells, .. }, .. }) = first {
+                if let Some(PlanStep { change: Change::Update { set: cells, .. }, .. }) = first {
                     let more = set.iter().filter(|cell| !cells.iter().any(|other| other.column == cell.column));
                     let more: Vec<_> = more.cloned().collect();
                     cells.extend(more);

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value as Json;
 
-use super::evidence::Content;
+use super::evidence::DatabaseContent;
 use super::{Evidence, Fault, Fix, Subject};
 use crate::model::entities::noun;
 use crate::model::release::{R2_1, R2_5};
 use crate::model::state::{Config, monitor_paths};
 use crate::plan::user::plan_adopt;
-use crate::plan::{Assignment, Change, Step};
+use crate::plan::{Assignment, Change, PlanStep};
 use crate::text::counted;
 use crate::value::{Row, Value};
 
@@ -316,7 +316,7 @@ pub(super) fn find_mute(evidence: &Evidence, faults: &mut Vec<Fault>) {
 
 /// The monitors of an instance and their names.
 pub(super) struct Monitors<'e> {
-    pub(super) content: &'e Content,
+    pub(super) content: &'e DatabaseContent,
     pub(super) rows: &'e [Row],
     paths: HashMap<i64, String>,
 }
@@ -336,7 +336,7 @@ impl<'e> Monitors<'e> {
         subject("monitor", row, column)
     }
 
-    pub(super) fn set(&self, row: &Row, cells: &[(&str, Value)]) -> Step {
+    pub(super) fn set(&self, row: &Row, cells: &[(&str, Value)]) -> PlanStep {
         set("monitor", &self.name(row), row, cells)
     }
 }
@@ -350,14 +350,18 @@ pub(super) fn subject(table: &str, row: &Row, column: &str) -> Subject {
 }
 
 /// New cells in `row`, which is called `name`.
-pub(super) fn set(table: &str, name: &str, row: &Row, cells: &[(&str, Value)]) -> Step {
+pub(super) fn set(table: &str, name: &str, row: &Row, cells: &[(&str, Value)]) -> PlanStep {
     let set = Assignment::of(table, row, cells);
-    Step { table: table.into(), subject: name.into(), change: Change::Update { id: id(row), set } }
+    PlanStep { table: table.into(), subject: name.into(), change: Change::Update { id: id(row), set } }
 }
 
 /// Deletes the `rows` rows of `table` in which `column` is `value`.
-pub(super) fn delete(table: &str, name: &str, column: &str, value: i64, rows: u64) -> Step {
-    Step { table: table.into(), subject: name.into(), change: Change::Delete { column: column.into(), value, rows } }
+pub(super) fn delete(table: &str, name: &str, column: &str, value: i64, rows: u64) -> PlanStep {
+    PlanStep {
+        table: table.into(),
+        subject: name.into(),
+        change: Change::Delete { column: column.into(), value, rows },
+    }
 }
 
 /// The integer in a numeric cell.

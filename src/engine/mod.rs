@@ -122,7 +122,7 @@ pub trait Writer: Reader {
 
 /// How a dump can be loaded into a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fit {
+pub enum DumpFit {
     /// Its rows into the existing tables: they are the same, and most rows exist already.
     Rows,
     /// As new tables, which is faster; loading its rows is possible too.
@@ -141,7 +141,7 @@ pub trait Shadow {
     /// # Errors
     /// [`DatabaseError::CannotSwapTables`](crate::error::DatabaseError::CannotSwapTables) if tables cannot be
     /// exchanged, and loading rows is not possible.
-    fn suits(&mut self, from: &Path) -> Result<Fit>;
+    fn suits(&mut self, from: &Path) -> Result<DumpFit>;
 
     /// Checks the privilege to create and drop databases by creating and dropping both. From here on databases with
     /// these names are kumadb's.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, Report};
+use super::{ErrorReport, Exit};
 use crate::text::counted;
 
 /// Why a conversion is refused; all of it is found before the server is stopped.
@@ -72,8 +72,8 @@ pub enum ConvertError {
 impl ConvertError {
     /// Message, exit code and hints.
     #[expect(clippy::too_many_lines, reason = "a table")]
-    pub fn report(&self) -> Report {
-        let refused = |message: String| Report::new(Exit::Refused, message);
+    pub fn report(&self) -> ErrorReport {
+        let refused = |message: String| ErrorReport::new(Exit::Refused, message);
         match self {
             Self::SameEngine { instance, engine } => refused(format!("`{instance}` already uses {engine}"))
                 .hint(match *engine {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{Exit, Hint, Report};
+use super::{ErrorReport, Exit, Hint};
 use crate::text::counted;
 
 /// SQLite or MariaDB refuses, or what is in them is not usable.
@@ -254,21 +254,21 @@ const OWN_CERTIFICATE: &str =
 impl DatabaseError {
     /// Message, exit code and hints.
     #[expect(clippy::too_many_lines, reason = "a table")]
-    pub fn report(&self) -> Report {
-        let failed = |message: String| Report::new(Exit::Failed, message);
-        let refused = |message: String| Report::new(Exit::Refused, message);
+    pub fn report(&self) -> ErrorReport {
+        let failed = |message: String| ErrorReport::new(Exit::Failed, message);
+        let refused = |message: String| ErrorReport::new(Exit::Refused, message);
         let unreadable = |message: String| {
-            Report::new(Exit::Verification, message).hint("kumadb backup list, then `kumadb restore ID`")
+            ErrorReport::new(Exit::Verification, message).hint("kumadb backup list, then `kumadb restore ID`")
         };
         match self {
             Self::EmptyFile(path) => unreadable(format!("`{}` is empty (0 bytes)", path.display())),
             Self::NotSqlite(path) => unreadable(format!("`{}` is not a SQLite database", path.display())),
-            Self::Encrypted(path) => Report::new(
+            Self::Encrypted(path) => ErrorReport::new(
                 Exit::Verification,
                 format!("`{}` is encrypted, and Uptime Kuma does not encrypt its database", path.display()),
             )
             .hint("decrypt it with the program that encrypted it, for example SQLCipher"),
-            Self::OtherFormat { path, what, command } => Report::new(
+            Self::OtherFormat { path, what, command } => ErrorReport::new(
                 Exit::Verification,
                 format!("`{}` is not a SQLite database but {what}", path.display()),
             )
@@ -276,7 +276,7 @@ impl DatabaseError {
             Self::WalWithoutDatabase(path) => {
                 unreadable(format!("`{}` exists, but its database `kuma.db` is missing", path.display()))
             }
-            Self::ForeignJournal { journal, why } => Report::new(
+            Self::ForeignJournal { journal, why } => ErrorReport::new(
                 Exit::Verification,
                 format!("`{}` does not belong to its database: {why}", journal.display()),
             )
@@ -318,7 +318,7 @@ impl DatabaseError {
                     .command("kumadb backup list")
             }
             Self::Sql { database, message } => failed(format!("{database}: {message}")),
-            Self::NoFreeId { table, highest } => Report::new(
+            Self::NoFreeId { table, highest } => ErrorReport::new(
                 Exit::Refused,
                 format!(
                     "no free id in table `{table}`: id {highest}, the highest possible id, is already used or \
@@ -326,7 +326,7 @@ impl DatabaseError {
                 ),
             )
             .command("kumadb doctor"),
-            Self::Busy { database } => Report::new(Exit::Locked, format!("{database} is locked by another writer"))
+            Self::Busy { database } => ErrorReport::new(Exit::Locked, format!("{database} is locked by another writer"))
                 .hint("wait until the other writer has finished, then run the same command again"),
             Self::MigrationLocked { database } => refused(format!(
                 "a migration of {database} is running or was interrupted: `knex_migrations_lock` is set"
@@ -371,7 +371,7 @@ impl DatabaseError {
                     .hint("connect to the primary server, or set read_only=OFF")
             }
             Self::NoSuchDatabase { address, database } => {
-                Report::new(Exit::NotFound, format!("database `{database}` not found on MariaDB at {address}"))
+                ErrorReport::new(Exit::NotFound, format!("database `{database}` not found on MariaDB at {address}"))
                     .command(format!("CREATE DATABASE `{database}` CHARACTER SET utf8mb4"))
             }
             Self::Charset { database, charset } => refused(format!(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, Hint, Report};
+use super::{ErrorReport, Exit, Hint};
 use crate::text::QUOTE;
 
 /// The engine or a container.
@@ -93,9 +93,9 @@ pub enum DockerError {
 impl DockerError {
     /// Message, exit code and hints.
     #[expect(clippy::too_many_lines, reason = "a table")]
-    pub fn report(&self) -> Report {
-        let failed = |message: String| Report::new(Exit::Failed, message);
-        let refused = |message: String| Report::new(Exit::Refused, message);
+    pub fn report(&self) -> ErrorReport {
+        let failed = |message: String| ErrorReport::new(Exit::Failed, message);
+        let refused = |message: String| ErrorReport::new(Exit::Refused, message);
         match self {
             Self::Unreachable { address, why, hint } => {
                 failed(format!("cannot connect to Docker at `{address}`: {why}")).with([hint.clone()])
@@ -119,17 +119,18 @@ impl DockerError {
                 ),
             Self::Removed { container, what, unfinished, hint } => {
                 let exit = if *unfinished { Exit::Locked } else { Exit::Failed };
-                Report::new(exit, format!("container `{container}` {what}")).with(hint.clone())
+                ErrorReport::new(exit, format!("container `{container}` {what}")).with(hint.clone())
             }
             Self::Replaced { container } => refused(format!(
                 "container `{container}` was restarted or recreated by another program; nothing was changed"
             ))
             .hint("run the same command again"),
-            Self::StopTimeout { container, seconds } => {
-                Report::new(Exit::RollbackFailed, format!("container `{container}` did not stop within {seconds} s"))
-                    .command("kumadb recover")
-                    .hint("this waits until the container has stopped, then starts it")
-            }
+            Self::StopTimeout { container, seconds } => ErrorReport::new(
+                Exit::RollbackFailed,
+                format!("container `{container}` did not stop within {seconds} s"),
+            )
+            .command("kumadb recover")
+            .hint("this waits until the container has stopped, then starts it"),
             Self::NotUp { container, seconds, why, log } => failed(format!(
                 "container `{container}` was started but is not ready after {seconds} s: {why}{}",
                 tail(log)

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{Exit, Hint, Report, io_reason};
+use super::{ErrorReport, Exit, Hint, io_reason};
 use crate::text::bytes;
 
 /// A file or folder cannot be used.
@@ -77,9 +77,9 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 
 impl FileError {
     /// Message, exit code and hints.
-    pub fn report(&self) -> Report {
-        let failed = |message: String| Report::new(Exit::Failed, message);
-        let refused = |message: String| Report::new(Exit::Refused, message);
+    pub fn report(&self) -> ErrorReport {
+        let failed = |message: String| ErrorReport::new(Exit::Failed, message);
+        let refused = |message: String| ErrorReport::new(Exit::Refused, message);
         match self {
             Self::Io { act, path, source } => {
                 let message = format!("cannot {act} `{}`: {}", path.display(), io_reason(source));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, Hint, Problem, Report};
+use super::{ErrorReport, Exit, Hint, Problem};
 use crate::text::{counted, did_you_mean};
 
 /// How many problems are shown.
@@ -175,8 +175,8 @@ pub enum InputError {
 impl InputError {
     /// Message, exit code and hints.
     #[expect(clippy::too_many_lines, reason = "a table")]
-    pub fn report(&self) -> Report {
-        let usage = |message: String| Report::new(Exit::Usage, message);
+    pub fn report(&self) -> ErrorReport {
+        let usage = |message: String| ErrorReport::new(Exit::Usage, message);
         match self {
             Self::Problems(problems) => {
                 let mut lines = listed(problems).into_iter();
@@ -253,10 +253,10 @@ impl InputError {
                     .command("kumadb monitor list --type push")
             }
             Self::NoMonitor { what } => {
-                Report::new(Exit::NotFound, format!("no monitor matches {what}")).command("kumadb monitor list")
+                ErrorReport::new(Exit::NotFound, format!("no monitor matches {what}")).command("kumadb monitor list")
             }
             Self::NotConfigured { kind, name, known } => {
-                let report = Report::new(
+                let report = ErrorReport::new(
                     Exit::NotFound,
                     format!("no {kind} `{name}` in the config file{}", did_you_mean(name, known)),
                 );
@@ -265,11 +265,12 @@ impl InputError {
                     false => report.hint(format!("use one of {}", known.join(", "))),
                 }
             }
-            Self::SeveralMonitors { what, count } => {
-                Report::new(Exit::NotFound, format!("{count} monitors match {what}; this command requires exactly one"))
-                    .hint("specify its id or path; to list both: kumadb monitor list")
-            }
-            Self::PruneSkipped { count, first } => Report::new(
+            Self::SeveralMonitors { what, count } => ErrorReport::new(
+                Exit::NotFound,
+                format!("{count} monitors match {what}; this command requires exactly one"),
+            )
+            .hint("specify its id or path; to list both: kumadb monitor list"),
+            Self::PruneSkipped { count, first } => ErrorReport::new(
                 Exit::Refused,
                 format!(
                     "`--skip-invalid` skipped {}, so `--prune` would delete what is only invalid; the first: {first}",
@@ -278,14 +279,15 @@ impl InputError {
             )
             .hint("correct the fixtures, or leave out `--prune`"),
             Self::SamePath { id, path } => {
-                Report::new(Exit::Refused, format!("monitor {id} has the same path `{path}`; nothing was changed"))
+                ErrorReport::new(Exit::Refused, format!("monitor {id} has the same path `{path}`; nothing was changed"))
                     .hint("choose another name, or add `--allow-duplicate`")
             }
-            Self::ConfirmationRequired => {
-                Report::new(Exit::Refused, "confirmation required, but this is not a terminal; nothing was changed")
-                    .hint("add `--yes` to confirm, or `--dry-run` to preview")
-            }
-            Self::Cancelled => Report::new(Exit::Failed, "cancelled; nothing was changed"),
+            Self::ConfirmationRequired => ErrorReport::new(
+                Exit::Refused,
+                "confirmation required, but this is not a terminal; nothing was changed",
+            )
+            .hint("add `--yes` to confirm, or `--dry-run` to preview"),
+            Self::Cancelled => ErrorReport::new(Exit::Failed, "cancelled; nothing was changed"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Error, Exit, Report};
+use super::{Error, ErrorReport, Exit};
 
 /// Scheduled jobs and their notifications.
 #[derive(Debug)]
@@ -38,9 +38,9 @@ pub enum JobError {
 
 impl JobError {
     /// Message, exit code and hints.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> ErrorReport {
         match self {
-            Self::Locked { job, holder } => Report::new(
+            Self::Locked { job, holder } => ErrorReport::new(
                 Exit::Locked,
                 match holder.is_empty() {
                     true => format!("another kumadb process is running job `{job}`"),
@@ -50,21 +50,23 @@ impl JobError {
             .hint("wait until it has finished, or stop it"),
             Self::Instance { instance, cause } => {
                 let report = cause.report();
-                Report { message: format!("`{instance}`: {}", report.message), ..report }
+                ErrorReport { message: format!("`{instance}`: {}", report.message), ..report }
             }
-            Self::Notification { what, why } => {
-                Report::new(Exit::Failed, format!("cannot send {what}: {why}")).hint("check its URL in the config file")
+            Self::Notification { what, why } => ErrorReport::new(Exit::Failed, format!("cannot send {what}: {why}"))
+                .hint("check its URL in the config file"),
+            Self::Command { program, why } => {
+                ErrorReport::new(Exit::Failed, format!("command `{program}` failed: {why}"))
+                    .hint("run it by hand to see why; it is set in the config file")
             }
-            Self::Command { program, why } => Report::new(Exit::Failed, format!("command `{program}` failed: {why}"))
-                .hint("run it by hand to see why; it is set in the config file"),
-            Self::NoProgram { program } => Report::new(Exit::Usage, format!("program `{program}` not found"))
+            Self::NoProgram { program } => ErrorReport::new(Exit::Usage, format!("program `{program}` not found"))
                 .hint("install it, or set its full path in the config file"),
-            Self::NoMetricsFolder { folder } => {
-                Report::new(Exit::Usage, format!("the folder `{}` for the metrics does not exist", folder.display()))
-                    .command(format!("mkdir -p {}", folder.display()))
-            }
+            Self::NoMetricsFolder { folder } => ErrorReport::new(
+                Exit::Usage,
+                format!("the folder `{}` for the metrics does not exist", folder.display()),
+            )
+            .command(format!("mkdir -p {}", folder.display())),
             Self::NoIdentity => {
-                Report::new(Exit::Usage, "the restore test must decrypt snapshots, but no `identity_file` is set")
+                ErrorReport::new(Exit::Usage, "the restore test must decrypt snapshots, but no `identity_file` is set")
                     .hint("add `identity_file` to the job or its store")
             }
         }

@@ -38,7 +38,7 @@ pub use operation::OperationError;
 pub use problem::Problem;
 pub use reason::{find, io_reason, is_lookup, reason};
 pub use remote::RemoteError;
-pub use report::{Hint, Report};
+pub use report::{ErrorReport, Hint};
 pub use server::ServerError;
 pub use snapshot::SnapshotError;
 pub use store::StoreError;
@@ -58,7 +58,7 @@ macro_rules! areas {
 
         impl Error {
             /// Message, exit code and hints.
-            pub fn report(&self) -> Report {
+            pub fn report(&self) -> ErrorReport {
                 match self {
                     $(Error::$area(error) => error.report(),)*
                 }

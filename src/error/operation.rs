@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{DockerError, Error, Exit, Hint, Problem, Report};
+use super::{DockerError, Error, ErrorReport, Exit, Hint, Problem};
 use crate::text::counted;
 
 /// The write path.
@@ -135,16 +135,16 @@ pub enum OperationError {
 impl OperationError {
     /// Message, exit code and hints.
     #[expect(clippy::too_many_lines, reason = "a table")]
-    pub fn report(&self) -> Report {
-        let refused = |message: String| Report::new(Exit::Refused, message);
+    pub fn report(&self) -> ErrorReport {
+        let refused = |message: String| ErrorReport::new(Exit::Refused, message);
         match self {
-            Self::Locked { holder } => Report::new(
+            Self::Locked { holder } => ErrorReport::new(
                 Exit::Locked,
                 format!("another kumadb process is using this instance{}", in_brackets(holder)),
             )
             .hint("wait until it has finished, or stop it"),
             Self::Unfinished { verb, started, phase } => {
-                Report::new(Exit::Locked, format!("an earlier `{verb}`, started {started}, was interrupted ({phase})"))
+                ErrorReport::new(Exit::Locked, format!("an earlier `{verb}`, started {started}, was interrupted ({phase})"))
                     .command("kumadb recover")
             }
             Self::OtherDatabase { verb, origin, here } => refused(format!(
@@ -153,10 +153,10 @@ impl OperationError {
             ))
             .hint("configure the server to use that database again, then run `kumadb recover`"),
             Self::Journal { path, why } => {
-                Report::new(Exit::Locked, format!("cannot read the journal `{}`: {why}", path.display()))
+                ErrorReport::new(Exit::Locked, format!("cannot read the journal `{}`: {why}", path.display()))
                     .hint(format!("check the database and the server, then: mv {0} {0}.old", path.display()))
             }
-            Self::NothingUnfinished => Report::new(Exit::Failed, "no interrupted operation on this instance"),
+            Self::NothingUnfinished => ErrorReport::new(Exit::Failed, "no interrupted operation on this instance"),
             Self::ServerRunning { what } => refused(what.clone())
                 .hint("leave out `--no-restart` and `--live`, so that the server is stopped for the write"),
             Self::InUse { database, connections } => refused(format!(
@@ -185,11 +185,11 @@ impl OperationError {
                 refused(format!("the plan was created for the instance at {origin}, not for `{instance}`"))
                     .command("kumadb plan")
             }
-            Self::ReadBack { subject, column, expected, found } => Report::new(
+            Self::ReadBack { subject, column, expected, found } => ErrorReport::new(
                 Exit::Failed,
                 format!("{subject}: `{column}` reads back as {found} instead of {expected}; rolled back"),
             ),
-            Self::ChecksFailed(problems) => Report::new(
+            Self::ChecksFailed(problems) => ErrorReport::new(
                 Exit::Failed,
                 format!("the transaction failed its checks and was rolled back: {}", problems.join("; ")),
             ),
@@ -211,7 +211,7 @@ impl OperationError {
                     .with(hints)
                     .command("kumadb upgrade --check")
             }
-            Self::ImageNotChanged { container, image, release, change } => Report::new(
+            Self::ImageNotChanged { container, image, release, change } => ErrorReport::new(
                 Exit::Partial,
                 format!(
                     "the database is upgraded to {release}, but container `{container}` does not have the image `{image}` or \
@@ -220,7 +220,7 @@ impl OperationError {
             )
             .hint(format!("{change}; then run: kumadb recover"))
             .hint("to go back to the old release instead: kumadb recover --roll-back"),
-            Self::UpgradeRolledBack { cause, image, change } => Report::new(
+            Self::UpgradeRolledBack { cause, image, change } => ErrorReport::new(
                 Exit::RolledBack,
                 format!("the upgrade was rolled back, and the server is stopped: {cause}"),
             )
@@ -244,26 +244,26 @@ impl OperationError {
                 counted(*free_pages as usize, "free page")
             ))
             .command("kumadb vacuum --auto-vacuum incremental"),
-            Self::NoPipes => Report::new(Exit::Failed, "cannot read the output of a child process"),
-            Self::RolledBack { cause } => Report::new(
+            Self::NoPipes => ErrorReport::new(Exit::Failed, "cannot read the output of a child process"),
+            Self::RolledBack { cause } => ErrorReport::new(
                 Exit::RolledBack,
                 format!("the server did not become ready after the change; everything was rolled back: {cause}"),
             )
             .command("kumadb logs"),
             Self::RollbackFailed { cause, failure, is_back: false } => {
-                Report::new(Exit::RollbackFailed, format!("{cause}; the rollback failed too: {failure}"))
+                ErrorReport::new(Exit::RollbackFailed, format!("{cause}; the rollback failed too: {failure}"))
                     .with(recovery(failure))
             }
-            Self::RollbackFailed { cause, failure, is_back: true } => Report::new(
+            Self::RollbackFailed { cause, failure, is_back: true } => ErrorReport::new(
                 Exit::RollbackFailed,
                 format!("{cause}; the database is as before, but the rollback could not be completed: {failure}"),
             )
             .with(recovery(failure)),
-            Self::Panic { what, why } => Report::new(Exit::Failed, format!("internal error in {what}: {why}"))
+            Self::Panic { what, why } => ErrorReport::new(Exit::Failed, format!("internal error in {what}: {why}"))
                 .hint("this is a bug in kumadb: report it with the output above"),
             Self::Interrupted { signal } => {
                 let exit = if *signal == 15 { Exit::Terminated } else { Exit::Interrupted };
-                Report::new(exit, "interrupted; nothing was changed")
+                ErrorReport::new(exit, "interrupted; nothing was changed")
             }
             Self::Stopped { why } => refused(why.clone()),
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Exit, Report};
+use super::{ErrorReport, Exit};
 
 /// Running on another machine.
 #[derive(Debug)]
@@ -66,8 +66,8 @@ pub enum RemoteError {
 
 impl RemoteError {
     /// Message, exit code and hints.
-    pub fn report(&self) -> Report {
-        let failed = |message: String| Report::new(Exit::Failed, message);
+    pub fn report(&self) -> ErrorReport {
+        let failed = |message: String| ErrorReport::new(Exit::Failed, message);
         match self {
             Self::DataNotLocal { container, folder, engine } => failed(format!(
                 "the data folder `{folder}` of container `{container}` is not accessible from this machine: Docker is \
@@ -76,11 +76,11 @@ impl RemoteError {
             ))
             .hint("run kumadb on that machine, as root"),
             Self::CannotExport { instance, why } => {
-                Report::new(Exit::Refused, format!("cannot read the configuration of `{instance}`: {why}"))
+                ErrorReport::new(Exit::Refused, format!("cannot read the configuration of `{instance}`: {why}"))
                     .hint("run `kumadb export` on that machine, then apply the file")
             }
             Self::SnapshotsNotLocal { instance } => {
-                Report::new(Exit::Usage, format!("the snapshots of `{instance}` are on its remote host"))
+                ErrorReport::new(Exit::Usage, format!("the snapshots of `{instance}` are on its remote host"))
                     .command(format!("kumadb -t {instance} backup check"))
             }
             Self::CannotRun { engine, why } => failed(format!("cannot run a remote job at `{engine}`: {why}"))
@@ -108,12 +108,12 @@ impl RemoteError {
                 "run it when the connection is restored; if it reports an interrupted operation, run `kumadb recover`",
             ),
             Self::JobSpec { path, why } => {
-                Report::new(Exit::Refused, format!("cannot read the remote job `{}`: {why}", path.display()))
+                ErrorReport::new(Exit::Refused, format!("cannot read the remote job `{}`: {why}", path.display()))
                     .hint("run the command again from the machine where you typed it")
             }
-            Self::WriteJobSpec { why } => Report::new(Exit::Refused, format!("cannot write the remote job: {why}")),
+            Self::WriteJobSpec { why } => ErrorReport::new(Exit::Refused, format!("cannot write the remote job: {why}")),
             Self::Overrides { name, why } => {
-                Report::new(Exit::Usage, format!("invalid value of `{name}`: {why}")).command(format!("unset {name}"))
+                ErrorReport::new(Exit::Usage, format!("invalid value of `{name}`: {why}")).command(format!("unset {name}"))
             }
         }
     }

@@ -53,7 +53,7 @@ impl std::fmt::Display for Hint {
 
 /// What people and scripts see of an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct ErrorReport {
     /// The exit code.
     pub exit: Exit,
     /// What failed, on what, and why.
@@ -64,14 +64,14 @@ pub struct Report {
     pub hints: Vec<Hint>,
 }
 
-impl Report {
-    pub(super) fn new(exit: Exit, message: impl Into<String>) -> Report {
-        Report { exit, message: message.into(), more: Vec::new(), hints: Vec::new() }
+impl ErrorReport {
+    pub(super) fn new(exit: Exit, message: impl Into<String>) -> ErrorReport {
+        ErrorReport { exit, message: message.into(), more: Vec::new(), hints: Vec::new() }
     }
 
     /// The same with further lines.
-    pub(super) fn lines(self, more: impl IntoIterator<Item = String>) -> Report {
-        Report { more: more.into_iter().collect(), ..self }
+    pub(super) fn lines(self, more: impl IntoIterator<Item = String>) -> ErrorReport {
+        ErrorReport { more: more.into_iter().collect(), ..self }
     }
 
     /// The whole message.
@@ -80,17 +80,17 @@ impl Report {
     }
 
     /// The same with a sentence to follow.
-    pub(super) fn hint(self, text: impl Into<String>) -> Report {
+    pub(super) fn hint(self, text: impl Into<String>) -> ErrorReport {
         self.with([Hint::Advice(text.into())])
     }
 
     /// The same with a command to type.
-    pub(super) fn command(self, text: impl Into<String>) -> Report {
+    pub(super) fn command(self, text: impl Into<String>) -> ErrorReport {
         self.with([Hint::Try(text.into())])
     }
 
     /// The same with these hints, those without a text left out.
-    pub(super) fn with(mut self, hints: impl IntoIterator<Item = Hint>) -> Report {
+    pub(super) fn with(mut self, hints: impl IntoIterator<Item = Hint>) -> ErrorReport {
         self.hints.extend(hints.into_iter().filter(|hint| !hint.text().is_empty()));
         self
     }

@@ -1,6 +1,6 @@
 //! Why the running server does not answer, or does not accept a heartbeat.
 
-use super::{Exit, Hint, Report};
+use super::{ErrorReport, Exit, Hint};
 
 /// HTTP requests to the server.
 #[derive(Debug)]
@@ -29,24 +29,24 @@ pub enum ServerError {
 
 impl ServerError {
     /// Message, exit code and hints.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> ErrorReport {
         match self {
             Self::NoResponse { address, why, hint } => {
-                Report::new(Exit::Failed, format!("no response from the server at {address}: {why}"))
+                ErrorReport::new(Exit::Failed, format!("no response from the server at {address}: {why}"))
                     .with([hint.clone()])
             }
-            Self::PushRefused { address, monitor, why } => Report::new(
+            Self::PushRefused { address, monitor, why } => ErrorReport::new(
                 Exit::Failed,
                 format!("the server at {address} did not accept the heartbeat of `{monitor}`: {why}"),
             )
             .command("kumadb probe"),
-            Self::MonitorPaused { monitor } => Report::new(
+            Self::MonitorPaused { monitor } => ErrorReport::new(
                 Exit::Refused,
                 format!("cannot push a heartbeat to `{monitor}`: it is paused, or its group is"),
             )
             .command(format!("kumadb monitor resume '{monitor}'")),
             Self::NoToken { monitor } => {
-                Report::new(Exit::Refused, format!("cannot push a heartbeat to `{monitor}`: it has no push token"))
+                ErrorReport::new(Exit::Refused, format!("cannot push a heartbeat to `{monitor}`: it has no push token"))
                     .hint("set one: `kumadb monitor edit` with `--set push_token=TOKEN`")
             }
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Error, Exit, Hint, Report};
+use super::{Error, ErrorReport, Exit, Hint};
 
 /// Snapshots and their encryption.
 #[derive(Debug)]
@@ -163,12 +163,12 @@ pub enum SnapshotError {
 impl SnapshotError {
     /// Message, exit code and hints.
     #[expect(clippy::too_many_lines, reason = "a table")]
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> ErrorReport {
         let failed =
-            |message: String| Report::new(Exit::Verification, format!("snapshot verification failed: {message}"));
-        let refused = |message: String| Report::new(Exit::Refused, message);
-        let missing = |message: String| Report::new(Exit::NotFound, message);
-        let usage = |message: String| Report::new(Exit::Usage, message);
+            |message: String| ErrorReport::new(Exit::Verification, format!("snapshot verification failed: {message}"));
+        let refused = |message: String| ErrorReport::new(Exit::Refused, message);
+        let missing = |message: String| ErrorReport::new(Exit::NotFound, message);
+        let usage = |message: String| ErrorReport::new(Exit::Usage, message);
         match self {
             Self::Invalid { name, why } => failed(format!("`{name}`: {why}")).command("kumadb backup list"),
             Self::Unfinished { folder } => failed(format!("`{}` is incomplete", folder.display())),

@@ -1,6 +1,6 @@
 //! Why a store does not take or show snapshots.
 
-use super::{Exit, Report};
+use super::{ErrorReport, Exit};
 use crate::text::bytes;
 
 /// Where snapshots are kept.
@@ -29,12 +29,12 @@ pub enum StoreError {
 
 impl StoreError {
     /// Message, exit code and hints.
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> ErrorReport {
         match self {
             Self::Action { act, store, why, hint } => {
-                Report::new(Exit::Failed, format!("cannot {act} the store `{store}`: {why}")).hint(*hint)
+                ErrorReport::new(Exit::Failed, format!("cannot {act} the store `{store}`: {why}")).hint(*hint)
             }
-            Self::Full { store, needed, free } => Report::new(
+            Self::Full { store, needed, free } => ErrorReport::new(
                 Exit::Refused,
                 format!(
                     "not enough disk space in the store `{store}`: {} free, {} required for the undo snapshot of this \
@@ -46,7 +46,7 @@ impl StoreError {
             .command("kumadb backup prune --keep-last 7")
             .hint("or use a store on another disk: `--store FOLDER`"),
             Self::Open { store, variables, why } => {
-                Report::new(Exit::Usage, format!("cannot open the store `{store}` with {variables}: {why}"))
+                ErrorReport::new(Exit::Usage, format!("cannot open the store `{store}` with {variables}: {why}"))
                     .hint("check the URL of the store, and these variables")
             }
         }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Error, Exit, Hint, Report};
+use super::{Error, ErrorReport, Exit, Hint};
 
 /// The instance is not found, or not complete.
 #[derive(Debug)]
@@ -70,8 +70,8 @@ pub enum TargetError {
 impl TargetError {
     /// Message, exit code and hints.
     #[expect(clippy::too_many_lines, reason = "a table")]
-    pub fn report(&self) -> Report {
-        let missing = |message: String| Report::new(Exit::NotFound, message);
+    pub fn report(&self) -> ErrorReport {
+        let missing = |message: String| ErrorReport::new(Exit::NotFound, message);
         match self {
             Self::NoneFound => {
                 missing("no Uptime Kuma instance found: no container on this Docker host, no data folder here".into())
@@ -89,9 +89,9 @@ impl TargetError {
                 missing(format!("`{}` is not a data folder of Uptime Kuma: {why}", path.display()))
                     .command(format!("kumadb init {}", path.display()))
             }
-            Self::DbConfig { path, why } => Report::new(Exit::Failed, format!("invalid `{}`: {why}", path.display()))
+            Self::DbConfig { path, why } => ErrorReport::new(Exit::Failed, format!("invalid `{}`: {why}", path.display()))
                 .hint("correct the file; `type` must be `sqlite`, `embedded-mariadb` or `mariadb`"),
-            Self::Socket { config, socket, database } => Report::new(
+            Self::Socket { config, socket, database } => ErrorReport::new(
                 Exit::Refused,
                 format!(
                     "the socket in `{}`, `{}`, is not in the data folder or a folder of the container: through it, MariaDB \
@@ -106,10 +106,10 @@ impl TargetError {
                 socket.display()
             )),
             Self::Environment { name, value, why } => {
-                Report::new(Exit::Usage, format!("invalid value of `{name}` in the container: `{value}` {why}"))
+                ErrorReport::new(Exit::Usage, format!("invalid value of `{name}` in the container: `{value}` {why}"))
                     .hint("create the container again with a valid value")
             }
-            Self::TwoContainers { folder, containers } => Report::new(
+            Self::TwoContainers { folder, containers } => ErrorReport::new(
                 Exit::Refused,
                 format!("two running containers use the data folder `{folder}`: {}", containers.join(", ")),
             )
@@ -121,10 +121,10 @@ impl TargetError {
             .command("docker ps -a"),
             Self::NotCreatedYet { cause, hint } => missing(cause.to_string()).with([hint.clone()]),
             Self::NoDataFolder { container, why } => {
-                Report::new(Exit::Failed, format!("cannot read the data folder of container `{container}`: {why}"))
+                ErrorReport::new(Exit::Failed, format!("cannot read the data folder of container `{container}`: {why}"))
                     .hint("run kumadb on the Docker host itself, as a user who can read the data folder")
             }
-            Self::NotOnAVolume { container, folder } => Report::new(
+            Self::NotOnAVolume { container, folder } => ErrorReport::new(
                 Exit::Failed,
                 format!(
                     "the data folder `{}` of container `{container}` is not on a volume: it is deleted with the \
@@ -135,15 +135,15 @@ impl TargetError {
             .command(format!("docker cp {container}:{} ./kuma-data", folder.display()))
             .hint("then create the container again with a volume at that path"),
             Self::NoContainer { instance } => {
-                Report::new(Exit::Refused, format!("no container found for `{instance}`"))
+                ErrorReport::new(Exit::Refused, format!("no container found for `{instance}`"))
                     .hint("stop and start its server manually")
             }
-            Self::NoContainerForMariaDb { instance } => Report::new(
+            Self::NoContainerForMariaDb { instance } => ErrorReport::new(
                 Exit::Refused,
                 format!("cannot open the embedded MariaDB of `{instance}`: no container found for it"),
             )
             .hint("create the server's container first, or run kumadb on the host that has it"),
-            Self::NoUser => Report::new(Exit::Refused, "the database has no user who could see the new monitor")
+            Self::NoUser => ErrorReport::new(Exit::Refused, "the database has no user who could see the new monitor")
                 .command("kumadb user add admin"),
         }
     }

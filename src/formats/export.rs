@@ -33,7 +33,7 @@ pub enum Secrets {
 
 /// Which part of the configuration is exported.
 #[derive(Clone, Debug, Default)]
-pub struct Choice {
+pub struct ExportChoice {
     /// Kinds, by their keys in fixtures; all if empty.
     pub kinds: BTreeSet<String>,
     /// Monitors, by id; all if `None`.
@@ -60,7 +60,7 @@ pub struct Export {
 }
 
 /// Exports the part of `config` that `choice` selects.
-pub fn export(config: &Config, choice: &Choice) -> Export {
+pub fn export(config: &Config, choice: &ExportChoice) -> Export {
     let mut exporter = Exporter::new(config, choice);
     let mut entries = vec![entry("version", exporter.node(super::native::VERSION))];
     for entity in ENTITIES {
@@ -81,7 +81,7 @@ pub fn export(config: &Config, choice: &Choice) -> Export {
 
 struct Exporter<'a> {
     config: &'a Config,
-    choice: &'a Choice,
+    choice: &'a ExportChoice,
     at: At,
     /// Names of rows, by table and id.
     names: HashMap<&'static str, HashMap<i64, String>>,
@@ -100,7 +100,7 @@ fn entry(key: &str, value: Node) -> Entry {
 }
 
 impl<'a> Exporter<'a> {
-    fn new(config: &'a Config, choice: &'a Choice) -> Self {
+    fn new(config: &'a Config, choice: &'a ExportChoice) -> Self {
         let (mut names, mut parts) = (HashMap::new(), HashMap::new());
         let mut open: Vec<&'static Entity> = Vec::new();
         for entity in ENTITIES {

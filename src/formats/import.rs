@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::expand::{Expand, Lookup};
-use super::foreign::{self, Format, Map, Outcome, ReportLine, Source};
+use super::foreign::{self, ForeignFormat, ImportOutcome, ListMap, ReportLine, SourceFile};
 use super::native::{Document, Invalid, read_contents};
 use super::node::{Data, Node};
 use super::text::{self, Syntax};
@@ -13,11 +13,11 @@ use crate::model::fixture::Fixture;
 
 /// How files are read.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct ImportOptions {
     /// Their format.
-    pub from: From,
+    pub from: InputFormat,
     /// Where the monitors of a list are, instead of a format.
-    pub map: Option<Map>,
+    pub map: Option<ListMap>,
     /// Expand environment variables in foreign files, too.
     pub expand_env: bool,
     /// Leave out invalid items instead of refusing all.
@@ -30,14 +30,14 @@ pub struct Options {
 
 /// The format of the files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum From {
+pub enum InputFormat {
     /// It is detected for each file.
     #[default]
     Detected,
     /// Fixtures of kumadb.
     Native,
     /// This one.
-    Foreign(Format),
+    Foreign(ForeignFormat),
 }
 
 /// What was read.
@@ -50,7 +50,7 @@ pub struct Import {
     /// What is wrong; the fixture must not be used if there is anything.
     pub problems: Vec<Problem>,
     /// The formats that were converted, with their numbers of files.
-    pub converted: Vec<(Format, usize)>,
+    pub converted: Vec<(ForeignFormat, usize)>,
     /// The problems of what was left out as invalid.
     pub left_out: Vec<Problem>,
 }
@@ -58,14 +58,14 @@ pub struct Import {
 /// The files of a user by their formats.
 #[derive(Default)]
 struct Sorted {
-    native: Vec<Source>,
-    foreign: BTreeMap<&'static str, (Format, Vec<Source>)>,
+    native: Vec<SourceFile>,
+    foreign: BTreeMap<&'static str, (ForeignFormat, Vec<SourceFile>)>,
     /// Lists for a map.
-    listed: Vec<Source>,
+    listed: Vec<SourceFile>,
 }
 
 /// Reads `texts`, each with the name of its file.
-pub fn import(texts: Vec<(String, String)>, options: &Options, lookup: &dyn Lookup) -> Import {
+pub fn import(texts: Vec<(String, String)>, options: &ImportOptions, lookup: &dyn Lookup) -> Import {
     let mut import = Import::default();
     let Sorted { mut native, mut foreign, mut listed } = Sorted::default();
     for (file, text) in texts {
@@ -98,7 +98,12 @@ pub fn import(texts: Vec<(String, String)>, options: &Options, lookup: &dyn Look
 }
 
 /// Reads `sources`, which are in `format` and parsed already.
-pub fn import_sources(format: Format, sources: Vec<Source>, options: &Options, lookup: &dyn Lookup) -> Import {
+pub fn import_sources(
+    format: ForeignFormat,
+    sources: Vec<SourceFile>,
+    options: &ImportOptions,
+    lookup: &dyn Lookup,
+) -> Import {
     let mut import = Import::default();
     let foreign = BTreeMap::from([(format.name(), (format, sources))]);
     import.read(Sorted { foreign, ..Sorted::default() }, options, lookup);
@@ -107,7 +112,7 @@ pub fn import_sources(format: Format, sources: Vec<Source>, options: &Options, l
 
 impl Import {
     /// Converts the foreign files, and reads everything as one fixture.
-    fn read(&mut self, sorted: Sorted, options: &Options, lookup: &dyn Lookup) {
+    fn read(&mut self, sorted: Sorted, options: &ImportOptions, lookup: &dyn Lookup) {
         let (import, Sorted { native, foreign, listed }) = (self, sorted);
         let mut documents: Vec<Document> = Vec::new();
         let mut ends = Vec::new();
@@ -125,7 +130,7 @@ impl Import {
         }
         for (format, sources) in foreign.into_values() {
             let converted = match (format, &options.label_prefix) {
-                (Format::Autokuma, Some(prefix)) => foreign::convert_labels(prefix, &sources),
+                (ForeignFormat::Autokuma, Some(prefix)) => foreign::convert_labels(prefix, &sources),
                 _ => foreign::convert(format, &sources),
             };
             all.push((converted, format.has_variables(&sources)));
@@ -183,7 +188,7 @@ impl Import {
             match self.remarks.last_mut().filter(|_| item.is_some() && item == last) {
                 Some(remark) => remark.why.push_str(&format!("; {why}")),
                 None => {
-                    self.remarks.push(ReportLine { at, what: what.to_owned(), why, outcome: Outcome::Skipped });
+                    self.remarks.push(ReportLine { at, what: what.to_owned(), why, outcome: ImportOutcome::Skipped });
                     self.left_out.push(problem);
                 }
             }
@@ -204,23 +209,28 @@ fn whole(problem: Problem, is_named: bool) -> Problem {
 pub fn read_source(
     file: String,
     text: String,
-    from: From,
+    from: InputFormat,
     lookup: &dyn Lookup,
-) -> Result<(Option<Format>, Source), Problem> {
+) -> Result<(Option<ForeignFormat>, SourceFile), Problem> {
     if let Some(problem) = unknown::by_text(&file, &text) {
         return Err(problem);
     }
     let detected = match (from, Syntax::of(&file)) {
-        (From::Foreign(format), _) => Some(format),
-        (From::Detected, None) => Format::of_text(&file, &text),
+        (InputFormat::Foreign(format), _) => Some(format),
+        (InputFormat::Detected, None) => ForeignFormat::of_text(&file, &text),
         _ => None,
     };
-    let is_text = matches!(detected, Some(Format::Lines | Format::Autokuma)) && Syntax::of(&file).is_none();
+    let is_text =
+        matches!(detected, Some(ForeignFormat::Lines | ForeignFormat::Autokuma)) && Syntax::of(&file).is_none();
     let (documents, problems) = match (is_text, detected) {
         (true, _) => Default::default(),
         (_, format) => {
             let guessed = || match format {
-                Some(Format::Csv | Format::UptimeRobot) if Format::of_text(&file, &text) == format => Syntax::Csv,
+                Some(ForeignFormat::Csv | ForeignFormat::UptimeRobot)
+                    if ForeignFormat::of_text(&file, &text) == format =>
+                {
+                    Syntax::Csv
+                }
                 _ => Syntax::guess(&text),
             };
             let syntax = Syntax::of(&file).unwrap_or_else(guessed);
@@ -228,11 +238,11 @@ pub fn read_source(
                 .map_err(|problem| unknown::template(&file, &text, problem))?
         }
     };
-    let source = Source { file, text, documents, problems };
+    let source = SourceFile { file, text, documents, problems };
     let format = match from {
-        From::Native => None,
-        From::Foreign(format) => Some(format),
-        From::Detected => detected.or_else(|| Format::guess(&source)),
+        InputFormat::Native => None,
+        InputFormat::Foreign(format) => Some(format),
+        InputFormat::Detected => detected.or_else(|| ForeignFormat::guess(&source)),
     };
     match format {
         None => unknown::by_content(&source).map_or(Ok((None, source)), Err),
@@ -241,19 +251,19 @@ pub fn read_source(
 }
 
 /// Parses a list for a map.
-fn parse_list(file: String, text: String) -> Result<Source, Problem> {
-    let guessed = || match Format::of_text(&file, &text) {
-        Some(Format::Csv | Format::UptimeRobot) => Syntax::Csv,
+fn parse_list(file: String, text: String) -> Result<SourceFile, Problem> {
+    let guessed = || match ForeignFormat::of_text(&file, &text) {
+        Some(ForeignFormat::Csv | ForeignFormat::UptimeRobot) => Syntax::Csv,
         _ => Syntax::guess(&text),
     };
     let syntax = Syntax::of(&file).unwrap_or_else(guessed);
     let (documents, problems) = text::read_lines(&file, &text, syntax, &text::no_files)
         .map_err(|problem| unknown::template(&file, &text, problem))?;
-    Ok(Source { file, text, documents, problems })
+    Ok(SourceFile { file, text, documents, problems })
 }
 
 /// The problem of a native file that defines nothing; unknown keys are reported already.
-fn empty(source: &Source, is_named: bool, problems: &mut Vec<Problem>) {
+fn empty(source: &SourceFile, is_named: bool, problems: &mut Vec<Problem>) {
     let is_reported = |problem: &&mut Problem| problem.at.as_ref().is_some_and(|at| *at.file == *source.file);
     let mut reported = false;
     for problem in problems.iter_mut().filter(is_reported) {

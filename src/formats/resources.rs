@@ -10,7 +10,7 @@ pub(super) const PREFIX: &str = "uptimekuma_";
 type Attributes = &'static [(&'static str, &'static str)];
 
 /// A resource for monitors of one type.
-pub(super) struct Resource {
+pub(super) struct ResourceType {
     /// The type of the monitors.
     pub(super) kind: &'static str,
     /// The name of the resource without `uptimekuma_monitor_`.
@@ -72,12 +72,12 @@ const QUERY: Attributes = &[("database_query", "database_query")];
 
 macro_rules! resources {
     ($($kind:literal $name:literal: $($own:expr),*;)*) => {
-        &[$(Resource { kind: $kind, name: $name, own: &[$($own),*] }),*]
+        &[$(ResourceType { kind: $kind, name: $name, own: &[$($own),*] }),*]
     };
 }
 
 /// All resources for monitors.
-const RESOURCES: &[Resource] = resources! {
+const RESOURCES: &[ResourceType] = resources! {
     "dns" "dns": HOST, PORT, RESOLVER, CONDITIONS, DOMAIN;
     "docker" "docker": &[("docker_host_id", "docker_host"), ("docker_container", "docker_container")];
     "gamedig" "gamedig": HOST, PORT, DOMAIN,
@@ -136,16 +136,16 @@ const RESOURCES: &[Resource] = resources! {
 };
 
 /// The resource for monitors of a type.
-pub(super) fn of_kind(kind: &str) -> Option<&'static Resource> {
+pub(super) fn of_kind(kind: &str) -> Option<&'static ResourceType> {
     RESOURCES.iter().find(|resource| resource.kind == kind)
 }
 
 /// The resource with a name, without `uptimekuma_monitor_`.
-pub(super) fn of_name(name: &str) -> Option<&'static Resource> {
+pub(super) fn of_name(name: &str) -> Option<&'static ResourceType> {
     RESOURCES.iter().find(|resource| resource.name == name)
 }
 
-impl Resource {
+impl ResourceType {
     /// Its attributes, each with its column.
     pub(super) fn attributes(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
         std::iter::once(&COMMON).chain(self.own).flat_map(|attributes| attributes.iter().copied())

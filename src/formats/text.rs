@@ -52,7 +52,7 @@ impl Syntax {
 }
 
 /// Reads an included file by the name that [`beside`] returns; the error is a message.
-pub type Files<'f> = &'f dyn Fn(&str) -> Result<String, String>;
+pub type IncludedFiles<'f> = &'f dyn Fn(&str) -> Result<String, String>;
 
 /// The path of `path`, which is relative to the file `from`.
 pub fn beside(from: &str, path: &str) -> String {
@@ -78,7 +78,7 @@ const COPIES: usize = 1_000_000;
 ///
 /// # Errors
 /// The first syntax error.
-pub fn read(file: &str, text: &str, syntax: Syntax, files: Files<'_>) -> Result<Vec<Node>, Problem> {
+pub fn read(file: &str, text: &str, syntax: Syntax, files: IncludedFiles<'_>) -> Result<Vec<Node>, Problem> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match syntax {
         Syntax::Yaml => {
@@ -101,7 +101,7 @@ pub(super) fn read_lines(
     file: &str,
     text: &str,
     syntax: Syntax,
-    files: Files<'_>,
+    files: IncludedFiles<'_>,
 ) -> Result<(Vec<Node>, Vec<Problem>), Problem> {
     match syntax {
         Syntax::Csv => read_csv(file, text).map(|(node, problems)| (vec![node], problems)),
@@ -116,7 +116,7 @@ pub(super) fn wrong(at: &At, message: impl Into<String>) -> Problem {
 // ---- YAML ------------------------------------------------------------------------------------------------------------
 
 struct Yaml<'f> {
-    files: Files<'f>,
+    files: IncludedFiles<'f>,
     /// The file that is being read and those that include it.
     included: Vec<String>,
     /// Files that have been included.

@@ -1,6 +1,6 @@
 //! Files that are not read: what they are, and what to do with them.
 
-use super::foreign::{Format, Source};
+use super::foreign::{ForeignFormat, SourceFile};
 use super::node::{At, Data, Node};
 use crate::error::Problem;
 use crate::model::entities::ENTITIES;
@@ -41,7 +41,7 @@ pub(super) fn by_text(file: &str, text: &str) -> Option<Problem> {
 }
 
 /// The problem of a file that is known and not read, or in no known format.
-pub(super) fn by_content(source: &Source) -> Option<Problem> {
+pub(super) fn by_content(source: &SourceFile) -> Option<Problem> {
     let document = source.documents.iter().find(|document| !document.is_null())?;
     let problem = |message: &str| Problem::at(&document.at, "", message);
     let has = |key: &str| document.find(key).is_some();
@@ -88,7 +88,7 @@ fn unknown(document: &Node) -> Problem {
         }
         _ => document.noun().to_owned(),
     };
-    let names: Vec<&str> = Format::ALL.iter().map(|format| format.name()).collect();
+    let names: Vec<&str> = ForeignFormat::ALL.iter().map(|format| format.name()).collect();
     let message = format!("is in no known format: it is {looks}; formats for `--from`: {}", names.join(", "));
     let problem = Problem::at(&document.at, "", message);
     match list {

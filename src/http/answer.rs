@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use super::{Login, Reply, Response};
+use super::{Reply, Response, ServerLogin};
 use crate::kuma::init::fits;
 use crate::model::state::Config;
 use crate::value::{Row, Secret, stored_time};
 
 /// A response, and what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct ResponseVerdict {
     /// It is as expected.
     pub good: bool,
     /// The response, in a word or two.
@@ -20,13 +20,13 @@ pub struct Verdict {
     pub means: String,
 }
 
-impl Verdict {
-    fn good(answer: impl Into<String>, means: impl Into<String>) -> Verdict {
-        Verdict { good: true, answer: answer.into(), means: means.into() }
+impl ResponseVerdict {
+    fn good(answer: impl Into<String>, means: impl Into<String>) -> ResponseVerdict {
+        ResponseVerdict { good: true, answer: answer.into(), means: means.into() }
     }
 
-    fn bad(answer: impl Into<String>, means: impl Into<String>) -> Verdict {
-        Verdict { good: false, answer: answer.into(), means: means.into() }
+    fn bad(answer: impl Into<String>, means: impl Into<String>) -> ResponseVerdict {
+        ResponseVerdict { good: false, answer: answer.into(), means: means.into() }
     }
 }
 
@@ -45,10 +45,10 @@ pub enum ServerState {
 
 /// Interprets the response of `/api/entry-page`; `front` requests `/`, which distinguishes a migration from another
 /// server.
-pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (ServerState, Verdict) {
+pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (ServerState, ResponseVerdict) {
     let response = match &reply.response {
         Ok(response) => response,
-        Err(why) => return (ServerState::NoResponse, Verdict::bad("none", why)),
+        Err(why) => return (ServerState::NoResponse, ResponseVerdict::bad("none", why)),
     };
     if let Some(verdict) = judge_in_front(response) {
         return (ServerState::Other, verdict);
@@ -59,9 +59,9 @@ pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (ServerState
             Ok(page) if page.status == 200 && page.body.contains("Migration") => {
                 let means = "the server is migrating its database: wait until the migration is finished, and do not \
                              stop the server";
-                (ServerState::NotYet, Verdict::bad("404", means))
+                (ServerState::NotYet, ResponseVerdict::bad("404", means))
             }
-            _ => (ServerState::Other, Verdict::bad("404", "not Uptime Kuma, or not at this URL")),
+            _ => (ServerState::Other, ResponseVerdict::bad("404", "not Uptime Kuma, or not at this URL")),
         };
     }
     let json: Json = serde_json::from_str(&response.body).unwrap_or_default();
@@ -73,61 +73,60 @@ pub fn judge_entry(reply: &Reply, front: impl FnOnce() -> Reply) -> (ServerState
                 Some(slug) => format!("the server; `/` redirects to the status page `{slug}`"),
                 None => "the server; `/` redirects to the dashboard".into(),
             };
-            (ServerState::Server, Verdict::good("entryPage", means))
+            (ServerState::Server, ResponseVerdict::good("entryPage", means))
         }
         "statusPageMatchedDomain" => {
             let means = format!(
                 "the server; with this host name `/` shows the status page `{}`; log in at /dashboard",
                 text("statusPageSlug")
             );
-            (ServerState::Server, Verdict::good("statusPageMatchedDomain", means))
+            (ServerState::Server, ResponseVerdict::good("statusPageMatchedDomain", means))
         }
         "setup-database" => {
             let means =
                 "the server found no database and shows its setup page: do not complete the setup; run `kumadb doctor`";
-            (ServerState::NotYet, Verdict::bad("setup-database", means))
+            (ServerState::NotYet, ResponseVerdict::bad("setup-database", means))
         }
-        _ => (ServerState::Other, Verdict::bad(response.status.to_string(), "not Uptime Kuma")),
+        _ => (ServerState::Other, ResponseVerdict::bad(response.status.to_string(), "not Uptime Kuma")),
     }
 }
 
 /// Interprets the response of a reverse proxy.
-fn judge_in_front(response: &Response) -> Option<Verdict> {
+fn judge_in_front(response: &Response) -> Option<ResponseVerdict> {
     let answer = response.status.to_string();
     Some(match response.status {
         300..=399 => {
             let place = response.location.as_deref().unwrap_or("another URL");
-            Verdict::bad(answer, format!("redirects to {place}: specify that URL with --url"))
+            ResponseVerdict::bad(answer, format!("redirects to {place}: specify that URL with --url"))
         }
-        401 | 403 => Verdict::bad(answer, "a reverse proxy requires its own login, or denies access"),
-        502..=504 => Verdict::bad(answer, "a reverse proxy responds, but the server behind it does not"),
-        500.. => Verdict::bad(answer, "the server failed; see `kumadb logs`"),
+        401 | 403 => ResponseVerdict::bad(answer, "a reverse proxy requires its own login, or denies access"),
+        502..=504 => ResponseVerdict::bad(answer, "a reverse proxy responds, but the server behind it does not"),
+        500.. => ResponseVerdict::bad(answer, "the server failed; see `kumadb logs`"),
         _ => return None,
     })
 }
 
 /// Interprets the response of `/metrics` to `login`; users, keys and settings in `config` explain a rejected login.
-pub fn judge_metrics(reply: &Reply, login: Option<&Login>, config: Option<&Config>) -> Verdict {
+pub fn judge_metrics(reply: &Reply, login: Option<&ServerLogin>, config: Option<&Config>) -> ResponseVerdict {
     let response = match &reply.response {
         Ok(response) => response,
-        Err(why) => return Verdict::bad("none", why),
+        Err(why) => return ResponseVerdict::bad("none", why),
     };
     match (response.status, login) {
         (200, _) if !response.body.contains("# HELP") => {
-            Verdict::bad("200", "the response is not metrics: is a reverse proxy in front of the server?")
+            ResponseVerdict::bad("200", "the response is not metrics: is a reverse proxy in front of the server?")
         }
-        (200, None) => Verdict::bad("200", "public: authentication is disabled (`disableAuth`)"),
-        (200, Some(login)) => Verdict::good("200", format!("{} is accepted", named(login))),
-        (401, None) => Verdict::good("401", "login required, as expected; to log in, use --user or --api-key"),
-        (401, Some(login)) => Verdict::bad("401", why_refused(login, config)),
-        (404, _) => Verdict::bad("404", "no metrics at this URL: does a reverse proxy change the path?"),
-        _ => {
-            judge_in_front(response).unwrap_or_else(|| Verdict::bad(response.status.to_string(), "unexpected response"))
-        }
+        (200, None) => ResponseVerdict::bad("200", "public: authentication is disabled (`disableAuth`)"),
+        (200, Some(login)) => ResponseVerdict::good("200", format!("{} is accepted", named(login))),
+        (401, None) => ResponseVerdict::good("401", "login required, as expected; to log in, use --user or --api-key"),
+        (401, Some(login)) => ResponseVerdict::bad("401", why_refused(login, config)),
+        (404, _) => ResponseVerdict::bad("404", "no metrics at this URL: does a reverse proxy change the path?"),
+        _ => judge_in_front(response)
+            .unwrap_or_else(|| ResponseVerdict::bad(response.status.to_string(), "unexpected response")),
     }
 }
 
-fn named(login: &Login) -> String {
+fn named(login: &ServerLogin) -> String {
     match login.is_key() {
         true => "the API key".into(),
         false => format!("user `{}`", login.name),
@@ -135,7 +134,7 @@ fn named(login: &Login) -> String {
 }
 
 /// Why the server rejects `login`, according to its database.
-fn why_refused(login: &Login, config: Option<&Config>) -> String {
+fn why_refused(login: &ServerLogin, config: Option<&Config>) -> String {
     let Some(config) = config else { return "wrong name, password or key".into() };
     let takes_keys = config.setting("apiKeysEnabled").is_some_and(|row| row.text("value") == Some("true"));
     let wrong = match (login.is_key(), takes_keys) {
@@ -189,7 +188,7 @@ fn wrong_key(text: &str, keys: &[Row]) -> Option<String> {
     })
 }
 
-fn wrong_password(login: &Login, users: &[Row]) -> Option<String> {
+fn wrong_password(login: &ServerLogin, users: &[Row]) -> Option<String> {
     let same = |user: &&Row| user.text("username").map(str::trim) == Some(login.name.trim());
     let Some(user) = users.iter().find(same) else {
         return Some(format!(
@@ -207,32 +206,34 @@ fn wrong_password(login: &Login, users: &[Row]) -> Option<String> {
 }
 
 /// Interprets a badge, an image whose title is its text.
-pub fn judge_badge(reply: &Reply, public: bool) -> Verdict {
+pub fn judge_badge(reply: &Reply, public: bool) -> ResponseVerdict {
     let response = match &reply.response {
         Ok(response) => response,
-        Err(why) => return Verdict::bad("none", why),
+        Err(why) => return ResponseVerdict::bad("none", why),
     };
     let title =
         response.body.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).map(|(title, _)| title);
     match (response.status, title) {
-        (200, Some("N/A")) if public => Verdict::bad(
+        (200, Some("N/A")) if public => ResponseVerdict::bad(
             "N/A",
             "the server does not treat the monitor as public, or has no heartbeat of the monitor; badges are cached \
              for five minutes",
         ),
-        (200, Some("N/A")) => Verdict::good(
+        (200, Some("N/A")) => ResponseVerdict::good(
             "N/A",
             "the monitor is not on a public status page, so its badge is not \
                                                     available",
         ),
-        (200, Some(title)) => Verdict::good(title, "public badge; cached for up to five minutes"),
-        (404, _) => Verdict::bad(
+        (200, Some(title)) => ResponseVerdict::good(title, "public badge; cached for up to five minutes"),
+        (404, _) => ResponseVerdict::bad(
             "404",
             "this release does not have such a badge, or the URL is not that of the \
                                          server",
         ),
-        (429, _) => Verdict::bad("429", "too many requests within a minute"),
-        _ => judge_in_front(response).unwrap_or_else(|| Verdict::bad(response.status.to_string(), "not a badge")),
+        (429, _) => ResponseVerdict::bad("429", "too many requests within a minute"),
+        _ => {
+            judge_in_front(response).unwrap_or_else(|| ResponseVerdict::bad(response.status.to_string(), "not a badge"))
+        }
     }
 }
 
@@ -248,7 +249,7 @@ pub fn public_monitors(config: &Config) -> Vec<i64> {
     links.filter_map(|link| link.int("monitor_id")).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-impl Login {
+impl ServerLogin {
     /// Whether it is an API key.
     pub fn is_key(&self) -> bool {
         self.name.is_empty()

@@ -16,7 +16,7 @@ use crate::error::{Error, InputError, Result, find, reason};
 use crate::tls::{self, TlsFaultSide};
 use crate::value::Secret;
 
-pub use answer::{ServerState, Verdict, judge_badge, judge_entry, judge_metrics, public_monitors};
+pub use answer::{ResponseVerdict, ServerState, judge_badge, judge_entry, judge_metrics, public_monitors};
 pub use metrics::{Known, read_monitors};
 
 /// Maximum size of a response: the metrics of 100,000 monitors.
@@ -42,7 +42,7 @@ pub struct HttpOptions {
 
 /// The credentials.
 #[derive(Clone, Debug)]
-pub struct Login {
+pub struct ServerLogin {
     /// The user name; empty with an API key, for which the server ignores it.
     pub name: String,
     /// The password, or the API key.
@@ -113,7 +113,7 @@ impl HttpClient {
     }
 
     /// Requests `path`, which begins with a `/`.
-    pub fn ask(&self, path: &str, login: Option<&Login>) -> Reply {
+    pub fn ask(&self, path: &str, login: Option<&ServerLogin>) -> Reply {
         let mut request = self.agent.get(format!("{}{path}", self.base));
         if let Some(login) = login {
             let pair = BASE64_STANDARD.encode(format!("{}:{}", login.name, login.secret.reveal()));

@@ -13,7 +13,7 @@ use crate::value::Secret;
 
 /// The database that the server will open.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Config {
+pub enum DbConfig {
     /// `kuma.db` in the data folder.
     Sqlite,
     /// The MariaDB inside the container.
@@ -93,13 +93,13 @@ struct Invalid {
 /// # Errors
 /// [`TargetError::DbConfig`] for a file that the server refuses, or that is invalid with no `kuma.db` beside it;
 /// [`TargetError::NotDataFolder`] for a folder without either.
-pub fn read_config(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Config> {
+pub fn read_config(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<DbConfig> {
     let path = folder.join(FILE);
     if let Some(config) = from_env(env)? {
         let written = read_file(folder)?.and_then(|text| parse(&text).ok());
         return Ok(match (config, written) {
-            (Config::External(of_env), Some(Config::External(written))) => {
-                Config::External(of_env.with_files(env, written))
+            (DbConfig::External(of_env), Some(DbConfig::External(written))) => {
+                DbConfig::External(of_env.with_files(env, written))
             }
             (config, _) => config,
         });
@@ -107,7 +107,7 @@ pub fn read_config(folder: &Path, env: &BTreeMap<String, Secret>) -> Result<Conf
     let has_sqlite = files::is_there(&folder.join("kuma.db"))? || files::is_there(&folder.join("kuma.db-wal"))?;
     match read_file(folder)?.as_deref().map(parse) {
         Some(Ok(config)) => Ok(config),
-        Some(Err(Invalid { replaced: true, .. })) | None if has_sqlite => Ok(Config::Sqlite),
+        Some(Err(Invalid { replaced: true, .. })) | None if has_sqlite => Ok(DbConfig::Sqlite),
         Some(Err(Invalid { why, .. })) => Err(TargetError::DbConfig { path, why }.into()),
         None => {
             let why = "neither kuma.db nor db-config.json is there".into();
@@ -141,7 +141,7 @@ pub fn read_kind(text: &str) -> Option<String> {
     all["type"].as_str().map(str::to_owned)
 }
 
-fn parse(text: &str) -> Result<Config, Invalid> {
+fn parse(text: &str) -> Result<DbConfig, Invalid> {
     let replaced = |why: String| Invalid { why, replaced: true };
     let refused = |why: String| Invalid { why, replaced: false };
     if text.starts_with('\u{feff}') {
@@ -155,8 +155,8 @@ fn parse(text: &str) -> Result<Config, Invalid> {
         None => return Err(replaced("`type` is missing".into())),
     };
     match kind.as_str() {
-        "sqlite" => Ok(Config::Sqlite),
-        "embedded-mariadb" => Ok(Config::Embedded),
+        "sqlite" => Ok(DbConfig::Sqlite),
+        "embedded-mariadb" => Ok(DbConfig::Embedded),
         "mariadb" => {
             all.retain(|_, value| !value.is_null());
             // The values may be secrets, so only the field is named.
@@ -170,7 +170,7 @@ fn parse(text: &str) -> Result<Config, Invalid> {
             if external.db_name.is_empty() {
                 return Err(refused("`dbName` is missing".into()));
             }
-            Ok(Config::External(external))
+            Ok(DbConfig::External(external))
         }
         other => Err(refused(format!("`{other}` is not a database type that the server knows"))),
     }
@@ -229,20 +229,20 @@ impl External {
     }
 }
 
-impl Config {
+impl DbConfig {
     /// Its type as in the file.
     pub fn kind(&self) -> &'static str {
         match self {
-            Config::Sqlite => "sqlite",
-            Config::Embedded => "embedded-mariadb",
-            Config::External(_) => "mariadb",
+            DbConfig::Sqlite => "sqlite",
+            DbConfig::Embedded => "embedded-mariadb",
+            DbConfig::External(_) => "mariadb",
         }
     }
 
     /// The equivalent environment variables, with their values.
     pub fn env(&self) -> Vec<(&'static str, Secret)> {
         let mut env = vec![("UPTIME_KUMA_DB_TYPE", Secret::new(self.kind()))];
-        let Config::External(external) = self else { return env };
+        let DbConfig::External(external) = self else { return env };
         for (name, value) in external.fields() {
             let name = match name {
                 "hostname" => "UPTIME_KUMA_DB_HOSTNAME",
@@ -262,33 +262,33 @@ impl Config {
 
 /// The text of a `db-config.json` for `config`. Fields of `was` that are not the address of its database stay, such as the
 /// `authSecret` of 3.0, without which no login with a second factor works.
-pub fn render(config: &Config, was: Option<&str>) -> String {
+pub fn render(config: &DbConfig, was: Option<&str>) -> String {
     let mut all: Map<String, Json> = was.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let same = all.get("type").and_then(Json::as_str) == Some(config.kind());
     match (same, config, was) {
-        (true, Config::Sqlite | Config::Embedded, Some(was)) => return was.to_owned(),
+        (true, DbConfig::Sqlite | DbConfig::Embedded, Some(was)) => return was.to_owned(),
         (true, ..) => {}
         (false, ..) => drop(all.insert("type".into(), config.kind().into())),
     }
     ADDRESS.iter().for_each(|name| drop(all.remove(*name)));
-    if let Config::External(external) = config {
+    if let DbConfig::External(external) = config {
         all.extend(external.fields().into_iter().map(|(name, value)| (name.to_owned(), value)));
     }
     format!("{:#}", Json::Object(all))
 }
 
-fn from_env(env: &BTreeMap<String, Secret>) -> Result<Option<Config>> {
+fn from_env(env: &BTreeMap<String, Secret>) -> Result<Option<DbConfig>> {
     let setting = |name: &str| -> Option<String> {
         let value = env.get(&format!("UPTIME_KUMA_DB_{name}"))?.reveal();
         (!value.is_empty()).then(|| value.to_owned())
     };
     let Some(kind) = setting("TYPE") else { return Ok(None) };
     match kind.as_str() {
-        "sqlite" => Ok(Some(Config::Sqlite)),
-        "embedded-mariadb" => Ok(Some(Config::Embedded)),
+        "sqlite" => Ok(Some(DbConfig::Sqlite)),
+        "embedded-mariadb" => Ok(Some(DbConfig::Embedded)),
         "mariadb" => {
             let port = setting("PORT").unwrap_or_else(|| "3306".into());
-            Ok(Some(Config::External(External {
+            Ok(Some(DbConfig::External(External {
                 hostname: setting("HOSTNAME").unwrap_or_default(),
                 port: port.parse().map_err(|_| {
                     Error::Target(TargetError::Environment {
@@ -335,7 +335,7 @@ mod tests {
             ("USERNAME", "second"),
             ("PASSWORD_FILE", "/run/secrets/password"),
         ]);
-        let Config::External(found) = read_config(folder.path(), &env).unwrap() else { panic!("it names MariaDB") };
+        let DbConfig::External(found) = read_config(folder.path(), &env).unwrap() else { panic!("it names MariaDB") };
         assert_eq!(
             (found.hostname.as_str(), found.db_name.as_str(), found.username.as_str()),
             ("new", "kuma2", "second")
@@ -343,7 +343,7 @@ mod tests {
         // What the container reads from a file of its own is only here; what the environment does not set is erased.
         assert_eq!((found.password.reveal(), found.port, found.ssl), ("written", 3306, false));
         let sqlite = BTreeMap::from([("UPTIME_KUMA_DB_TYPE".to_owned(), Secret::new("sqlite"))]);
-        assert_eq!(read_config(folder.path(), &sqlite).unwrap(), Config::Sqlite);
+        assert_eq!(read_config(folder.path(), &sqlite).unwrap(), DbConfig::Sqlite);
     }
 
     #[test]
@@ -352,9 +352,9 @@ mod tests {
         let was = r#"{"type": "mariadb", "hostname": "db", "password": "secret", "ca": "PEM", "authSecret": "of 3.0"}"#;
         let external = External { hostname: "other".into(), ..External::of(&Address::default()) };
         let json = |text: &str| serde_json::from_str::<Json>(text).unwrap();
-        let same = json(&render(&Config::External(external), Some(was)));
+        let same = json(&render(&DbConfig::External(external), Some(was)));
         assert_eq!((&same["hostname"], &same["authSecret"], same.get("ca")), (&json!("other"), &json!("of 3.0"), None));
-        let changed = json(&render(&Config::Sqlite, Some(was)));
+        let changed = json(&render(&DbConfig::Sqlite, Some(was)));
         assert_eq!(changed, json!({"type": "sqlite", "authSecret": "of 3.0"}));
     }
 }

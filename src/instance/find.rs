@@ -39,7 +39,7 @@ pub enum How {
 }
 
 /// An instance that was found.
-pub struct Found {
+pub struct FoundInstance {
     /// The value for `-t`.
     pub name: String,
     /// How it was found.
@@ -52,7 +52,7 @@ pub struct Found {
     pub orchestrator: Option<String>,
 }
 
-impl Found {
+impl FoundInstance {
     /// The instance, where it is on this machine.
     pub fn instance(&self) -> Option<&Instance> {
         match &self.location {
@@ -76,7 +76,7 @@ impl Found {
 impl Locator {
     /// All instances, including those that [`Self::all`] does not offer as a default target: stopped ones, unused
     /// volumes, and the usual places of installations without a container.
-    pub fn everything(&self) -> Result<Vec<Found>> {
+    pub fn everything(&self) -> Result<Vec<FoundInstance>> {
         let mut found = Vec::new();
         let mut used: Vec<PathBuf> = Vec::new();
         if let Ok(docker) = &self.docker {
@@ -93,7 +93,7 @@ impl Locator {
                     (false, false) => continue,
                 };
                 used.extend(data);
-                found.push(Found {
+                found.push(FoundInstance {
                     name: container.name.clone(),
                     how,
                     compose: container.compose.clone(),
@@ -118,9 +118,9 @@ impl Locator {
         Ok(found)
     }
 
-    fn found(&self, folder: &Path, how: How) -> Found {
+    fn found(&self, folder: &Path, how: How) -> FoundInstance {
         let name = folder.display().to_string();
-        Found { name, how, location: self.at(folder), compose: None, orchestrator: None }
+        FoundInstance { name, how, location: self.at(folder), compose: None, orchestrator: None }
     }
 
     /// Folders that may contain data.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::config::{self, Config};
+use super::config::{self, DbConfig};
 use super::{DbLocation, Instance, Location, RemoteData, Server};
 use crate::docker::{Container, Docker, NO_SOCKET, RunState};
 use crate::engine::mariadb::{Address, Tls};
@@ -274,7 +274,7 @@ pub fn embedded_place(folder: &Path, container: Option<&Container>) -> DbLocatio
 fn place(folder: &Path, container: Option<&Container>) -> Result<DbLocation> {
     let none = BTreeMap::new();
     Ok(match config::read_config(folder, container.map_or(&none, |container| &container.env))? {
-        Config::Sqlite => {
+        DbConfig::Sqlite => {
             let file = SqliteFile::new(folder.join("kuma.db"));
             if !files::is_there(file.path())? && !files::is_there(&file.part("-wal"))? {
                 let why = "its db-config.json specifies SQLite, but kuma.db does not exist".into();
@@ -282,8 +282,8 @@ fn place(folder: &Path, container: Option<&Container>) -> Result<DbLocation> {
             }
             DbLocation::Sqlite(file)
         }
-        Config::Embedded => embedded_place(folder, container),
-        Config::External(external) => DbLocation::External({
+        DbConfig::Embedded => embedded_place(folder, container),
+        DbConfig::External(external) => DbLocation::External({
             let named = external.socket_path.filter(|path| !path.as_os_str().is_empty());
             let found = named.map(|path| find_socket(folder, container, path, &external.db_name)).transpose()?;
             let (beneath, socket) = found.unzip();

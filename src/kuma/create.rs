@@ -13,7 +13,7 @@ use crate::text::counted;
 
 /// The content of a database before it is filled.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum ExistingTables {
     /// Empty.
     Nothing,
     /// Tables of an interrupted attempt.
@@ -28,7 +28,7 @@ pub enum Content {
 ///
 /// # Errors
 /// [`DatabaseError::Charset`](crate::error::DatabaseError::Charset) unless its default character set is utf8mb4.
-pub fn read_content(database: &Address, known: &dyn Fn(&str) -> bool) -> Result<Content> {
+pub fn read_content(database: &Address, known: &dyn Fn(&str) -> bool) -> Result<ExistingTables> {
     let mut reader = database.reader()?;
     check_charset(&mut *reader)?;
     let sql = "SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() ORDER BY 1";
@@ -38,24 +38,24 @@ pub fn read_content(database: &Address, known: &dyn Fn(&str) -> bool) -> Result<
     let has = |tables: &[String], name: &str| tables.iter().any(|table| table == name);
     if !has(&tables, UNFINISHED) {
         return Ok(match tables.first() {
-            None => Content::Nothing,
+            None => ExistingTables::Nothing,
             Some(_) if has(&tables, "monitor") && has(&tables, "setting") => {
-                Content::Server(format!("it already contains {all} of Uptime Kuma"))
+                ExistingTables::Server(format!("it already contains {all} of Uptime Kuma"))
             }
-            Some(first) => Content::Other(format!("it already contains {all}, for example `{first}`")),
+            Some(first) => ExistingTables::Other(format!("it already contains {all}, for example `{first}`")),
         });
     }
     tables.retain(|table| table != UNFINISHED);
     if let Some(other) = tables.iter().find(|table| !known(table)) {
-        return Ok(Content::Other(format!("it contains an interrupted restore and another table, `{other}`")));
+        return Ok(ExistingTables::Other(format!("it contains an interrupted restore and another table, `{other}`")));
     }
     // All tables exist while the dump is being created, and then there are no users yet; and after a transfer that was
     // interrupted at its end.
     let is_used = has(&tables, MIGRATIONS) && has(&tables, "user") && count(&mut *reader, "user")? > 0;
     if is_used && !is_as_loaded(&mut *reader)? {
-        return Ok(Content::Server("it contains an interrupted restore, and a server has used it since".into()));
+        return Ok(ExistingTables::Server("it contains an interrupted restore, and a server has used it since".into()));
     }
-    Ok(Content::Unfinished(tables))
+    Ok(ExistingTables::Unfinished(tables))
 }
 
 /// Whether the database is as a transfer has left it: its mark has the configuration and the newest heartbeat.

@@ -5,10 +5,10 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::read::history;
-use crate::engine::sqlite::{Journal, JournalFile, SqliteFile};
+use crate::engine::sqlite::{JournalFile, RollbackJournal, SqliteFile};
 use crate::error::{DatabaseError, Error, InputError, Result};
 use crate::files;
-use crate::salvage::{Bytes, Frames, Image, Survey};
+use crate::salvage::{Bytes, DatabaseImage, Frames, Survey};
 use crate::schema::{self, EngineKind, Release};
 
 /// The files of a damaged database, open for reading only.
@@ -70,7 +70,7 @@ impl DamagedDb {
                 }
             }
         };
-        let frames = wal.as_ref().and_then(|wal| Frames::read(wal, Image::alone(&*file).page_size()));
+        let frames = wal.as_ref().and_then(|wal| Frames::read(wal, DatabaseImage::alone(&*file).page_size()));
         Ok(DamagedDb { path: path.to_owned(), file, wal, frames, journal })
     }
 
@@ -101,9 +101,9 @@ impl DamagedDb {
         {
             return Err(Error::Input(InputError::Problems(vec![schema::not_recorded(EngineKind::Sqlite, release)])));
         }
-        let alone = Survey::take(Image::alone(&*self.file), release);
+        let alone = Survey::take(DatabaseImage::alone(&*self.file), release);
         let with = self.wal.as_ref().zip(self.frames.as_ref()).and_then(|(wal, frames)| {
-            let survey = Survey::take(Image::with(&*self.file, wal, frames), release)?;
+            let survey = Survey::take(DatabaseImage::with(&*self.file, wal, frames), release)?;
             Some((survey, WalUse::Used(frames.committed)))
         });
         let ignored = if self.frames.is_some() { WalUse::Ignored } else { WalUse::None };
@@ -194,7 +194,7 @@ fn read_at(file: &File, at: u64, into: &mut [u8]) -> usize {
 /// A file as it was before the transaction that its journal rolls back.
 struct RolledBack {
     file: OnDisk,
-    journal: Journal,
+    journal: RollbackJournal,
 }
 
 impl Bytes for RolledBack {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use super::read::{STATISTICS, read_config};
 use super::write::{highest_in, last_id};
-use crate::doctor::evidence::{Beats, Content, NAMED, Orphans, ReusedIds};
+use crate::doctor::evidence::{BeatFigures, DatabaseContent, NAMED, Orphans, ReusedIds};
 use crate::engine::space::{AutoVacuum, Layout};
 use crate::engine::{Connect, Reader, join, quote};
 use crate::error::Result;
@@ -22,7 +22,12 @@ const AHEAD: i64 = 2 * 86_400;
 ///
 /// # Errors
 /// As [`read_config`].
-pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn Fn(&str) -> bool) -> Result<Content> {
+pub fn read_content(
+    reader: &mut dyn Reader,
+    name: &str,
+    now: i64,
+    is_zone: &dyn Fn(&str) -> bool,
+) -> Result<DatabaseContent> {
     let config = read_config(reader, name)?;
     let schema = &config.database.schema;
     let lock = match schema.table("knex_migrations_lock") {
@@ -44,9 +49,9 @@ pub fn read_content(reader: &mut dyn Reader, name: &str, now: i64, is_zone: &dyn
         .filter(|zone| !zone.is_empty() && *zone != "SAME_AS_SERVER" && !is_zone(zone))
         .map(str::to_owned)
         .collect();
-    Ok(Content {
+    Ok(DatabaseContent {
         lock,
-        beats: Beats::default(),
+        beats: BeatFigures::default(),
         orphans,
         reused_ids,
         lost_counters,
@@ -98,10 +103,10 @@ fn read_aggregated(reader: &mut dyn Reader) -> Result<(BTreeSet<i64>, BTreeSet<i
 ///
 /// # Errors
 /// Errors of the engine.
-pub fn read_beats(connect: &dyn Connect, now: i64) -> Result<Beats> {
+pub fn read_beats(connect: &dyn Connect, now: i64) -> Result<BeatFigures> {
     let ends = connect.reader()?.query("SELECT min(`id`) AS first, max(`id`) AS last FROM `heartbeat`", &[])?;
     let Some((first, last)) = ends.first().and_then(|row| Some((row.int("first")?, row.int("last")?))) else {
-        return Ok(Beats::default());
+        return Ok(BeatFigures::default());
     };
     let middle = first / 2 + last / 2;
     // Both limits are explicit: with a limit out of range of the column, MariaDB would read every row.
@@ -113,7 +118,7 @@ pub fn read_beats(connect: &dyn Connect, now: i64) -> Result<Beats> {
 }
 
 /// Checks the heartbeats with these ids.
-pub fn read_beats_within(reader: &mut dyn Reader, now: i64, ids: RangeInclusive<i64>) -> Result<Beats> {
+pub fn read_beats_within(reader: &mut dyn Reader, now: i64, ids: RangeInclusive<i64>) -> Result<BeatFigures> {
     // InnoDB copies the message of every row that it reads, so only those of the few that are down are looked up.
     let waited = "EXISTS (SELECT 1 FROM `heartbeat` w WHERE w.`id` = h.`id` AND w.`msg` LIKE 'Knex: Timeout%')";
     // The most common case comes first.
@@ -127,7 +132,7 @@ pub fn read_beats_within(reader: &mut dyn Reader, now: i64, ids: RangeInclusive<
         &[limit.clone(), limit.clone(), first.clone(), last.clone()],
     )?;
     let count = |name: &str| counted.first().and_then(|row| row.int(name)).unwrap_or(0).unsigned_abs();
-    let mut beats = Beats { rows: count("n"), ..Beats::default() };
+    let mut beats = BeatFigures { rows: count("n"), ..BeatFigures::default() };
     // Few histories contain any, and counting takes no longer than checking.
     if count("odd") == 0 {
         return Ok(beats);

@@ -12,7 +12,7 @@ use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Depth, Writer, points_nowhere, quote};
 use crate::error::{DatabaseError, Error, Result};
 use crate::files::{self, Confined, JsonList};
-use crate::salvage::{Found, FoundRow, List, Survey, Tally};
+use crate::salvage::{DamagedTable, FoundRow, List, RowTally, Survey};
 use crate::schema::{self, ForeignKey, Recording, Release, Schema};
 use crate::value::Value;
 
@@ -25,7 +25,7 @@ pub struct TableReport {
     /// Its name.
     pub table: String,
     /// Rows found, their certainty, and rows known to be lost.
-    pub rows: Tally,
+    pub rows: RowTally,
     /// Missing pages with an unknown number of rows.
     pub missing_pages: u64,
     /// Rows that could not be inserted into the new database.
@@ -63,7 +63,7 @@ impl Salvaged {
     /// Whether all rows were recovered and are certain.
     pub fn is_whole(&self) -> bool {
         let whole = |table: &TableReport| {
-            let Tally { doubtful, lost, .. } = table.rows;
+            let RowTally { doubtful, lost, .. } = table.rows;
             (doubtful, lost, table.missing_pages, table.left_out, table.emptied) == (0, 0, 0, 0, 0)
         };
         self.tables.iter().all(whole) && self.unknown.is_empty() && self.refilled == 0
@@ -88,7 +88,7 @@ pub fn estimate(damaged: &DamagedDb, release: Option<Release>) -> Result<Salvage
 }
 
 /// The distinct rows of `table`: a doubtful row that exists already is from an old copy of a page.
-fn estimate_table(survey: &Survey<'_>, table: &Found) -> Tally {
+fn estimate_table(survey: &Survey<'_>, table: &DamagedTable) -> RowTally {
     let mut seen: BTreeMap<i64, Vec<Vec<Value>>> = BTreeMap::new();
     let Ok(rows) = survey.visit::<Infallible>(table, &mut |row| {
         if !row.certain {
@@ -112,7 +112,7 @@ fn estimate_table(survey: &Survey<'_>, table: &Found) -> Tally {
 }
 
 /// `tally` of `table` without doubtful copies of other rows.
-fn without_copies(table: &Found, mut tally: Tally, copies: u64) -> Tally {
+fn without_copies(table: &DamagedTable, mut tally: RowTally, copies: u64) -> RowTally {
     tally.doubtful = tally.doubtful.saturating_sub(copies);
     tally.lost = table.lost(&tally);
     tally
@@ -196,14 +196,14 @@ fn describe(survey: &Survey<'_>, wal: WalUse, journal: JournalUse) -> Salvaged {
 }
 
 /// The tables of `survey`: the configuration first.
-fn ordered<'s>(survey: &'s Survey<'_>) -> Vec<&'s Found> {
+fn ordered<'s>(survey: &'s Survey<'_>) -> Vec<&'s DamagedTable> {
     let beats = history(&survey.recording.schema());
-    let mut tables: Vec<&Found> = survey.tables.iter().filter(|table| table.shape.table != COUNTER).collect();
+    let mut tables: Vec<&DamagedTable> = survey.tables.iter().filter(|table| table.shape.table != COUNTER).collect();
     tables.sort_by_key(|table| beats.contains(&table.shape.table));
     tables
 }
 
-fn report(table: &Found) -> TableReport {
+fn report(table: &DamagedTable) -> TableReport {
     TableReport { table: table.shape.table.clone(), missing_pages: table.gaps, ..TableReport::default() }
 }
 
@@ -240,7 +240,7 @@ impl Build {
     }
 
     /// Inserts the rows of `table`, certain ones first.
-    fn fill(&mut self, survey: &Survey<'_>, table: &Found) -> Result<TableReport> {
+    fn fill(&mut self, survey: &Survey<'_>, table: &DamagedTable) -> Result<TableReport> {
         let mut report = report(table);
         let (mut left_out, mut copies) = (0, 0);
         let mut statements = BTreeMap::new();
@@ -271,7 +271,7 @@ impl Build {
 
     /// The cells of `row` to insert: with the row id, and in a doubtful row without JSON that would make the server
     /// fail.
-    fn cells(&mut self, table: &Found, row: &FoundRow) -> Result<Vec<Value>> {
+    fn cells(&mut self, table: &DamagedTable, row: &FoundRow) -> Result<Vec<Value>> {
         let mut cells = row.cells.clone();
         for (at, cell) in cells.iter_mut().enumerate() {
             if table.shape.is_key(at) {
@@ -294,7 +294,7 @@ impl Build {
     }
 
     /// The statement that inserts the first `count` columns, without those that the release does not have.
-    fn statement(&self, table: &Found, count: usize) -> String {
+    fn statement(&self, table: &DamagedTable, count: usize) -> String {
         let name = &table.shape.table;
         let columns = table.shape.columns.iter().take(count).enumerate();
         let known: Vec<(usize, String)> = columns
@@ -310,7 +310,7 @@ impl Build {
     }
 
     /// Whether the table contains the same row already, from another copy of the page.
-    fn is_there(&mut self, table: &Found, row: &FoundRow, cells: &[Value]) -> Result<bool> {
+    fn is_there(&mut self, table: &DamagedTable, row: &FoundRow, cells: &[Value]) -> Result<bool> {
         let Some(key) = (0..table.shape.columns.len()).find(|at| table.shape.is_key(*at)) else { return Ok(false) };
         let (name, key) = (quote(&table.shape.table), quote(&table.shape.columns[key]));
         let rows = self.writer.query(&format!("SELECT * FROM {name} WHERE {key} = ?"), &[Value::Int(row.rowid)])?;

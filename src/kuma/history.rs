@@ -26,7 +26,7 @@ pub const AHEAD: i64 = 30;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     /// Heartbeats, by monitor.
-    pub monitors: BTreeMap<i64, Beats>,
+    pub monitors: BTreeMap<i64, MonitorBeats>,
     /// The retention of the server.
     pub retention: Retention,
     /// Rows of statistics that the server will delete next, by table. Empty before 2.0.
@@ -39,7 +39,7 @@ pub struct History {
 
 /// The heartbeats of one monitor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Beats {
+pub struct MonitorBeats {
     /// How many.
     pub rows: u64,
     /// Those where its status changed.
@@ -103,13 +103,13 @@ fn leading_number(text: &str) -> Option<i64> {
 /// Reads the history as it is at `now`.
 pub fn read_history(reader: &mut dyn Reader, schema: &Schema, now: DateTime<Utc>) -> Result<History> {
     let retention = read_retention(reader, schema)?;
-    let mut monitors: BTreeMap<i64, Beats> = BTreeMap::new();
+    let mut monitors: BTreeMap<i64, MonitorBeats> = BTreeMap::new();
     let sql = "SELECT `monitor_id`, count(*) AS n, min(`time`) AS oldest, max(`time`) AS newest FROM `heartbeat` GROUP BY \
                `monitor_id`";
     reader.stream(sql, &[], &mut |row| {
         let time = |column: &str| row.text(column).unwrap_or_default().to_owned();
         let (rows, oldest, newest) = (row.int("n").unwrap_or(0).unsigned_abs(), time("oldest"), time("newest"));
-        let beats = Beats { rows, oldest, newest, ..Beats::default() };
+        let beats = MonitorBeats { rows, oldest, newest, ..MonitorBeats::default() };
         monitors.insert(row.int("monitor_id").unwrap_or_default(), beats);
         Ok(())
     })?;

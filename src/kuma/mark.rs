@@ -11,7 +11,7 @@ use crate::engine::{Reader, quote};
 use crate::error::Result;
 use crate::model::state::Fingerprint;
 use crate::plan::history::DeletePlan;
-use crate::plan::{Change, Plan, Step};
+use crate::plan::{Change, Plan, PlanStep};
 use crate::value::Value;
 
 /// Data that a change affects, if it does not change the fingerprint of the configuration.
@@ -54,7 +54,7 @@ impl Watched {
     /// The first change of `plan`, if the plan does not change the fingerprint. One is enough, because all changes are
     /// one transaction.
     pub fn of(plan: &Plan) -> Option<Watched> {
-        let shows = |step: &Step| match &step.change {
+        let shows = |step: &PlanStep| match &step.change {
             Change::Update { set, .. } => !set.iter().all(|cell| is_unguarded(&step.table, &cell.column)),
             Change::Insert { .. } | Change::Delete { .. } => is_configuration(&step.table),
         };

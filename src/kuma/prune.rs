@@ -8,7 +8,7 @@ use super::history::{before, count, statistics_cutoffs};
 use super::read::ids_text;
 use crate::engine::{EngineKind, Reader, Writer, quote};
 use crate::error::{Error, OperationError, Result};
-use crate::plan::history::{DeletePlan, Keep, MonitorSet};
+use crate::plan::history::{DeletePlan, KeptHistory, MonitorSet};
 use crate::schema::Schema;
 use crate::value::Value;
 
@@ -33,7 +33,7 @@ pub struct PendingDelete {
 pub fn find_delete_plans(
     reader: &mut dyn Reader,
     schema: &Schema,
-    keep: &Keep,
+    keep: &KeptHistory,
     now: DateTime<Utc>,
 ) -> Result<Vec<DeletePlan>> {
     let mut delete_plans = Vec::new();
@@ -62,7 +62,7 @@ pub fn find_delete_plans(
 }
 
 /// One deletion for all monitors with enough newer heartbeats, and one for each of the others.
-fn plan_beats(reader: &mut dyn Reader, keep: &Keep, cutoff: &str) -> Result<Vec<DeletePlan>> {
+fn plan_beats(reader: &mut dyn Reader, keep: &KeptHistory, cutoff: &str) -> Result<Vec<DeletePlan>> {
     let delete_plan = |before: Value, monitors: MonitorSet| DeletePlan {
         table: "heartbeat".into(),
         column: "time".into(),

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use crate::engine::{Reader, quote};
 use crate::error::Result;
-use crate::report::uptime::{Part, Tally, Unit};
+use crate::report::uptime::{Unit, UptimeTally, WindowPart};
 
 /// How many times as many rows may be read as the monitors can have.
 const SPREAD: i64 = 4;
@@ -26,7 +26,7 @@ const PROBES: i64 = 31;
 #[derive(Clone, Copy, Default)]
 struct Found {
     /// In the part.
-    tally: Tally,
+    tally: UptimeTally,
     rows: i64,
     /// Up and down in the hour before, as far as it is read.
     before: [f64; 2],
@@ -36,11 +36,11 @@ struct Found {
 /// be missing in a part, and nothing was added.
 pub(super) fn add_parts(
     reader: &mut dyn Reader,
-    parts: &[Part],
-    tallies: &mut BTreeMap<i64, Tally>,
-) -> Result<Vec<(Part, Vec<i64>)>> {
+    parts: &[WindowPart],
+    tallies: &mut BTreeMap<i64, UptimeTally>,
+) -> Result<Vec<(WindowPart, Vec<i64>)>> {
     let part = |unit: Unit| parts.iter().find(|part| part.unit == unit).copied();
-    let is_end_of_hour = |minutes: &Part| {
+    let is_end_of_hour = |minutes: &WindowPart| {
         let hour = Unit::Hour.seconds();
         (minutes.last + Unit::Minute.seconds()) % hour == 0 && minutes.first > minutes.last - hour
     };
@@ -48,7 +48,7 @@ pub(super) fn add_parts(
     let mut left = Vec::new();
     // The hour in which the window begins: its minutes are counted, or the row of all of them.
     let hour = minutes.map(|minutes| minutes.last + Unit::Minute.seconds() - Unit::Hour.seconds());
-    let hours = part(Unit::Hour).or(hour.map(|hour| Part { unit: Unit::Hour, first: hour + 3600, last: hour }));
+    let hours = part(Unit::Hour).or(hour.map(|hour| WindowPart { unit: Unit::Hour, first: hour + 3600, last: hour }));
     let by_hour = match hours {
         Some(hours) => scan(reader, &hours, hour.unwrap_or(hours.first), tallies.len())?,
         None => BTreeMap::new(),
@@ -91,7 +91,7 @@ pub(super) fn add_parts(
 }
 
 /// What is found of `part`, and of the time from `from` until it begins.
-fn scan(reader: &mut dyn Reader, part: &Part, from: i64, monitors: usize) -> Result<BTreeMap<i64, Found>> {
+fn scan(reader: &mut dyn Reader, part: &WindowPart, from: i64, monitors: usize) -> Result<BTreeMap<i64, Found>> {
     let mut all: BTreeMap<i64, Found> = BTreeMap::new();
     let (table, last) = (quote(part.unit.table()), part.last.max(from));
     let ends = reader.query(&format!("SELECT min(`id`), max(`id`) FROM {table}"), &[])?;
@@ -116,7 +116,7 @@ fn scan(reader: &mut dyn Reader, part: &Part, from: i64, monitors: usize) -> Res
         match row.at(1).truthy() {
             true => {
                 let (up, down) = (number(2), number(3));
-                found.tally = Tally { up, total: up + down, ping: number(4), pinged: up };
+                found.tally = UptimeTally { up, total: up + down, ping: number(4), pinged: up };
                 found.rows = row.at(5).int().unwrap_or_default();
             }
             false => found.before = [number(2), number(3)],

@@ -6,7 +6,7 @@ use super::read::{LISTED_IDS, ids_text};
 use super::scan::add_parts;
 use crate::engine::{EngineKind, Reader, quote};
 use crate::error::Result;
-use crate::report::uptime::{Bucket, Part, Tally, Unit, Window};
+use crate::report::uptime::{Unit, UptimeBucket, UptimeTally, Window, WindowPart};
 use crate::schema::Schema;
 use crate::value::{Value, server_text};
 
@@ -24,7 +24,7 @@ pub fn read_tallies(
     schema: &Schema,
     ids: &[i64],
     window: &Window,
-) -> Result<BTreeMap<i64, Tally>> {
+) -> Result<BTreeMap<i64, UptimeTally>> {
     match counts_beats(schema) {
         true => tally_beats(reader, ids, window),
         false => tally_statistics(reader, schema, ids, &[whole(window)]),
@@ -38,7 +38,7 @@ pub fn read_latest(
     schema: &Schema,
     ids: &[i64],
     window: &Window,
-) -> Result<BTreeMap<i64, Tally>> {
+) -> Result<BTreeMap<i64, UptimeTally>> {
     let has = |unit: Unit| schema.has(unit.table(), "timestamp");
     match has(Unit::Hour) && has(Unit::Day) {
         true => tally_statistics(reader, schema, ids, &window.parts()),
@@ -47,8 +47,8 @@ pub fn read_latest(
 }
 
 /// The rows of `window`.
-fn whole(window: &Window) -> Part {
-    Part { unit: window.unit, first: window.first, last: window.last }
+fn whole(window: &Window) -> WindowPart {
+    WindowPart { unit: window.unit, first: window.first, last: window.last }
 }
 
 /// The sum of `parts`.
@@ -56,10 +56,11 @@ fn tally_statistics(
     reader: &mut dyn Reader,
     schema: &Schema,
     ids: &[i64],
-    parts: &[Part],
-) -> Result<BTreeMap<i64, Tally>> {
-    let mut tallies: BTreeMap<i64, Tally> = ids.iter().map(|id| (*id, Tally::default())).collect();
-    let parts: Vec<Part> = parts.iter().filter(|part| schema.has(part.unit.table(), "timestamp")).copied().collect();
+    parts: &[WindowPart],
+) -> Result<BTreeMap<i64, UptimeTally>> {
+    let mut tallies: BTreeMap<i64, UptimeTally> = ids.iter().map(|id| (*id, UptimeTally::default())).collect();
+    let parts: Vec<WindowPart> =
+        parts.iter().filter(|part| schema.has(part.unit.table(), "timestamp")).copied().collect();
     let is_scanned = ids.len() >= MANY && reader.kind() == EngineKind::MariaDb;
     let left = match is_scanned {
         true => add_parts(reader, &parts, &mut tallies)?,
@@ -70,12 +71,17 @@ fn tally_statistics(
             add_by_index(reader, &part, batch, &mut tallies)?;
         }
     }
-    tallies.retain(|_, tally| *tally != Tally::default());
+    tallies.retain(|_, tally| *tally != UptimeTally::default());
     Ok(tallies)
 }
 
 /// Adds the checks of these monitors in `part`, found by the index.
-fn add_by_index(reader: &mut dyn Reader, part: &Part, ids: &[i64], tallies: &mut BTreeMap<i64, Tally>) -> Result<()> {
+fn add_by_index(
+    reader: &mut dyn Reader,
+    part: &WindowPart,
+    ids: &[i64],
+    tallies: &mut BTreeMap<i64, UptimeTally>,
+) -> Result<()> {
     let sql = format!(
         "SELECT `monitor_id`, sum(`up`), sum(`down`), sum(`ping` * `up`) FROM {} \
          WHERE `monitor_id` IN ({}) AND `timestamp` >= ? AND `timestamp` <= ? GROUP BY `monitor_id`",
@@ -86,7 +92,7 @@ fn add_by_index(reader: &mut dyn Reader, part: &Part, ids: &[i64], tallies: &mut
         let number = |at: usize| row.at(at).number().unwrap_or(0.0);
         let (up, down) = (number(1), number(2));
         if let Some(tally) = row.at(0).int().and_then(|id| tallies.get_mut(&id)) {
-            tally.add(&Tally { up, total: up + down, ping: number(3), pinged: up });
+            tally.add(&UptimeTally { up, total: up + down, ping: number(3), pinged: up });
         }
         Ok(())
     })
@@ -94,7 +100,7 @@ fn add_by_index(reader: &mut dyn Reader, part: &Part, ids: &[i64], tallies: &mut
 
 /// As `calcUptime` and `sendAvgPing` of 1.23.17: the first heartbeat of the window counts only from its start on.
 /// A monitor whose only heartbeat has no duration is up if that heartbeat is.
-fn tally_beats(reader: &mut dyn Reader, ids: &[i64], window: &Window) -> Result<BTreeMap<i64, Tally>> {
+fn tally_beats(reader: &mut dyn Reader, ids: &[i64], window: &Window) -> Result<BTreeMap<i64, UptimeTally>> {
     let [from, to] = [window.from, window.to].map(|at| server_text(&at));
     let sql = format!(
         "SELECT `monitor_id`, sum(`span`), sum(CASE WHEN `status` IN (1, 3) THEN `span` END), \
@@ -110,7 +116,7 @@ fn tally_beats(reader: &mut dyn Reader, ids: &[i64], window: &Window) -> Result<
     reader.stream(&sql, &params, &mut |row| {
         let number = |at: usize| row.at(at).number().unwrap_or(0.0);
         let (up, total) = if number(1) > 0.0 { (number(2), number(1)) } else { (number(6), number(5)) };
-        let tally = Tally { up, total, ping: number(3), pinged: number(4) };
+        let tally = UptimeTally { up, total, ping: number(3), pinged: number(4) };
         tallies.insert(row.at(0).int().unwrap_or_default(), tally);
         Ok(())
     })?;
@@ -123,7 +129,7 @@ pub fn read_buckets(
     schema: &Schema,
     ids: &[i64],
     window: &Window,
-) -> Result<BTreeMap<i64, Vec<Bucket>>> {
+) -> Result<BTreeMap<i64, Vec<UptimeBucket>>> {
     let ids = ids_text(ids);
     let (sql, params) = if counts_beats(schema) {
         let seconds = window.unit.seconds();
@@ -148,11 +154,11 @@ pub fn read_buckets(
     } else {
         return Ok(BTreeMap::new());
     };
-    let mut buckets: BTreeMap<i64, Vec<Bucket>> = BTreeMap::new();
+    let mut buckets: BTreeMap<i64, Vec<UptimeBucket>> = BTreeMap::new();
     reader.stream(&sql, &params.map(Value::Int), &mut |row| {
         let number = |at: usize| row.at(at).number().unwrap_or(0.0);
         let at = row.at(1).int().unwrap_or_default();
-        let bucket = Bucket { at, up: number(2), ping: number(3), min: number(4), max: number(5) };
+        let bucket = UptimeBucket { at, up: number(2), ping: number(3), min: number(4), max: number(5) };
         buckets.entry(row.at(0).int().unwrap_or_default()).or_default().push(bucket);
         Ok(())
     })?;

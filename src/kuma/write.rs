@@ -6,7 +6,7 @@ use super::read::{ids_text, is_configuration, is_unguarded, read_configuration, 
 use crate::engine::{Depth, EngineKind, IntegrityError, Reader, Writer, quote};
 use crate::error::{DatabaseError, Error, OperationError, Result};
 use crate::model::state::Fingerprint;
-use crate::plan::{Assignment, Cell, Change, Plan, Step};
+use crate::plan::{Assignment, Cell, Change, Plan, PlanStep};
 use crate::schema::{HIGHEST_ID, Schema};
 use crate::value::{Row, Value};
 
@@ -59,7 +59,7 @@ pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Resu
 ///
 /// # Errors
 /// [`OperationError::StalePlan`](crate::error::OperationError::StalePlan) if one does not.
-fn check_old(writer: &mut dyn Writer, step: &Step, id: i64, set: &[Assignment]) -> Result<()> {
+fn check_old(writer: &mut dyn Writer, step: &PlanStep, id: i64, set: &[Assignment]) -> Result<()> {
     if !set.iter().any(|cell| is_unguarded(&step.table, &cell.column)) {
         return Ok(());
     }
@@ -208,7 +208,7 @@ pub fn check_written(
 }
 
 /// The steps that wrote a row, by table and id.
-type Expected<'p> = BTreeMap<&'p str, BTreeMap<i64, Vec<&'p Step>>>;
+type Expected<'p> = BTreeMap<&'p str, BTreeMap<i64, Vec<&'p PlanStep>>>;
 
 /// Removes `row` from the expected ones, if it contains what was written.
 fn check_found(expected: &mut Expected<'_>, table: &str, row: &Row, written: &WriteResult) -> Result<()> {
@@ -216,7 +216,7 @@ fn check_found(expected: &mut Expected<'_>, table: &str, row: &Row, written: &Wr
     steps.into_iter().flatten().try_for_each(|step| check_row(step, row, &written.ids))
 }
 
-fn check_gone(writer: &mut dyn Writer, step: &Step, column: &str, value: i64) -> Result<()> {
+fn check_gone(writer: &mut dyn Writer, step: &PlanStep, column: &str, value: i64) -> Result<()> {
     let sql = format!("SELECT count(*) AS n FROM {} WHERE {} = ?", quote(&step.table), quote(column));
     let left = writer.query(&sql, &[Value::Int(value)])?;
     match left.first().and_then(|row| row.int("n")) {
@@ -226,7 +226,7 @@ fn check_gone(writer: &mut dyn Writer, step: &Step, column: &str, value: i64) ->
 }
 
 /// Whether `row` contains what `step` wrote.
-fn check_row(step: &Step, row: &Row, ids: &BTreeMap<usize, i64>) -> Result<()> {
+fn check_row(step: &PlanStep, row: &Row, ids: &BTreeMap<usize, i64>) -> Result<()> {
     let mut at = 0;
     let mut check = |column: &str, cell: &Cell| {
         let names = row.columns();
@@ -251,7 +251,7 @@ fn check_row(step: &Step, row: &Row, ids: &BTreeMap<usize, i64>) -> Result<()> {
     }
 }
 
-fn unlike(step: &Step, column: &str, expected: String, found: String) -> Error {
+fn unlike(step: &PlanStep, column: &str, expected: String, found: String) -> Error {
     Error::Operation(OperationError::ReadBack {
         subject: step.subject.clone(),
         column: column.to_owned(),

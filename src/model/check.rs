@@ -9,7 +9,7 @@ use super::fields::{FIELDS, Field, ValueShape, field, nearest};
 use super::kinds::{MonitorType, kind as kind_of, nearest_kind};
 use super::release::*;
 use super::rules;
-use super::subject::{Found, Subject, grouped};
+use super::subject::{CheckedRow, RowProblem, grouped};
 use super::typed::{shown, texts};
 use crate::error::Problem;
 use crate::schema::Release;
@@ -25,7 +25,7 @@ const LONG_TEXT: usize = 65_535;
 pub fn check_monitor(release: Release, kind: &str, row: &[(String, Value)]) -> Vec<Problem> {
     match known_kind(release, kind) {
         Err(problem) => vec![problem],
-        Ok(kind) => examine(&Subject { release, kind, row }).into_iter().map(|found| found.problem).collect(),
+        Ok(kind) => examine(&CheckedRow { release, kind, row }).into_iter().map(|found| found.problem).collect(),
     }
 }
 
@@ -47,7 +47,7 @@ pub fn check_edit(release: Release, kind: &str, row: &[(String, Value)], touched
     };
     let mut problems = check_names(release, kind.name, touched.iter().copied());
     problems.extend(
-        examine(&Subject { release, kind, row })
+        examine(&CheckedRow { release, kind, row })
             .into_iter()
             .filter(|found| {
                 is_new_kind || found.breaks_server || found.columns.iter().any(|column| touched.contains(column))
@@ -119,7 +119,7 @@ fn known_kind(release: Release, name: &str) -> Result<&'static MonitorType, Prob
     }
 }
 
-fn examine(subject: &Subject) -> Vec<Found> {
+fn examine(subject: &CheckedRow) -> Vec<RowProblem> {
     let mut found = common(subject.release, subject.row);
     for known in FIELDS.iter().filter(|known| subject.kind.takes(known, subject.release)) {
         found.extend(check_presence(subject, known));
@@ -131,7 +131,7 @@ fn examine(subject: &Subject) -> Vec<Found> {
 }
 
 /// Checks of every column of all types: the size, and the JSON that the server reads at every login.
-fn common(release: Release, row: &[(String, Value)]) -> Vec<Found> {
+fn common(release: Release, row: &[(String, Value)]) -> Vec<RowProblem> {
     let mut found = Vec::new();
     for (column, value) in row {
         let Some(known) = field(column).filter(|known| known.column == column && known.since <= release) else {
@@ -147,14 +147,14 @@ fn common(release: Release, row: &[(String, Value)]) -> Vec<Found> {
             }
             _ => None,
         };
-        found.extend(room.map(|message| Found::new(known, message)));
+        found.extend(room.map(|message| RowProblem::new(known, message)));
         found.extend(check_json(known, text));
     }
     found
 }
 
 /// Invalid JSON, or JSON of another type, makes the login of all users hang (2.5.3).
-fn check_json(known: &'static Field, text: &str) -> Option<Found> {
+fn check_json(known: &'static Field, text: &str) -> Option<RowProblem> {
     let (what, fits): (_, fn(&Json) -> bool) = match known.shape {
         ValueShape::StatusCodes => ("a list of texts", |json| texts(&json.to_string()).is_some()),
         ValueShape::Texts => ("a list of texts", |json| texts(&json.to_string()).is_some()),
@@ -172,12 +172,12 @@ fn check_json(known: &'static Field, text: &str) -> Option<Found> {
         ValueShape::Object => "'{\"mechanism\":\"None\"}'",
         _ => "'[]'",
     };
-    let mut found = Found::new(known, message).typed(example);
+    let mut found = RowProblem::new(known, message).typed(example);
     found.breaks_server = true;
     Some(found)
 }
 
-fn check_presence(subject: &Subject, known: &'static Field) -> Option<Found> {
+fn check_presence(subject: &CheckedRow, known: &'static Field) -> Option<RowProblem> {
     let is_needed = subject.kind.is_needed(known.column) || known.column == "name";
     if is_needed && subject.is_empty(known.column) {
         return Some(subject.missing(known.column, ""));
@@ -185,10 +185,10 @@ fn check_presence(subject: &Subject, known: &'static Field) -> Option<Found> {
     let must_be_number =
         matches!(known.column, "interval" | "retry_interval" | "maxretries" | "resend_interval" | "timeout");
     let is_null = subject.value(known.column).is_some_and(Value::is_null);
-    (must_be_number && is_null).then(|| Found::new(known, "cannot be unset".to_owned()).typed(known.example))
+    (must_be_number && is_null).then(|| RowProblem::new(known, "cannot be unset".to_owned()).typed(known.example))
 }
 
-fn check_range(subject: &Subject, known: &'static Field) -> Option<Found> {
+fn check_range(subject: &CheckedRow, known: &'static Field) -> Option<RowProblem> {
     let value = subject.value(known.column).filter(|value| !value.is_null())?;
     match known.shape {
         ValueShape::Whole(least, most) => {
@@ -197,7 +197,7 @@ fn check_range(subject: &Subject, known: &'static Field) -> Option<Found> {
                 _ => (least, most),
             };
             let Some(n) = value.int() else {
-                return Some(Found::new(
+                return Some(RowProblem::new(
                     known,
                     format!("must be an integer, not {}", shown(known, &value.to_string())),
                 ));
@@ -216,13 +216,13 @@ fn check_range(subject: &Subject, known: &'static Field) -> Option<Found> {
                 }
                 _ => format!("invalid value {}; must be {limits}", grouped(n)),
             };
-            Some(Found::new(known, message).typed(&n.clamp(least, most).to_string()))
+            Some(RowProblem::new(known, message).typed(&n.clamp(least, most).to_string()))
         }
         ValueShape::Real => match value {
             Value::Int(n) if *n >= 0 => None,
             Value::Real(x) if *x >= 0.0 => None,
             other => Some(
-                Found::new(
+                RowProblem::new(
                     known,
                     format!(
                         "invalid value {other}; must not be \
@@ -247,7 +247,7 @@ pub(super) fn interval_range(release: Release) -> (i64, i64) {
     }
 }
 
-fn check_choice(subject: &Subject, known: &'static Field) -> Option<Found> {
+fn check_choice(subject: &CheckedRow, known: &'static Field) -> Option<RowProblem> {
     let ValueShape::Choice(all) = known.shape else { return None };
     let text = subject.text(known.column)?;
     let picks = known.picks(subject.kind.name, subject.release);
@@ -265,7 +265,7 @@ fn check_choice(subject: &Subject, known: &'static Field) -> Option<Found> {
         }
     };
     let near = crate::text::nearest(text, picks.iter().copied()).or(picks.first().copied()).unwrap_or_default();
-    let mut found = Found::new(known, message).typed(near);
+    let mut found = RowProblem::new(known, message).typed(near);
     found.problem.unsupported = later.is_some();
     Some(found)
 }

@@ -4,7 +4,7 @@
 
 use super::defaults::Given;
 use super::fields::{
-    FIELDS, Field, INT, Pick, Reference,
+    ChoiceValue, FIELDS, Field, INT, Reference,
     ValueShape::{self, *},
     entry, pick, same_name,
 };
@@ -166,7 +166,7 @@ pub static PROXIES: Entity = Entity {
     defaults: &[("active", Given::Int(1)), ("username", Given::Nothing)],
     ..THING
 };
-static PROTOCOLS: [Pick; 6] =
+static PROTOCOLS: [ChoiceValue; 6] =
     [pick("http"), pick("https"), pick("socks"), pick("socks5"), pick("socks5h"), pick("socks4")];
 static PROXY_FIELDS: [Field; 8] = [
     entry("protocol", "protocol", Choice(&PROTOCOLS), "protocol of the proxy"),
@@ -188,7 +188,7 @@ pub static DOCKER_HOSTS: Entity = Entity {
     defaults: &[("docker_type", Given::Text("socket")), ("docker_daemon", Given::Text("/var/run/docker.sock"))],
     ..THING
 };
-static DOCKER_TYPES: [Pick; 2] = [pick("socket"), pick("tcp")];
+static DOCKER_TYPES: [ChoiceValue; 2] = [pick("socket"), pick("tcp")];
 static DOCKER_FIELDS: [Field; 3] = [
     entry("name", "name", Text(255), "name of the host").example("local"),
     entry("docker_type", "dockerType", Choice(&DOCKER_TYPES), "connection type"),
@@ -297,8 +297,8 @@ pub static STATUS_PAGES: Entity = Entity {
     parts: &[DOMAINS, PAGE_GROUPS, INCIDENTS],
     ..THING
 };
-static THEMES: [Pick; 3] = [pick("auto"), pick("light"), pick("dark")];
-static ANALYTICS: [Pick; 5] = [pick("google"), pick("umami"), pick("plausible"), pick("matomo"), pick("rybbit")];
+static THEMES: [ChoiceValue; 3] = [pick("auto"), pick("light"), pick("dark")];
+static ANALYTICS: [ChoiceValue; 5] = [pick("google"), pick("umami"), pick("plausible"), pick("matomo"), pick("rybbit")];
 static STATUS_PAGE_FIELDS: [Field; 19] = [
     entry("slug", "slug", Text(255), "last part of its URL, /status/SLUG").trimmed().example("homelab"),
     entry("title", "title", Text(255), "title of the page").example("Homelab"),
@@ -379,7 +379,7 @@ const INCIDENTS: Entity = Entity {
     owner: "status_page_id",
     ..THING
 };
-static STYLES: [Pick; 7] =
+static STYLES: [ChoiceValue; 7] =
     [pick("info"), pick("warning"), pick("danger"), pick("primary"), pick("light"), pick("dark"), pick("maintenance")];
 static INCIDENT_FIELDS: [Field; 5] = [
     entry("title", "title", Text(255), "headline").example("'disk failed'"),
@@ -408,7 +408,7 @@ pub static MAINTENANCE: Entity = Entity {
     parts: &[MAINTENANCE_MONITORS, MAINTENANCE_PAGES],
     ..THING
 };
-static STRATEGIES: [Pick; 6] = [
+static STRATEGIES: [ChoiceValue; 6] = [
     pick("manual"),
     pick("single"),
     pick("cron"),

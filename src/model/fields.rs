@@ -43,7 +43,7 @@ pub enum ValueShape {
     /// True or false, stored as 1 or 0.
     Flag,
     /// One of these texts; which of them depends on type and release.
-    Choice(&'static [Pick]),
+    Choice(&'static [ChoiceValue]),
     /// A JSON array of HTTP or WebSocket status codes, `["200-299"]`.
     StatusCodes,
     /// A JSON array of texts.
@@ -83,7 +83,7 @@ pub enum Reference {
 
 /// One value of a choice.
 #[derive(Debug, PartialEq)]
-pub struct Pick {
+pub struct ChoiceValue {
     /// The text that is stored.
     pub value: &'static str,
     /// The first release that has it.
@@ -212,16 +212,16 @@ pub(super) const fn entry(column: &'static str, api: &'static str, shape: ValueS
     Field { column, api, shape, secret: false, trimmed: false, since: R1_23, help, example: "" }
 }
 
-pub(super) const fn pick(value: &'static str) -> Pick {
-    Pick { value, since: R1_23, kinds: &[] }
+pub(super) const fn pick(value: &'static str) -> ChoiceValue {
+    ChoiceValue { value, since: R1_23, kinds: &[] }
 }
 
-pub(super) const fn pick_since(value: &'static str, since: Release) -> Pick {
-    Pick { value, since, kinds: &[] }
+pub(super) const fn pick_since(value: &'static str, since: Release) -> ChoiceValue {
+    ChoiceValue { value, since, kinds: &[] }
 }
 
-pub(super) const fn pick_for(value: &'static str, kinds: &'static [&'static str]) -> Pick {
-    Pick { value, since: R1_23, kinds }
+pub(super) const fn pick_for(value: &'static str, kinds: &'static [&'static str]) -> ChoiceValue {
+    ChoiceValue { value, since: R1_23, kinds }
 }
 
 /// The largest INT of MariaDB.
@@ -230,7 +230,7 @@ const HTTP: &[&str] = &["http", "keyword", "json-query"];
 const DNS: &[&str] = &["dns"];
 const GLOBALPING: &[&str] = &["globalping"];
 
-static METHODS: [Pick; 7] = [
+static METHODS: [ChoiceValue; 7] = [
     pick("GET"),
     pick("HEAD"),
     pick("OPTIONS"),
@@ -239,16 +239,16 @@ static METHODS: [Pick; 7] = [
     pick_for("PATCH", HTTP),
     pick_for("DELETE", HTTP),
 ];
-static BODY_ENCODINGS: [Pick; 3] = [pick("json"), pick_since("form", R2_0), pick("xml")];
-static AUTH_METHODS: [Pick; 5] = [
+static BODY_ENCODINGS: [ChoiceValue; 3] = [pick("json"), pick_since("form", R2_0), pick("xml")];
+static AUTH_METHODS: [ChoiceValue; 5] = [
     pick("basic"),
     pick_since("bearer", R2_4),
     pick("oauth2-cc"),
     pick_for("ntlm", HTTP),
     pick_for("mtls", &["http", "keyword", "json-query", "websocket-upgrade"]),
 ];
-static OAUTH_METHODS: [Pick; 2] = [pick("client_secret_basic"), pick("client_secret_post")];
-static RECORDS: [Pick; 17] = [
+static OAUTH_METHODS: [ChoiceValue; 2] = [pick("client_secret_basic"), pick("client_secret_post")];
+static RECORDS: [ChoiceValue; 17] = [
     pick("A"),
     pick("AAAA"),
     pick_for("ANY", GLOBALPING),
@@ -267,14 +267,15 @@ static RECORDS: [Pick; 17] = [
     pick_for("SVCB", GLOBALPING),
     pick("TXT"),
 ];
-static MQTT_CHECKS: [Pick; 2] = [pick("keyword"), pick("json-query")];
-static SNMP_VERSIONS: [Pick; 3] = [pick("1"), pick("2c"), pick_since("3", R2_1)];
-static OPERATORS: [Pick; 7] = [pick(">"), pick(">="), pick("<"), pick("<="), pick("!="), pick("=="), pick("contains")];
-static SECURITY: [Pick; 3] = [pick("secure"), pick("nostarttls"), pick("starttls")];
-static IP_FAMILIES: [Pick; 2] = [pick("ipv4"), pick("ipv6")];
-static MEASUREMENTS: [Pick; 3] = [pick("ping"), pick("http"), pick_since("dns", R2_1_2)];
-static PROTOCOLS: [Pick; 4] = [pick("ICMP"), pick("TCP"), pick_since("UDP", R2_1_2), pick("HTTP2")];
-static TLS_ALERTS: [Pick; 9] = [
+static MQTT_CHECKS: [ChoiceValue; 2] = [pick("keyword"), pick("json-query")];
+static SNMP_VERSIONS: [ChoiceValue; 3] = [pick("1"), pick("2c"), pick_since("3", R2_1)];
+static OPERATORS: [ChoiceValue; 7] =
+    [pick(">"), pick(">="), pick("<"), pick("<="), pick("!="), pick("=="), pick("contains")];
+static SECURITY: [ChoiceValue; 3] = [pick("secure"), pick("nostarttls"), pick("starttls")];
+static IP_FAMILIES: [ChoiceValue; 2] = [pick("ipv4"), pick("ipv6")];
+static MEASUREMENTS: [ChoiceValue; 3] = [pick("ping"), pick("http"), pick_since("dns", R2_1_2)];
+static PROTOCOLS: [ChoiceValue; 4] = [pick("ICMP"), pick("TCP"), pick_since("UDP", R2_1_2), pick("HTTP2")];
+static TLS_ALERTS: [ChoiceValue; 9] = [
     pick("none"),
     pick("certificate_required"),
     pick("bad_certificate"),

@@ -15,7 +15,7 @@ pub struct MonitorType {
     /// The name on the page.
     pub title: &'static str,
     /// The section of the page that lists it.
-    pub section: Section,
+    pub section: TypeSection,
     /// The first release with it.
     pub since: Release,
     /// Required columns.
@@ -32,7 +32,7 @@ pub struct OfferedColumn(pub &'static str, pub Release);
 
 /// A section of the page's list of types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Section {
+pub enum TypeSection {
     /// Addresses, hosts, containers, services.
     General,
     /// Groups.
@@ -47,16 +47,16 @@ pub enum Section {
     Game,
 }
 
-impl Section {
+impl TypeSection {
     /// The heading of the section.
     pub fn title(self) -> &'static str {
         match self {
-            Section::General => "General",
-            Section::Special => "Special",
-            Section::Passive => "Passive",
-            Section::Specific => "Specific",
-            Section::Database => "Database",
-            Section::Game => "Game server",
+            TypeSection::General => "General",
+            TypeSection::Special => "Special",
+            TypeSection::Passive => "Passive",
+            TypeSection::Specific => "Specific",
+            TypeSection::Database => "Database",
+            TypeSection::Game => "Game server",
         }
     }
 }
@@ -192,7 +192,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "http",
         title: "HTTP(s)",
-        section: Section::General,
+        section: TypeSection::General,
         since: R1_23,
         needs: &["url"],
         offers: http_and!(),
@@ -201,7 +201,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "keyword",
         title: "HTTP(s) - Keyword",
-        section: Section::General,
+        section: TypeSection::General,
         since: R1_23,
         needs: &["url", "keyword"],
         offers: http_and!(from("invert_keyword", R1_23)),
@@ -210,7 +210,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "port",
         title: "TCP Port",
-        section: Section::General,
+        section: TypeSection::General,
         since: R1_23,
         needs: &["hostname", "port"],
         offers: &[
@@ -225,7 +225,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "ping",
         title: "Ping",
-        section: Section::General,
+        section: TypeSection::General,
         since: R1_23,
         needs: &["hostname"],
         offers: &[
@@ -241,7 +241,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "dns",
         title: "DNS",
-        section: Section::General,
+        section: TypeSection::General,
         since: R1_23,
         needs: &["hostname", "dns_resolve_server", "dns_resolve_type", "port"],
         offers: &[from("conditions", R2_0), from("domain_expiry_notification", R2_1)],
@@ -250,7 +250,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "docker",
         title: "Docker Container",
-        section: Section::General,
+        section: TypeSection::General,
         since: R1_23,
         needs: &["docker_container", "docker_host"],
         offers: &[],
@@ -259,7 +259,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "system-service",
         title: "System Service",
-        section: Section::General,
+        section: TypeSection::General,
         since: R2_1,
         needs: &["system_service_name"],
         offers: &[],
@@ -268,7 +268,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "pm2",
         title: "PM2 Process",
-        section: Section::General,
+        section: TypeSection::General,
         since: R2_5,
         needs: &["system_service_name"],
         offers: &[],
@@ -277,7 +277,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "real-browser",
         title: "HTTP(s) - Browser Engine (Chrome/Chromium)",
-        section: Section::General,
+        section: TypeSection::General,
         since: R1_23,
         needs: &["url"],
         offers: &[
@@ -290,7 +290,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "group",
         title: "Group",
-        section: Section::Special,
+        section: TypeSection::Special,
         since: R1_23,
         needs: &[],
         offers: &[],
@@ -299,7 +299,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "push",
         title: "Push",
-        section: Section::Passive,
+        section: TypeSection::Passive,
         since: R1_23,
         needs: &["push_token"],
         offers: &[],
@@ -308,7 +308,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "manual",
         title: "Manual",
-        section: Section::Passive,
+        section: TypeSection::Passive,
         since: R2_0,
         needs: &[],
         offers: &[from("manual_status", R2_0)],
@@ -317,7 +317,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "globalping",
         title: "Globalping",
-        section: Section::Specific,
+        section: TypeSection::Specific,
         since: R2_1,
         needs: &["subtype", "location"],
         offers: &[
@@ -356,7 +356,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "grpc-keyword",
         title: "gRPC(s) - Keyword",
-        section: Section::Specific,
+        section: TypeSection::Specific,
         since: R1_23,
         needs: &["grpc_url", "keyword", "grpc_service_name", "grpc_method", "grpc_protobuf", "grpc_body"],
         offers: &[
@@ -373,7 +373,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "json-query",
         title: "HTTP(s) - Json Query",
-        section: Section::Specific,
+        section: TypeSection::Specific,
         since: R1_23,
         needs: &["url", "json_path", "expected_value"],
         offers: http_and!(from("json_path_operator", R2_0), from("retry_only_on_status_code_failure", R2_1)),
@@ -382,7 +382,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "kafka-producer",
         title: "Kafka Producer",
-        section: Section::Specific,
+        section: TypeSection::Specific,
         since: R1_23,
         needs: &["kafka_producer_brokers", "kafka_producer_topic", "kafka_producer_message"],
         offers: &[
@@ -396,7 +396,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "mqtt",
         title: "MQTT",
-        section: Section::Specific,
+        section: TypeSection::Specific,
         since: R1_23,
         needs: &["hostname", "port", "mqtt_topic"],
         offers: &[
@@ -416,7 +416,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "ntp",
         title: "NTP",
-        section: Section::Specific,
+        section: TypeSection::Specific,
         since: R2_5,
         needs: &["hostname", "port"],
         offers: &[
@@ -430,7 +430,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "rabbitmq",
         title: "RabbitMQ",
-        section: Section::Specific,
+        section: TypeSection::Specific,
         since: R2_0,
         needs: &["rabbitmq_nodes", "rabbitmq_username", "rabbitmq_password"],
         offers: &[from("timeout", R2_0)],
@@ -439,7 +439,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "sip-options",
         title: "SIP Options Ping",
-        section: Section::Specific,
+        section: TypeSection::Specific,
         since: R2_1,
         needs: &["hostname", "port"],
         offers: &[from("domain_expiry_notification", R2_1)],
@@ -448,7 +448,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "smtp",
         title: "SMTP",
-        section: Section::Specific,
+        section: TypeSection::Specific,
         since: R2_0,
         needs: &["hostname", "port"],
         offers: &[from("smtp_security", R2_0), from("domain_expiry_notification", R2_1)],
@@ -457,7 +457,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "snmp",
         title: "SNMP",
-        section: Section::Specific,
+        section: TypeSection::Specific,
         since: R2_0,
         needs: &["hostname", "port", "snmp_oid", "json_path", "expected_value"],
         offers: &[
@@ -473,7 +473,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "tailscale-ping",
         title: "Tailscale Ping",
-        section: Section::Specific,
+        section: TypeSection::Specific,
         since: R1_23,
         needs: &["hostname"],
         offers: &[from("domain_expiry_notification", R2_1)],
@@ -482,7 +482,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "websocket-upgrade",
         title: "Websocket Upgrade",
-        section: Section::Specific,
+        section: TypeSection::Specific,
         since: R2_1,
         needs: &["url"],
         offers: &[
@@ -513,7 +513,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "sqlserver",
         title: "Microsoft SQL Server",
-        section: Section::Database,
+        section: TypeSection::Database,
         since: R1_23,
         needs: &["database_connection_string"],
         offers: &[from("database_query", R1_23), from("conditions", R2_1)],
@@ -522,7 +522,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "mongodb",
         title: "MongoDB",
-        section: Section::Database,
+        section: TypeSection::Database,
         since: R1_23,
         needs: &["database_connection_string"],
         offers: &[from("database_query", R2_0), from("json_path", R2_0), from("expected_value", R2_0)],
@@ -531,7 +531,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "mysql",
         title: "MySQL/MariaDB",
-        section: Section::Database,
+        section: TypeSection::Database,
         since: R1_23,
         needs: &["database_connection_string"],
         offers: &[from("database_query", R1_23), from("radius_password", R1_23), from("conditions", R2_1)],
@@ -540,7 +540,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "oracledb",
         title: "Oracle Database",
-        section: Section::Database,
+        section: TypeSection::Database,
         since: R2_3,
         needs: &["database_connection_string", "basic_auth_user", "basic_auth_pass"],
         offers: &[from("database_query", R2_3), from("conditions", R2_3)],
@@ -549,7 +549,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "postgres",
         title: "PostgreSQL",
-        section: Section::Database,
+        section: TypeSection::Database,
         since: R1_23,
         needs: &["database_connection_string"],
         offers: &[from("database_query", R1_23)],
@@ -558,7 +558,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "radius",
         title: "Radius",
-        section: Section::Database,
+        section: TypeSection::Database,
         since: R1_23,
         needs: &[
             "hostname",
@@ -575,7 +575,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "redis",
         title: "Redis",
-        section: Section::Database,
+        section: TypeSection::Database,
         since: R1_23,
         needs: &["database_connection_string"],
         offers: &[from("ignore_tls", R2_0)],
@@ -584,7 +584,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "gamedig",
         title: "GameDig",
-        section: Section::Game,
+        section: TypeSection::Game,
         since: R1_23,
         needs: &["hostname", "port", "game"],
         offers: &[
@@ -597,7 +597,7 @@ pub static KINDS: [MonitorType; 33] = [
     MonitorType {
         name: "steam",
         title: "Steam Game Server",
-        section: Section::Game,
+        section: TypeSection::Game,
         since: R1_23,
         needs: &["hostname", "port"],
         offers: &[from("timeout", R2_0), from("domain_expiry_notification", R2_1)],

@@ -7,11 +7,11 @@ use serde_json::Value as Json;
 use super::fields::field;
 use super::games::renamed_game;
 use super::release::*;
-use super::subject::{Found, Subject, grouped, shell_word};
+use super::subject::{CheckedRow, RowProblem, grouped, shell_word};
 use super::typed::{shown, texts};
 
 /// Adds the problems of the fields of the subject's type.
-pub(super) fn check(subject: &Subject, found: &mut Vec<Found>) {
+pub(super) fn check(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
     let has = |column: &str| subject.kind.has(column, subject.release);
     match subject.kind.name {
         "http" | "keyword" | "json-query" | "real-browser" => {
@@ -60,7 +60,7 @@ pub(super) fn check(subject: &Subject, found: &mut Vec<Found>) {
     }
 }
 
-fn check_url(subject: &Subject, column: &'static str, schemes: &[&str]) -> Option<Found> {
+fn check_url(subject: &CheckedRow, column: &'static str, schemes: &[&str]) -> Option<RowProblem> {
     if subject.is_empty(column) {
         return None;
     }
@@ -72,11 +72,11 @@ fn check_url(subject: &Subject, column: &'static str, schemes: &[&str]) -> Optio
     let safest = schemes.last().copied().unwrap_or_default();
     if !schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
         let message = format!("invalid value `{}`; must start with {desired}", without_login(url));
-        return Some(Found::about(&[column], message).typed(&format!("{safest}://{}", without_login(rest))));
+        return Some(RowProblem::about(&[column], message).typed(&format!("{safest}://{}", without_login(rest))));
     }
     if host.is_empty() || host.starts_with(':') || url.contains(char::is_whitespace) {
         let message = format!("`{}` is not a URL with a host", without_login(url));
-        return Some(Found::about(&[column], message).typed(&format!("{safest}://example.com/")));
+        return Some(RowProblem::about(&[column], message).typed(&format!("{safest}://example.com/")));
     }
     None
 }
@@ -94,7 +94,7 @@ fn without_login(url: &str) -> String {
     }
 }
 
-fn check_host(subject: &Subject) -> Option<Found> {
+fn check_host(subject: &CheckedRow) -> Option<RowProblem> {
     let typed = subject.text("hostname")?;
     let host = typed.trim();
     if let Some((_, rest)) = host.split_once("://") {
@@ -103,7 +103,7 @@ fn check_host(subject: &Subject) -> Option<Found> {
         let port = port.filter(|_| subject.kind.has("port", subject.release));
         let bare = shell_word(bare);
         let hint = port.map_or_else(|| format!("--hostname {bare}"), |port| format!("--hostname {bare} --port {port}"));
-        return Some(Found::about(&["hostname"], "must be a host name or address, not a URL").command(hint));
+        return Some(RowProblem::about(&["hostname"], "must be a host name or address, not a URL").command(hint));
     }
     if let (bare, Some(port)) = split_port(host)
         && is_host(bare, false)
@@ -114,12 +114,12 @@ fn check_host(subject: &Subject) -> Option<Found> {
             true => format!("--hostname {bare} --port {port}"),
             false => format!("--hostname {bare}"),
         };
-        return Some(Found::about(&["hostname"], message).command(hint));
+        return Some(RowProblem::about(&["hostname"], message).command(hint));
     }
     let is_dns = subject.kind.name == "dns";
     if !(is_host(host, is_dns) || is_dns && host == ".") {
         let message = format!("`{host}` is not a valid host name or address");
-        return Some(Found::about(&["hostname"], message).typed("example.com"));
+        return Some(RowProblem::about(&["hostname"], message).typed("example.com"));
     }
     None
 }
@@ -153,12 +153,12 @@ fn is_host(host: &str, wildcard: bool) -> bool {
         })
 }
 
-fn check_status_codes(subject: &Subject) -> Option<Found> {
+fn check_status_codes(subject: &CheckedRow) -> Option<RowProblem> {
     let column = "accepted_statuscodes_json";
     let codes = texts(subject.text(column)?)?;
     let example = if subject.kind.name == "websocket-upgrade" { "1000" } else { "200-299,301" };
     if codes.is_empty() {
-        return Some(Found::about(&[column], "is empty, so no response is accepted as up").typed(example));
+        return Some(RowProblem::about(&[column], "is empty, so no response is accepted as up").typed(example));
     }
     let code = |text: &str| -> Option<u16> {
         let is_code = text.len() == 3 || text.len() == 4 && subject.kind.name == "websocket-upgrade";
@@ -169,23 +169,23 @@ fn check_status_codes(subject: &Subject) -> Option<Found> {
         None => code(text).is_none(),
     })?;
     let form = if subject.kind.name == "websocket-upgrade" { "`1000` or `1000-1003`" } else { "`204` or `200-299`" };
-    Some(Found::about(&[column], format!("`{wrong}` is not a valid status code; use {form}")).typed(example))
+    Some(RowProblem::about(&[column], format!("`{wrong}` is not a valid status code; use {form}")).typed(example))
 }
 
 /// Text that must be a JSON object if present.
-fn check_json_text(subject: &Subject, column: &'static str, example: &str) -> Option<Found> {
+fn check_json_text(subject: &CheckedRow, column: &'static str, example: &str) -> Option<RowProblem> {
     let message = match serde_json::from_str::<Json>(subject.text(column)?) {
         Ok(Json::Object(_)) => return None,
         Ok(_) => "is JSON, but not an object".to_owned(),
         Err(error) => not_json(&error),
     };
-    Some(Found::about(&[column], message).typed(example))
+    Some(RowProblem::about(&[column], message).typed(example))
 }
 
 /// Text that must be JSON of any shape if present.
-fn check_json_value(subject: &Subject, column: &'static str, hint: &str) -> Option<Found> {
+fn check_json_value(subject: &CheckedRow, column: &'static str, hint: &str) -> Option<RowProblem> {
     let error = serde_json::from_str::<Json>(subject.text(column)?).err()?;
-    Some(Found::about(&[column], not_json(&error)).command(hint))
+    Some(RowProblem::about(&[column], not_json(&error)).command(hint))
 }
 
 /// Where the JSON is invalid, without its text: it may be a secret.
@@ -193,7 +193,7 @@ fn not_json(error: &serde_json::Error) -> String {
     format!("is not valid JSON (line {}, column {})", error.line(), error.column())
 }
 
-fn check_authentication(subject: &Subject, found: &mut Vec<Found>) {
+fn check_authentication(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
     let (method, needed): (&str, &[&str]) = match subject.text("auth_method") {
         Some("oauth2-cc") => ("oauth2-cc", &["oauth_token_url", "oauth_client_id", "oauth_client_secret"]),
         Some("mtls") => ("mtls", &["tls_cert", "tls_key"]),
@@ -206,16 +206,16 @@ fn check_authentication(subject: &Subject, found: &mut Vec<Found>) {
     }
 }
 
-fn check_comparison(subject: &Subject) -> Option<Found> {
+fn check_comparison(subject: &CheckedRow) -> Option<RowProblem> {
     let operator = subject.text("json_path_operator").filter(|operator| operator.starts_with(['<', '>']))?;
     let value = subject.text("expected_value")?;
     value.trim().parse::<f64>().is_err().then(|| {
         let message = format!("invalid value `{value}`; must be a number, because `{operator}` compares numbers");
-        Found::about(&["expected_value", "json_path_operator"], message).typed("0")
+        RowProblem::about(&["expected_value", "json_path_operator"], message).typed("0")
     })
 }
 
-fn check_screenshot_delay(subject: &Subject) -> Option<Found> {
+fn check_screenshot_delay(subject: &CheckedRow) -> Option<RowProblem> {
     let (delay, interval) = (subject.number("screenshot_delay")?, subject.number("interval")?);
     let limit = interval * 500.0;
     (delay >= limit).then(|| {
@@ -224,20 +224,20 @@ fn check_screenshot_delay(subject: &Subject) -> Option<Found> {
             grouped(delay as i64),
             grouped(limit as i64)
         );
-        Found::about(&["screenshot_delay", "interval"], message).typed("1000")
+        RowProblem::about(&["screenshot_delay", "interval"], message).typed("1000")
     })
 }
 
-fn check_push_token(subject: &Subject) -> Option<Found> {
+fn check_push_token(subject: &CheckedRow) -> Option<RowProblem> {
     let token = subject.text("push_token")?;
     let fits = token.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'));
     (!fits).then(|| {
-        Found::about(&["push_token"], "has characters other than letters, digits, `-` and `_`")
+        RowProblem::about(&["push_token"], "has characters other than letters, digits, `-` and `_`")
             .hint("omit `push_token` to generate one")
     })
 }
 
-fn check_connection_string(subject: &Subject) -> Option<Found> {
+fn check_connection_string(subject: &CheckedRow) -> Option<RowProblem> {
     let text = subject.text("database_connection_string")?;
     let schemes: &[&str] = match subject.kind.name {
         "postgres" => &["postgres://", "postgresql://", "socket:", "/"],
@@ -254,10 +254,10 @@ fn check_connection_string(subject: &Subject) -> Option<Found> {
         schemes.iter().filter(|scheme| scheme.contains("://")).map(|scheme| format!("`{scheme}`")).collect();
     let message = format!("must start with {}", desired.join(" or "));
     let example = format!("{}kuma:…@{}", schemes[0], if subject.kind.name == "redis" { "cache" } else { "db/app" });
-    Some(Found::about(&["database_connection_string"], message).typed(&example))
+    Some(RowProblem::about(&["database_connection_string"], message).typed(&example))
 }
 
-fn check_ping(subject: &Subject, found: &mut Vec<Found>) {
+fn check_ping(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
     if subject.release < R2_0 {
         return;
     }
@@ -265,7 +265,7 @@ fn check_ping(subject: &Subject, found: &mut Vec<Found>) {
     let Some(timeout) = subject.number("timeout").map(f64::round).filter(|timeout| *timeout != 0.0) else { return };
     if !(1.0..=300.0).contains(&timeout) {
         let message = format!("invalid value {timeout} s; must be 1 to 300 s for a ping");
-        found.push(Found::about(&["timeout"], message).typed("10"));
+        found.push(RowProblem::about(&["timeout"], message).typed("10"));
         return;
     }
     if let Some(each) = subject.number("ping_per_request_timeout").filter(|each| timeout < *each) {
@@ -273,23 +273,23 @@ fn check_ping(subject: &Subject, found: &mut Vec<Found>) {
             "invalid value {timeout} s; must be at least {each} s, the timeout of one ping \
                                (`ping_per_request_timeout`)"
         );
-        found.push(Found::about(&["timeout", "ping_per_request_timeout"], message).typed(&each.to_string()));
+        found.push(RowProblem::about(&["timeout", "ping_per_request_timeout"], message).typed(&each.to_string()));
     }
 }
 
-fn check_dns(subject: &Subject, found: &mut Vec<Found>) {
+fn check_dns(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
     if let Some(host) = subject.text("hostname")
         && host.trim().parse::<IpAddr>().is_ok()
         && subject.text("dns_resolve_type").is_some_and(|record| record != "PTR")
     {
         let message = format!("`{host}` is an address, which only `PTR` queries accept");
-        found.push(Found::about(&["hostname", "dns_resolve_type"], message).command("--dns-resolve-type PTR"));
+        found.push(RowProblem::about(&["hostname", "dns_resolve_type"], message).command("--dns-resolve-type PTR"));
     }
     let Some(servers) = subject.text("dns_resolve_server") else { return };
     if subject.release < R2_1 {
         if servers.trim().trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_err() {
             let message = format!("invalid value `{servers}`; release {} accepts only one IP address", subject.release);
-            found.push(Found::about(&["dns_resolve_server"], message).typed("1.1.1.1"));
+            found.push(RowProblem::about(&["dns_resolve_server"], message).typed("1.1.1.1"));
         }
         return;
     }
@@ -298,25 +298,25 @@ fn check_dns(subject: &Subject, found: &mut Vec<Found>) {
         None => found.push(subject.missing("dns_resolve_server", "")),
         Some(_) => found.extend(servers.find(|server| !is_host(server, false)).map(|server| {
             let message = format!("`{server}` is not a valid host name or address");
-            Found::about(&["dns_resolve_server"], message).typed("1.1.1.1")
+            RowProblem::about(&["dns_resolve_server"], message).typed("1.1.1.1")
         })),
     }
 }
 
-fn check_mqtt(subject: &Subject, found: &mut Vec<Found>) {
+fn check_mqtt(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
     const SCHEMES: [&str; 4] = ["mqtt", "mqtts", "ws", "wss"];
     if let Some(typed) = subject.text("hostname") {
         let (scheme, host) = typed.trim().split_once("://").unwrap_or(("mqtt", typed.trim()));
         let (bare, port) = split_port(host);
         if !SCHEMES.contains(&scheme) {
             let message = format!("`{scheme}://` is not supported; use `mqtt://`, `mqtts://`, `ws://` or `wss://`");
-            found.push(Found::about(&["hostname"], message).typed(&format!("mqtt://{bare}")));
+            found.push(RowProblem::about(&["hostname"], message).typed(&format!("mqtt://{bare}")));
         } else if let Some(port) = port {
             let hint = format!("--hostname {scheme}://{} --port {port}", shell_word(bare));
-            found.push(Found::about(&["hostname"], format!("`{typed}` contains a port")).command(hint));
+            found.push(RowProblem::about(&["hostname"], format!("`{typed}` contains a port")).command(hint));
         } else if !is_host(host, false) {
             let message = format!("`{typed}` is not a valid host name or address");
-            found.push(Found::about(&["hostname"], message).typed("mqtt.example.com"));
+            found.push(RowProblem::about(&["hostname"], message).typed("mqtt.example.com"));
         }
     }
     if let Some(path) = subject.text("mqtt_websocket_path")
@@ -325,7 +325,7 @@ fn check_mqtt(subject: &Subject, found: &mut Vec<Found>) {
             .is_some_and(|rest| rest.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_&()*+".contains(letter)))
     {
         let message = format!("`{path}` is not a valid path; use `/`, then letters, digits and `-_&()*+`");
-        found.push(Found::about(&["mqtt_websocket_path"], message).typed("/mqtt"));
+        found.push(RowProblem::about(&["mqtt_websocket_path"], message).typed("/mqtt"));
     }
     if subject.text("mqtt_check_type") == Some("json-query") {
         for column in ["json_path", "expected_value"].into_iter().filter(|column| subject.is_empty(column)) {
@@ -336,7 +336,7 @@ fn check_mqtt(subject: &Subject, found: &mut Vec<Found>) {
     }
 }
 
-fn check_snmp(subject: &Subject, found: &mut Vec<Found>) {
+fn check_snmp(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
     if let Some(oid) = subject.text("snmp_oid") {
         let mut parts = oid.split('.');
         let is_root = parts.next().is_some_and(|root| matches!(root, "0" | "1" | "2"));
@@ -347,7 +347,7 @@ fn check_snmp(subject: &Subject, found: &mut Vec<Found>) {
             });
         if !is_oid {
             let message = format!("`{oid}` is not a valid object identifier");
-            found.push(Found::about(&["snmp_oid"], message).typed("1.3.6.1.2.1.1.3.0"));
+            found.push(RowProblem::about(&["snmp_oid"], message).typed("1.3.6.1.2.1.1.3.0"));
         }
     }
     let (needed, version) = match subject.text("snmp_version") {
@@ -362,20 +362,20 @@ fn check_snmp(subject: &Subject, found: &mut Vec<Found>) {
     }
 }
 
-fn check_rabbitmq(subject: &Subject, found: &mut Vec<Found>) {
+fn check_rabbitmq(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
     let Some(nodes) = subject.text("rabbitmq_nodes").and_then(texts) else { return };
     found.extend(nodes.iter().find(|node| !node.starts_with("http://") && !node.starts_with("https://")).map(|node| {
         let message = format!("`{}` must start with `http://` or `https://`", without_login(node));
-        Found::about(&["rabbitmq_nodes"], message).typed("https://node1:15672")
+        RowProblem::about(&["rabbitmq_nodes"], message).typed("https://node1:15672")
     }));
 }
 
-fn check_kafka(subject: &Subject, found: &mut Vec<Found>) {
+fn check_kafka(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
     if let Some(brokers) = subject.text("kafka_producer_brokers").and_then(texts) {
         let is_broker = |broker: &str| matches!(split_port(broker), (host, Some(_)) if is_host(host, false));
         found.extend(brokers.iter().find(|broker| !is_broker(broker)).map(|broker| {
             let message = format!("`{broker}` is not a valid broker; use `host:port`");
-            Found::about(&["kafka_producer_brokers"], message).typed("k1:9092,k2:9092")
+            RowProblem::about(&["kafka_producer_brokers"], message).typed("k1:9092,k2:9092")
         }));
     }
     let column = "kafka_producer_sasl_options";
@@ -391,61 +391,63 @@ fn check_kafka(subject: &Subject, found: &mut Vec<Found>) {
             for key in needed.iter().filter(|key| text(key).is_none()) {
                 let message = format!("`{key}` is required by mechanism `aws`");
                 let hint = "--kafka-producer-sasl-options '{\"mechanism\": \"aws\", …}'";
-                found.push(Found::about(&[column], message).command(hint));
+                found.push(RowProblem::about(&[column], message).command(hint));
             }
         }
         other => {
             let known: Vec<String> = MECHANISMS.iter().map(|name| format!("`{name}`")).collect();
             let what = other.map_or_else(|| "no mechanism".to_owned(), |name| format!("unknown mechanism `{name}`"));
             let message = format!("{what}; must be one of {}", known.join(", "));
-            found.push(Found::about(&[column], message).typed("'{\"mechanism\": \"None\"}'"));
+            found.push(RowProblem::about(&[column], message).typed("'{\"mechanism\": \"None\"}'"));
         }
     }
 }
 
-fn check_grpc(subject: &Subject, found: &mut Vec<Found>) {
+fn check_grpc(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
     if let Some((scheme @ ("http" | "https" | "grpc" | "grpcs"), rest)) =
         subject.text("grpc_url").and_then(|url| url.split_once("://"))
     {
         let message = format!("must be a host and port without `{scheme}://`");
         let tls = if matches!(scheme, "https" | "grpcs") { " --grpc-enable-tls true" } else { "" };
         let hint = format!("--grpc-url {}{tls}", shell_word(rest.trim_end_matches('/')));
-        found.push(Found::about(&["grpc_url"], message).command(hint));
+        found.push(RowProblem::about(&["grpc_url"], message).command(hint));
     }
     found.extend(check_json_text(subject, "grpc_body", "'{}'"));
     found.extend(check_json_text(subject, "grpc_metadata", "'{}'"));
 }
 
-fn check_game(subject: &Subject) -> Option<Found> {
+fn check_game(subject: &CheckedRow) -> Option<RowProblem> {
     let game = subject.text("game")?;
     let here = renamed_game(game, subject.release)?;
     let message = format!("release {} knows the game `{game}` as `{here}`", subject.release);
-    Some(Found::about(&["game"], message).typed(here))
+    Some(RowProblem::about(&["game"], message).typed(here))
 }
 
-fn check_service(subject: &Subject) -> Option<Found> {
+fn check_service(subject: &CheckedRow) -> Option<RowProblem> {
     let column = "system_service_name";
     let name = subject.text(column)?;
     if subject.kind.name == "pm2" {
         return name
             .contains(|letter: char| letter < ' ' || letter == '\x7f')
-            .then(|| Found::about(&[column], "contains control characters").typed("api"));
+            .then(|| RowProblem::about(&[column], "contains control characters").typed("api"));
     }
     let fits = name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-@".contains(letter));
     (!fits).then(|| {
         let what = field(column).map_or_else(|| "it".into(), |known| shown(known, name));
         let message = format!("{what} is not a valid service name; use letters, digits and `._-@`");
-        Found::about(&[column], message).typed("sshd")
+        RowProblem::about(&[column], message).typed("sshd")
     })
 }
 
-fn check_globalping(subject: &Subject, found: &mut Vec<Found>) {
+fn check_globalping(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
     if let Some(location) = subject.text("location").filter(|location| location.contains(',')) {
         let message = format!(
             "`{location}` contains several locations, but only one is supported; combine filters \
                                with `+`"
         );
-        found.push(Found::about(&["location"], message).typed(&location.replace([',', ' '], "+").replace("++", "+")));
+        found.push(
+            RowProblem::about(&["location"], message).typed(&location.replace([',', ' '], "+").replace("++", "+")),
+        );
     }
     let subtype = subject.text("subtype").unwrap_or("ping");
     let needed = if subtype == "http" { "url" } else { "hostname" };
@@ -468,7 +470,7 @@ fn check_globalping(subject: &Subject, found: &mut Vec<Found>) {
         let known: Vec<String> = protocols.iter().map(|name| format!("`{name}`")).collect();
         let what = protocol.map_or_else(|| "is empty".to_owned(), |protocol| format!("invalid value `{protocol}`"));
         let message = format!("{what}; must be {} for measurement `{subtype}`", known.join(" or "));
-        found.push(Found::about(&["protocol", "subtype"], message).typed(protocols[0]));
+        found.push(RowProblem::about(&["protocol", "subtype"], message).typed(protocols[0]));
     }
     let needs_port = subtype == "dns" || subtype == "ping" && protocol == Some("TCP");
     if needs_port && subject.is_empty("port") {

@@ -9,13 +9,13 @@ use crate::schema::Release;
 use crate::value::Value;
 
 /// A row that is checked.
-pub(super) struct Subject<'r> {
+pub(super) struct CheckedRow<'r> {
     pub release: Release,
     pub kind: &'static MonitorType,
     pub(super) row: &'r [(String, Value)],
 }
 
-impl<'r> Subject<'r> {
+impl<'r> CheckedRow<'r> {
     /// The value in `column`; `None` if the row does not have it.
     pub fn value(&self, column: &str) -> Option<&'r Value> {
         self.row.iter().find(|(name, _)| name == column).map(|(_, value)| value)
@@ -49,7 +49,7 @@ impl<'r> Subject<'r> {
     }
 
     /// Reports that `column` is missing; `when` is the condition under which it is required, or empty.
-    pub fn missing(&self, column: &'static str, when: &str) -> Found {
+    pub fn missing(&self, column: &'static str, when: &str) -> RowProblem {
         let example = match (column, self.kind.name) {
             ("url", "websocket-upgrade") => "wss://example.com/ws",
             ("port", "mqtt") => "1883",
@@ -82,26 +82,26 @@ impl<'r> Subject<'r> {
         };
         let by = if column == "name" { "is required".to_owned() } else { by };
         let example = if example.is_empty() { "…" } else { example };
-        Found::about(&[column], by).typed(example)
+        RowProblem::about(&[column], by).typed(example)
     }
 }
 
 /// A problem, the columns that cause it, and whether it affects more than its own monitor.
-pub(super) struct Found {
+pub(super) struct RowProblem {
     pub(super) columns: Vec<&'static str>,
     pub(super) breaks_server: bool,
     pub(super) problem: Problem,
 }
 
-impl Found {
-    pub(super) fn new(field: &'static Field, message: String) -> Found {
-        Found::about(&[field.column], message)
+impl RowProblem {
+    pub(super) fn new(field: &'static Field, message: String) -> RowProblem {
+        RowProblem::about(&[field.column], message)
     }
 
     /// A problem of the first of these columns, caused by all of them.
-    pub fn about(columns: &[&'static str], message: impl Into<String>) -> Found {
+    pub fn about(columns: &[&'static str], message: impl Into<String>) -> RowProblem {
         let problem = Problem::new(columns[0], message);
-        Found { columns: columns.to_vec(), breaks_server: false, problem }
+        RowProblem { columns: columns.to_vec(), breaks_server: false, problem }
     }
 
     /// Adds a column that causes it.
@@ -110,7 +110,7 @@ impl Found {
     }
 
     /// With the option and an example value as the hint.
-    pub fn typed(mut self, example: &str) -> Found {
+    pub fn typed(mut self, example: &str) -> RowProblem {
         let option = field(&self.problem.subject).map_or_else(|| self.problem.subject.clone(), Field::option);
         let example = shell_word(if example.is_empty() { "…" } else { example });
         self.problem.hint = Some(Hint::command(format!("--{option} {example}")));
@@ -118,13 +118,13 @@ impl Found {
     }
 
     /// With a sentence to follow.
-    pub fn hint(self, text: impl Into<String>) -> Found {
-        Found { problem: self.problem.hint(text), ..self }
+    pub fn hint(self, text: impl Into<String>) -> RowProblem {
+        RowProblem { problem: self.problem.hint(text), ..self }
     }
 
     /// With options to type.
-    pub fn command(self, options: impl Into<String>) -> Found {
-        Found { problem: self.problem.command(options), ..self }
+    pub fn command(self, options: impl Into<String>) -> RowProblem {
+        RowProblem { problem: self.problem.command(options), ..self }
     }
 }
 

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use super::beats::{self, Awaited};
 use super::begin::{check_mode, check_server, check_wait, lock, report_network};
-use super::journal::{Journal, Phase, Record};
+use super::journal::{Journal, JournalRecord, Phase};
 use super::release::{check_before_stop, check_release};
 use super::run::{Run, Write};
 use super::transact::{run_statements, try_before_stop};
 use super::work::{Mode, Outcome, Settings, Work};
 use super::{Observer, Step, compact, label, pending, space, upgrade};
-use crate::backup::stage::{CopyScope, Label, Source};
+use crate::backup::stage::{CopyScope, CopySource, SnapshotLabel};
 use crate::backup::{Guarded, StagedCopy, Store};
 use crate::docker::RunState;
 use crate::engine::{Connect, EngineKind, Reader};
@@ -21,7 +21,7 @@ use crate::instance::{DbLocation, Instance, Server, Session};
 use crate::kuma::mark::read_mark;
 use crate::kuma::read::{read_any_database, read_database, read_fingerprint, read_last_beat, read_shown_state};
 use crate::model::state::Database;
-use crate::plan::history::Pruning;
+use crate::plan::history::HistoryPruning;
 
 /// Runs `work` on `instance`, or leaves everything as it was.
 ///
@@ -69,7 +69,12 @@ pub fn run(
         _ => None,
     };
     let recipients = store.recipients();
-    let record = Record { lasts, recipients, upgrade, ..Record::new(&settings.verb, instance, life, mode, replaces) };
+    let record = JournalRecord {
+        lasts,
+        recipients,
+        upgrade,
+        ..JournalRecord::new(&settings.verb, instance, life, mode, replaces)
+    };
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
     run.screenshots = work.restores_screenshots();
@@ -153,7 +158,7 @@ impl Run<'_> {
         let Some(touched) = touched else { return Ok(Vec::new()) };
         self.committed();
         observer.step(&Step::Committed)?;
-        if let Work::Prune(Pruning { compacting, .. }) = work
+        if let Work::Prune(HistoryPruning { compacting, .. }) = work
             && let Err(error) = compact::run(guarded.writer(), compacting, self.instance.work(), observer)
         {
             self.outcome.warnings.push(format!("cannot reclaim disk space: {error}"));
@@ -182,12 +187,12 @@ impl Run<'_> {
         let began = Instant::now();
         observer.step(&Step::Hold { bytes: self.instance.size() })?;
         let source = match &self.instance.place {
-            DbLocation::Sqlite(file) => Source::Still(file),
-            _ if matches!(work, Work::Load { .. }) => Source::Any(connect),
-            _ => Source::Live(connect),
+            DbLocation::Sqlite(file) => CopySource::Still(file),
+            _ if matches!(work, Work::Load { .. }) => CopySource::Any(connect),
+            _ => CopySource::Live(connect),
         };
         let undoes = self.settings.undoes.clone();
-        let label = Label { undo: true, undoes, ..label(self.instance, &self.settings.verb) };
+        let label = SnapshotLabel { undo: true, undoes, ..label(self.instance, &self.settings.verb) };
         let mut progress = |done, total| observer.progress(done, total);
         let staged = StagedCopy::take(&source, &self.staged_folder(), &label, &CopyScope::default(), &mut progress)?;
         observer.step(&Step::Held { bytes: staged.manifest.size(), took: began.elapsed() })?;

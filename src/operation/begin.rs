@@ -1,7 +1,7 @@
 //! Preconditions of a run: no other process works on the instance, and the server can be stopped and started.
 
 use super::finish::settle;
-use super::journal::{Journal, Phase, Record};
+use super::journal::{Journal, JournalRecord, Phase};
 use super::migration::check_settled;
 use super::run::Run;
 use super::work::{Mode, Settings};
@@ -17,7 +17,7 @@ impl<'a> Run<'a> {
         instance: &'a Instance,
         settings: &'a Settings,
         observer: &mut dyn Observer,
-        note: impl FnOnce(&mut Record, &Lock) -> Result<()>,
+        note: impl FnOnce(&mut JournalRecord, &Lock) -> Result<()>,
     ) -> Result<Run<'a>> {
         let lock = lock(instance, settings)?;
         report_network(instance, observer)?;
@@ -25,7 +25,7 @@ impl<'a> Run<'a> {
         instance.check_alone()?;
         check_server(instance, Mode::Stopped, settings.opens_lock)?;
         observer.step(&Step::Journal)?;
-        let mut record = Record::new(&settings.verb, instance, instance.life()?, Mode::Stopped, false);
+        let mut record = JournalRecord::new(&settings.verb, instance, instance.life()?, Mode::Stopped, false);
         note(&mut record, &lock)?;
         Ok(Run::new(instance, settings, Journal::open(instance.work(), record)?, lock))
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::migration::{is_migrating, wait_settled};
 use super::{Observer, Step, label};
-use crate::backup::stage::{CopyScope, Source};
+use crate::backup::stage::{CopyScope, CopySource};
 use crate::backup::{Encryption, Packed, Snapshot, StagedCopy, Stores};
 use crate::error::{Error, OperationError, Result};
 use crate::instance::Instance;
@@ -97,7 +97,7 @@ pub(super) fn stage(
     let label = label(instance, reason);
     let staged = instance.open()?.with(|connect| {
         let mut progress = |done, total| observer.progress(done, total);
-        StagedCopy::take(&Source::Live(connect), folder, &label, scope, &mut progress)
+        StagedCopy::take(&CopySource::Live(connect), folder, &label, scope, &mut progress)
     })?;
     observer.step(&Step::Held { bytes: staged.manifest.size(), took: began.elapsed() })?;
     Ok(staged)

@@ -15,7 +15,7 @@ use super::zone::is_zone;
 use super::{Observer, Step};
 use crate::docker::{Container, LogRange, RunState};
 use crate::doctor::Evidence;
-use crate::doctor::evidence::{Content, FileEvidence, Folder, Running, Unavailable};
+use crate::doctor::evidence::{DatabaseContent, FileEvidence, Folder, Running, Unavailable};
 use crate::engine::sqlite::{JournalFile, SqliteFile};
 use crate::engine::{Connect as _, Depth, EngineKind, join};
 use crate::error::{DatabaseError, Error, Result, TargetError};
@@ -184,7 +184,7 @@ fn read_image(instance: &Instance, evidence: &mut Evidence) -> Result<()> {
 }
 
 /// A new token for each push monitor.
-fn make_tokens(content: &Content) -> Result<BTreeMap<i64, String>> {
+fn make_tokens(content: &DatabaseContent) -> Result<BTreeMap<i64, String>> {
     let length = push_token_length(content.config.database.release.release);
     let rows = content.config.rows("monitor").iter().filter(|row| row.text("type") == Some("push"));
     rows.filter_map(|row| row.int("id")).map(|id| Ok((id, random_text(length)?))).collect()
@@ -233,7 +233,7 @@ fn read_database(
     now: DateTime<Utc>,
     depth: Depth,
     damage: &mut Vec<String>,
-) -> Result<Content> {
+) -> Result<DatabaseContent> {
     // A large history is read twice, for its structure and for its heartbeats: in parallel.
     open(instance, lock)?.with(|connect| {
         let (now, name) = (now.timestamp(), format!("`{}`", instance.name));
@@ -245,7 +245,7 @@ fn read_database(
         let ((content, beats), faults) = join(|| join(content, beats), check);
         damage.extend(faults?.into_iter().filter(|fault| fault.rows == 0).map(|fault| fault.what));
         let content = content?;
-        Ok(Content { beats: beats?, ..content })
+        Ok(DatabaseContent { beats: beats?, ..content })
     })
 }
 

@@ -60,14 +60,14 @@ impl Phase {
 
 /// The upgrade that an open journal belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Noted {
+pub struct NotedUpgrade {
     /// The release.
     pub release: String,
     /// Id and name of the image of the container before.
     pub image: Option<(String, String)>,
 }
 
-impl Noted {
+impl NotedUpgrade {
     /// What is in it that kumadb does not write: both names are repeated in commands that users are asked to run.
     pub(super) fn find_problem(&self) -> Option<String> {
         if self.release.parse::<Release>().is_err() {
@@ -81,7 +81,7 @@ impl Noted {
 
 /// The content of a journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct JournalRecord {
     /// Always 1.
     pub format: u32,
     /// The verb: `monitor add`.
@@ -113,7 +113,7 @@ pub struct Record {
     pub lasts: bool,
     /// The release that the database is upgraded to, whose image the server needs then.
     #[serde(default)]
-    pub upgrade: Option<Noted>,
+    pub upgrade: Option<NotedUpgrade>,
     /// age recipients of the undo snapshot, if it is encrypted: the user who recovers may not know them.
     #[serde(default)]
     pub recipients: Vec<String>,
@@ -131,10 +131,10 @@ pub struct Record {
     pub last_beat: i64,
 }
 
-impl Record {
+impl JournalRecord {
     /// A new record of `verb`.
-    pub fn new(verb: &str, instance: &Instance, life: Option<RunState>, mode: Mode, loads: bool) -> Record {
-        Record {
+    pub fn new(verb: &str, instance: &Instance, life: Option<RunState>, mode: Mode, loads: bool) -> JournalRecord {
+        JournalRecord {
             format: FORMAT,
             verb: verb.to_owned(),
             started: Utc::now(),
@@ -168,7 +168,7 @@ impl Record {
         if !self.verb.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '_')) {
             return Err(format!("`verb`: `{}` is not a command of kumadb", self.verb));
         }
-        if let Some(why) = self.upgrade.as_ref().and_then(Noted::find_problem) {
+        if let Some(why) = self.upgrade.as_ref().and_then(NotedUpgrade::find_problem) {
             return Err(format!("`upgrade`: {why}"));
         }
         match self.container.iter().flat_map(|(id, name)| [id, name]).find(|name| !is_name(name)) {
@@ -202,12 +202,12 @@ impl Record {
 pub struct Journal {
     path: PathBuf,
     /// Its content.
-    pub record: Record,
+    pub record: JournalRecord,
 }
 
 impl Journal {
     /// Writes the first record into the folder `work`.
-    pub fn open(work: &Path, record: Record) -> Result<Journal> {
+    pub fn open(work: &Path, record: JournalRecord) -> Result<Journal> {
         let journal = Journal { path: path_in(work), record };
         journal.reserve()?;
         journal.write()?;
@@ -252,7 +252,7 @@ impl Journal {
         if let Some(n) = written["format"].as_u64().filter(|n| *n != u64::from(FORMAT)) {
             return Err(broken(format!("format {n} is not supported; this kumadb supports format {FORMAT}")));
         }
-        let record: Record = serde_json::from_value(written).map_err(|error| broken(error.to_string()))?;
+        let record: JournalRecord = serde_json::from_value(written).map_err(|error| broken(error.to_string()))?;
         record.check().map_err(broken)?;
         Ok(Some(Journal { path, record }))
     }

@@ -8,7 +8,7 @@ use super::run::Run;
 use super::undo::check_loaded;
 use super::{Observer, Step};
 use crate::backup::{Guarded, StagedCopy};
-use crate::engine::Fit;
+use crate::engine::DumpFit;
 use crate::error::{DatabaseError, Error, Result};
 use crate::files;
 use crate::instance::DbLocation;
@@ -57,7 +57,7 @@ impl Run<'_> {
     fn exchange(&mut self, guarded: &mut Guarded, desired: &StagedCopy, observer: &mut dyn Observer) -> Result<bool> {
         let Some(shadow) = guarded.writer().shadow() else { return Ok(false) };
         let fit = shadow.suits(&desired.database())?;
-        if fit == Fit::Rows {
+        if fit == DumpFit::Rows {
             return Ok(false);
         }
         // Noted before the first database is created. From here on a rollback checks which tables are where, and drops both
@@ -68,7 +68,7 @@ impl Run<'_> {
             Err(error @ Error::Database(DatabaseError::CannotSwapTables { .. })) => {
                 (self.attempted, self.journal.record.swaps) = (false, false);
                 self.journal.advance(Phase::Writing)?;
-                return if fit == Fit::Either { Ok(false) } else { Err(error) };
+                return if fit == DumpFit::Either { Ok(false) } else { Err(error) };
             }
             reserved => reserved?,
         }

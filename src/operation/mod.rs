@@ -38,7 +38,7 @@ mod zone;
 use std::fmt;
 use std::time::Duration;
 
-use crate::backup::stage::Label;
+use crate::backup::stage::SnapshotLabel;
 use crate::error::Result;
 use crate::instance::Instance;
 use crate::text::{bytes, counted};
@@ -46,7 +46,7 @@ use crate::text::{bytes, counted};
 pub use apply::run;
 pub use begin::{check_ended, settle_earlier};
 pub use copy::{BackupOptions, BackupResult, take};
-pub use journal::{Journal, Phase, Record};
+pub use journal::{Journal, JournalRecord, Phase};
 pub use last_undo::{LastUndo, read_last_undo};
 pub use owner::repair_owner;
 pub use put::put_files_back;
@@ -55,11 +55,11 @@ pub use repair::{dry_run_files, repair};
 pub use restart::{check_restart, restart};
 pub use resume::{Preview, Resumed, foresee, resume};
 pub use transact::{TransactionResult, dry_run, dry_run_statements, dry_run_work};
-pub use work::{Mode, Outcome, Rebuilt, Settings, UpgradeResult, UpgradeWork, Work};
+pub use work::{Mode, Outcome, RebuiltFrom, Settings, UpgradeResult, UpgradeWork, Work};
 
 /// The label of a copy of `instance` that is made for `reason`.
-fn label(instance: &Instance, reason: &str) -> Label {
-    Label {
+fn label(instance: &Instance, reason: &str) -> SnapshotLabel {
+    SnapshotLabel {
         instance: instance.name.clone(),
         origin: instance.origin(),
         reason: reason.to_owned(),

@@ -14,7 +14,7 @@ use crate::error::{Error, Hint, InputError, OperationError, Result, StoreError};
 use crate::instance;
 
 /// Which snapshots are considered, and by which rules.
-pub struct Choice<'c> {
+pub struct PruneChoice<'c> {
     /// The rules.
     pub policy: Policy,
     /// Limits of undo snapshots; where given, these are considered instead of backups, and without a rule these limits apply.
@@ -27,7 +27,7 @@ pub struct Choice<'c> {
     pub about: &'c dyn Fn(&Manifest) -> bool,
 }
 
-impl Choice<'_> {
+impl PruneChoice<'_> {
     fn is_about(&self, manifest: &Manifest) -> bool {
         manifest.undo == self.undo.is_some() && (self.about)(manifest)
     }
@@ -61,7 +61,7 @@ impl Pruning {
     /// [`InputError::Missing`] for a policy that keeps nothing; the error of a store that does not respond, where it is the only one.
     pub fn plan<Z: TimeZone>(
         stores: &Stores,
-        choice: &Choice<'_>,
+        choice: &PruneChoice<'_>,
         now: DateTime<Utc>,
         zone: &Z,
         state: &Path,

@@ -1,6 +1,6 @@
 //! Ends an interrupted operation: finishes it where the change was committed, rolls it back where it was not.
 
-use super::journal::{Journal, Phase, Record};
+use super::journal::{Journal, JournalRecord, Phase};
 use super::run::Run;
 use super::work::{Outcome, Settings};
 use super::{Observer, pending};
@@ -13,11 +13,11 @@ use crate::kuma::read::read_last_beat;
 #[derive(Debug)]
 pub enum Resumed {
     /// The change is committed, and the server is verified up.
-    Finished(Record, Box<Outcome>),
+    Finished(JournalRecord, Box<Outcome>),
     /// Nothing was interrupted; the pending snapshots are undo snapshots in the store now.
     Packed(pending::Packing),
     /// Everything is as it was before; true where the change had been committed and was rolled back.
-    Undone(Record, bool),
+    Undone(JournalRecord, bool),
 }
 
 /// Ends the interrupted operation of `instance`.
@@ -86,7 +86,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
 }
 
 /// Rolls the operation of `run` back, which began with `record`.
-fn undo(mut run: Run<'_>, record: Record, observer: &mut dyn Observer) -> Result<Resumed> {
+fn undo(mut run: Run<'_>, record: JournalRecord, observer: &mut dyn Observer) -> Result<Resumed> {
     match run.undo("the earlier run was interrupted", observer) {
         Ok(changed) => Ok(Resumed::Undone(record, changed)),
         Err(
@@ -102,11 +102,11 @@ fn undo(mut run: Run<'_>, record: Record, observer: &mut dyn Observer) -> Result
 #[derive(Debug)]
 pub enum Preview {
     /// Verify that the server is up, and roll back if it is not.
-    Verify(Record),
+    Verify(JournalRecord),
     /// Finish what was committed: only the snapshot is missing.
-    Finish(Record),
+    Finish(JournalRecord),
     /// Roll back.
-    RollBack(Record),
+    RollBack(JournalRecord),
     /// Put so many pending snapshots into the store.
     Pack(usize),
 }
@@ -139,7 +139,7 @@ pub fn foresee(instance: &Instance, settings: &Settings) -> Result<Preview> {
 }
 
 /// Fails unless `instance` is the one of the journal, with the container that has to be started.
-fn check_same(instance: &Instance, record: &Record) -> Result<()> {
+fn check_same(instance: &Instance, record: &JournalRecord) -> Result<()> {
     if record.origin != instance.origin() {
         return Err(Error::Operation(OperationError::OtherDatabase {
             verb: record.verb.clone(),
@@ -170,7 +170,7 @@ fn check_same(instance: &Instance, record: &Record) -> Result<()> {
 }
 
 /// Whether the server has written heartbeats since the change was committed.
-fn has_beaten(instance: &Instance, record: &Record) -> bool {
+fn has_beaten(instance: &Instance, record: &JournalRecord) -> bool {
     let last = instance.connect().and_then(|connect| read_last_beat(&mut *connect.reader()?));
     last.is_ok_and(|last| last > record.last_beat)
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::journal::Phase;
 use super::run::Run;
-use super::work::Rebuilt;
+use super::work::RebuiltFrom;
 use super::{Observer, Step, compact, label, removed};
 use crate::backup::{StagedCopy, raw};
 use crate::engine::sqlite::{JournalFile, SqliteFile};
@@ -84,7 +84,7 @@ fn make(
     workshop: &Path,
     release: Option<Release>,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<(Rebuilt, PathBuf)> {
+) -> Result<(RebuiltFrom, PathBuf)> {
     files::remove_folder(workshop)?;
     // Two copies, or one and what is built from it.
     files::require_space(kept, 2 * files::folder_size(kept))?;
@@ -107,7 +107,7 @@ fn make(
         }
     }
     if let Some((_, with_wal, database)) = best {
-        return Ok((Rebuilt::Whole { with_wal: with_wal || !has_wal, journal: (&journal).into() }, database));
+        return Ok((RebuiltFrom::Whole { with_wal: with_wal || !has_wal, journal: (&journal).into() }, database));
     }
     files::remove_folder(workshop)?;
     files::make_folder(workshop)?;
@@ -117,7 +117,7 @@ fn make(
     let mut salvaged = salvage(&damaged, &database, &notes, release, progress)?;
     // They go with the snapshot.
     salvaged.notes = None;
-    Ok((Rebuilt::Salvaged(Box::new(salvaged)), database))
+    Ok((RebuiltFrom::Salvaged(Box::new(salvaged)), database))
 }
 
 /// Copies the files into `folder`, rolls back the transaction in `journal`, and rebuilds the indexes of the copy; returns

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::Utc;
 
 use super::zone::is_zone;
-use crate::doctor::evidence::Content;
+use crate::doctor::evidence::DatabaseContent;
 use crate::doctor::{self, Evidence};
 use crate::engine::statement::verb;
 use crate::engine::{Counts, Reader, Writer, quote};
@@ -164,7 +164,7 @@ fn find(reader: &mut dyn Reader) -> Result<Vec<String>> {
     let now = Utc::now();
     let beats = read_beats_within(reader, now.timestamp(), i64::MIN..=i64::MAX)?;
     let content = read_content(reader, "the database", now.timestamp(), &is_zone)?;
-    let evidence = Evidence { database: Some(Content { beats, ..content }), ..Evidence::none(now) };
+    let evidence = Evidence { database: Some(DatabaseContent { beats, ..content }), ..Evidence::none(now) };
     let findings = doctor::examine(&evidence);
     Ok(findings
         .iter()

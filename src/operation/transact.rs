@@ -22,7 +22,7 @@ use crate::kuma::read::{history, history_of, read_database, read_fingerprint};
 use crate::kuma::upgrade::correct::Correction;
 use crate::kuma::write::{WriteResult, check_clean, check_written, write_plan};
 use crate::model::state::Fingerprint;
-use crate::plan::history::Pruning;
+use crate::plan::history::HistoryPruning;
 use crate::plan::{Change, Plan};
 use crate::schema::{Schema, Table};
 use crate::value::Value;
@@ -289,7 +289,11 @@ fn write_and_check(
 
 /// Deletes the rows, and checks that each monitor still has its newest heartbeat. Returns the number of deleted rows,
 /// by table.
-fn prune_all(writer: &mut dyn Writer, pruning: &Pruning, observer: &mut dyn Observer) -> Result<BTreeMap<String, u64>> {
+fn prune_all(
+    writer: &mut dyn Writer,
+    pruning: &HistoryPruning,
+    observer: &mut dyn Observer,
+) -> Result<BTreeMap<String, u64>> {
     let newest = read_newest(writer)?;
     let mut deleted = BTreeMap::new();
     for delete_plan in &pruning.delete_plans {

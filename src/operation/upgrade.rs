@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::journal::{Noted, Phase};
+use super::journal::{NotedUpgrade, Phase};
 use super::run::{Run, Write};
 use super::work::{UpgradeResult, UpgradeWork};
 use super::{Observer, Step};
@@ -15,7 +15,7 @@ use crate::error::{DatabaseError, Error, OperationError, Result, SnapshotError};
 use crate::files;
 use crate::instance::{DbLocation, Instance, Server};
 use crate::kuma::read::{read_counts, read_database, read_last_beat};
-use crate::kuma::transfer::{self, Target};
+use crate::kuma::transfer::{self, NewDatabase};
 use crate::kuma::upgrade::{self, read_facts};
 use crate::model::state::Database;
 use crate::upgrade::preflight::{Facts, Preflight};
@@ -26,15 +26,15 @@ use crate::value::image_parts;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What the journal notes about the upgrade of `instance`.
-pub(super) fn note(instance: &Instance, route: &Route) -> Noted {
+pub(super) fn note(instance: &Instance, route: &Route) -> NotedUpgrade {
     let container = instance.container.as_ref().map(Server::container);
     let image = container.map(|container| (container.image_id.clone(), container.image.clone()));
-    Noted { release: route.target.release.to_string(), image }
+    NotedUpgrade { release: route.target.release.to_string(), image }
 }
 
 /// What an upgrade starts from.
 #[derive(Debug)]
-pub struct Start {
+pub struct UpgradeStart {
     /// The database.
     pub database: Database,
     /// What was counted in it.
@@ -44,10 +44,10 @@ pub struct Start {
 }
 
 /// Reads what an upgrade of the database of `reader` along `route` depends on.
-pub fn preflight(reader: &mut dyn Reader, database: Database, route: &Route) -> Result<Start> {
+pub fn preflight(reader: &mut dyn Reader, database: Database, route: &Route) -> Result<UpgradeStart> {
     let facts = read_facts(reader, &database, route)?;
     let preflight = facts.judge(route);
-    Ok(Start { database, facts, preflight })
+    Ok(UpgradeStart { database, facts, preflight })
 }
 
 /// The image that a server in the container image `image` of another release needs: `louislam/uptime-kuma:2.5.3-slim`.
@@ -96,7 +96,7 @@ pub fn dry_run_upgrade(
     files::require_space(scratch.path(), 2 * instance.size())?;
     let staged = super::copy::stage(instance, &scratch.path().join("copy"), "upgrade", &Default::default(), observer)?;
     let path = scratch.path().join("kuma.db");
-    read(&mut *staged.reader()?, Some(Target::Sqlite(&path)), order, observer)
+    read(&mut *staged.reader()?, Some(NewDatabase::Sqlite(&path)), order, observer)
 }
 
 /// The copy `staged` upgraded to the release of `order`, on SQLite.
@@ -111,7 +111,7 @@ pub fn upgrade_copy(
     let path = staged.folder.with_extension("upgraded");
     files::require_space(&staged.folder, 2 * staged.manifest.size())?;
     files::remove(&path)?;
-    let made = read(&mut *staged.reader()?, Some(Target::Sqlite(&path)), order, observer)?;
+    let made = read(&mut *staged.reader()?, Some(NewDatabase::Sqlite(&path)), order, observer)?;
     check_release(&mut *SqliteFile::new(&path).reader()?, order.route)?;
     Ok((staged.with_database(&path)?, made))
 }
@@ -119,7 +119,7 @@ pub fn upgrade_copy(
 /// Upgrades the rows of `source` into `target`, or only reads them.
 fn read(
     source: &mut dyn Reader,
-    target: Option<Target<'_>>,
+    target: Option<NewDatabase<'_>>,
     order: &UpgradeWork<'_>,
     observer: &mut dyn Observer,
 ) -> Result<UpgradeResult> {
@@ -127,7 +127,7 @@ fn read(
     observer.step(&Step::Upgrade { release: recording.release.to_string() })?;
     let database = read_database(source, "the database")?;
     // The server may have written between the preflight and its stop.
-    let Start { database, facts, preflight } = preflight(source, database, order.route)?;
+    let UpgradeStart { database, facts, preflight } = preflight(source, database, order.route)?;
     if !preflight.blockers.is_empty() {
         return Err(OperationError::CannotUpgrade(preflight.blockers).into());
     }
@@ -201,7 +201,7 @@ impl Run<'_> {
         files::remove_folder(&folder)?;
         files::make_folder(&folder)?;
         let path = folder.join("kuma.db");
-        self.outcome.upgraded = Some(read(&mut *source.reader()?, Some(Target::Sqlite(&path)), order, observer)?);
+        self.outcome.upgraded = Some(read(&mut *source.reader()?, Some(NewDatabase::Sqlite(&path)), order, observer)?);
         let mut made = SqliteFile::new(&path).reader()?;
         check_release(&mut *made, order.route)?;
         observer.step(&Step::PutBack)?;
@@ -234,7 +234,7 @@ impl Run<'_> {
         (self.attempted, self.journal.record.swaps) = (true, true);
         self.journal.advance(Phase::Writing)?;
         let beside = shadow.make_empty()?;
-        let made = read(&mut *connect.reader()?, Some(Target::MariaDb(&beside)), order, observer)?;
+        let made = read(&mut *connect.reader()?, Some(NewDatabase::MariaDb(&beside)), order, observer)?;
         transfer::publish(&beside)?;
         check_release(&mut *beside.reader()?, order.route)?;
         self.outcome.upgraded = Some(made);

@@ -11,13 +11,13 @@ use super::statistics;
 use crate::backup::{Manifest, Snapshot, StagedCopy, Undone};
 use crate::kuma::damaged::JournalUse;
 use crate::kuma::fresh::Salvaged;
-use crate::kuma::transfer::{self, Report};
+use crate::kuma::transfer::{self, TransferReport};
 use crate::kuma::upgrade::correct::Correction;
-use crate::kuma::upgrade::{Options, Upgraded};
+use crate::kuma::upgrade::{UpgradeOptions, Upgraded};
 use crate::kuma::write::WriteResult;
 use crate::model::state::Fingerprint;
 use crate::plan::Plan;
-use crate::plan::history::Pruning;
+use crate::plan::history::HistoryPruning;
 use crate::schema::Release;
 use crate::upgrade::Route;
 use crate::value::Row;
@@ -86,7 +86,7 @@ pub enum Work<'a> {
     /// The changes of a plan, in one transaction.
     Plan(&'a Plan),
     /// Pruning of the history, in one transaction.
-    Prune(&'a Pruning),
+    Prune(&'a HistoryPruning),
     /// Statements given by the user, in one transaction.
     Script(&'a Script),
     /// Statements that rewrite the file, or a table of MariaDB, with the same content. Each is atomic by itself, and
@@ -170,13 +170,13 @@ pub struct Outcome {
     /// Rows of the history that an undo has restored, by table.
     pub merged: BTreeMap<String, u64>,
     /// What a new database was built from, where one was.
-    pub rebuilt: Option<Rebuilt>,
+    pub rebuilt: Option<RebuiltFrom>,
     /// What an upgrade has changed.
     pub upgraded: Option<UpgradeResult>,
     /// What was replaced in the statistics.
     pub corrected: Option<Correction>,
     /// What a conversion read, wrote and changed.
-    pub converted: Option<Report>,
+    pub converted: Option<TransferReport>,
     /// Downtime of the server, where it was running before.
     pub downtime: Option<Duration>,
     /// The newest heartbeat after the start, by monitor, of those that were waited for.
@@ -216,7 +216,7 @@ pub struct UpgradeWork<'a> {
     /// The way to the release.
     pub route: &'a Route,
     /// How it is done.
-    pub options: Options,
+    pub options: UpgradeOptions,
 }
 
 /// What became of a database.
@@ -225,12 +225,12 @@ pub struct UpgradeResult {
     /// The changes of its rows.
     pub upgraded: Upgraded,
     /// The rows of each table.
-    pub transfer: transfer::Report,
+    pub transfer: transfer::TransferReport,
 }
 
 /// What the new database was built from.
 #[derive(Clone, Debug)]
-pub enum Rebuilt {
+pub enum RebuiltFrom {
     /// The files as they are, with rebuilt indexes, and with the WAL or without it.
     Whole {
         /// Whether its WAL, if there was one, is part of it.
@@ -242,12 +242,12 @@ pub enum Rebuilt {
     Salvaged(Box<Salvaged>),
 }
 
-impl Rebuilt {
+impl RebuiltFrom {
     /// Whether everything was recovered without doubt.
     pub fn is_whole(&self) -> bool {
         match self {
-            Rebuilt::Whole { .. } => true,
-            Rebuilt::Salvaged(salvaged) => salvaged.is_whole(),
+            RebuiltFrom::Whole { .. } => true,
+            RebuiltFrom::Salvaged(salvaged) => salvaged.is_whole(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Assignment, Cell, Change, Plan, Step};
+use super::{Assignment, Cell, Change, Plan, PlanStep};
 use crate::model::entities::{ENTITIES, Entity, entity_of, is_secret_setting};
 use crate::model::fields::ValueShape;
 use crate::model::state::Config;
@@ -54,7 +54,7 @@ pub fn difference(now: &Config, then: &Config, skips: &dyn Fn(&str, &str) -> boo
             moved.insert((table, id));
             if !with_owner {
                 let change = Change::Insert { columns: [].into(), cells: Vec::new() };
-                plan.steps.push(Step {
+                plan.steps.push(PlanStep {
                     table: table.into(),
                     subject: there.subject(table, entity, parent, new),
                     change,

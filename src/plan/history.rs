@@ -7,7 +7,7 @@ use crate::value::{Row, Value};
 
 /// What is kept of the history.
 #[derive(Clone, Debug)]
-pub struct Keep {
+pub struct KeptHistory {
     /// Days of heartbeats.
     pub days: i64,
     /// Days of daily statistics; below 1 all of them are kept.
@@ -48,7 +48,7 @@ pub enum MonitorSet {
 
 /// All changes that prune a history.
 #[derive(Clone, Debug, Default)]
-pub struct Pruning {
+pub struct HistoryPruning {
     /// What is deleted, in this order.
     pub delete_plans: Vec<DeletePlan>,
     /// Changes of settings, in the same transaction.
@@ -57,7 +57,7 @@ pub struct Pruning {
     pub compacting: Vec<String>,
 }
 
-impl Pruning {
+impl HistoryPruning {
     /// Whether nothing is done.
     pub fn is_empty(&self) -> bool {
         self.delete_plans.is_empty() && self.settings.is_empty()

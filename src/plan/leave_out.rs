@@ -13,7 +13,7 @@ use crate::text::counted;
 
 /// Monitors of one type that are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct LeftOutMonitors {
     /// Their type.
     pub kind: String,
     /// Their ids.
@@ -22,7 +22,7 @@ pub struct LeftOut {
     pub reason: String,
 }
 
-impl LeftOut {
+impl LeftOutMonitors {
     /// As a message.
     pub fn words(&self) -> String {
         format!("left out {}: {}", counted(self.monitors.len(), &format!("{} monitor", self.kind)), self.reason)
@@ -47,7 +47,7 @@ pub fn leave_out(
     monitors: &BTreeMap<i64, Monitor>,
     columns: &[&str],
     pick: &Pick,
-) -> Result<Vec<LeftOut>, Problem> {
+) -> Result<Vec<LeftOutMonitors>, Problem> {
     let kinds: BTreeSet<&str> = monitors.values().map(Monitor::kind).collect();
     let is_named = !(pick.named.is_empty() && pick.kinds.is_empty());
     if is_named || kinds.len() < 2 || columns.contains(&"type") {
@@ -71,7 +71,7 @@ pub fn leave_out(
         });
     }
     let ids = |kind: &str| monitors.values().filter(|one| one.kind() == kind).map(|one| one.id).collect();
-    let left = reasons.into_iter().map(|(kind, reason)| LeftOut {
+    let left = reasons.into_iter().map(|(kind, reason)| LeftOutMonitors {
         kind: kind.to_owned(),
         monitors: ids(kind),
         reason: match reason {

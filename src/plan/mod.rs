@@ -24,14 +24,14 @@ use crate::value::{Row, Value};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Changes, in the order in which they are made.
-    pub steps: Vec<Step>,
+    pub steps: Vec<PlanStep>,
     /// The configuration this plan was made for; `None` fits any.
     pub fingerprint: Option<Fingerprint>,
 }
 
 /// One change of one row (or of the rows that depend on it).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Step {
+pub struct PlanStep {
     /// The table that changes.
     pub table: String,
     /// The name of the object in messages: `` monitor `Network/Router` ``.
@@ -40,7 +40,7 @@ pub struct Step {
     pub change: Change,
 }
 
-impl Step {
+impl PlanStep {
     /// Whether it deletes rows.
     pub fn is_delete(&self) -> bool {
         matches!(self.change, Change::Delete { .. })
@@ -119,7 +119,7 @@ impl<T: Into<Value>> From<T> for Cell {
 
 /// What a plan does, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct PlanTally {
     /// Objects created.
     pub created: usize,
     /// Objects changed.
@@ -164,7 +164,7 @@ impl Plan {
     pub fn insert(&mut self, table: &str, subject: impl Into<String>, row: Vec<(String, Cell)>) -> usize {
         let like = |columns: &[String]| columns.iter().eq(row.iter().map(|(column, _)| column));
         let columns = match self.steps.last() {
-            Some(Step { change: Change::Insert { columns, .. }, .. }) if like(columns) => columns.clone(),
+            Some(PlanStep { change: Change::Insert { columns, .. }, .. }) if like(columns) => columns.clone(),
             _ => row.iter().map(|(column, _)| column.clone()).collect(),
         };
         let mut cells = Vec::with_capacity(row.len());
@@ -188,12 +188,12 @@ impl Plan {
     }
 
     fn push(&mut self, table: &str, subject: impl Into<String>, change: Change) {
-        self.steps.push(Step { table: table.to_owned(), subject: subject.into(), change });
+        self.steps.push(PlanStep { table: table.to_owned(), subject: subject.into(), change });
     }
 
     /// Objects of `table` that this plan creates, changes and deletes.
-    pub fn tally(&self, table: &str) -> Tally {
-        let mut tally = Tally::default();
+    pub fn tally(&self, table: &str) -> PlanTally {
+        let mut tally = PlanTally::default();
         for step in self.steps.iter().filter(|step| step.table == table) {
             match &step.change {
                 Change::Insert { .. } => tally.created += 1,
@@ -206,7 +206,7 @@ impl Plan {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for PlanTally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts: Vec<String> = [(self.created, "created"), (self.changed, "changed"), (self.deleted, "deleted")]
             .iter()

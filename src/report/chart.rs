@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use super::uptime::Bucket;
+use super::uptime::UptimeBucket;
 
 /// Eighths of a line of text.
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// The shortest, the average and the longest response time, in milliseconds; `None` without one.
-pub fn extremes(buckets: &[Bucket]) -> Option<[f64; 3]> {
+pub fn extremes(buckets: &[UptimeBucket]) -> Option<[f64; 3]> {
     let up = || buckets.iter().filter(|bucket| bucket.up > 0.0);
     let checks: f64 = up().map(|bucket| bucket.up).sum();
     let sum: f64 = up().map(|bucket| bucket.ping * bucket.up).sum();
@@ -18,7 +18,7 @@ pub fn extremes(buckets: &[Bucket]) -> Option<[f64; 3]> {
 }
 
 /// The average response time in each of `columns` equal parts of the time from `first` to `end`, in seconds since 1970.
-pub fn averages(buckets: &[Bucket], first: i64, end: i64, columns: usize) -> Vec<Option<f64>> {
+pub fn averages(buckets: &[UptimeBucket], first: i64, end: i64, columns: usize) -> Vec<Option<f64>> {
     let mut sums = vec![(0.0, 0.0); columns];
     let span = (end - first).max(1);
     for bucket in buckets.iter().filter(|bucket| bucket.up > 0.0) {
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn draws_averages_from_zero() {
-        let bucket = |at, up, ping| Bucket { at, up, ping, min: ping / 2.0, max: ping * 2.0 };
+        let bucket = |at, up, ping| UptimeBucket { at, up, ping, min: ping / 2.0, max: ping * 2.0 };
         let buckets = [bucket(0, 1.0, 100.0), bucket(60, 3.0, 20.0), bucket(180, 0.0, 0.0)];
         assert_eq!(extremes(&buckets), Some([10.0, 40.0, 200.0]));
         let values = averages(&buckets, 0, 240, 4);

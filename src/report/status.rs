@@ -56,7 +56,7 @@ pub struct LastBeat {
 
 /// The status of a monitor, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Status {
+pub enum MonitorStatus {
     /// The last check failed.
     Down,
     /// The last check failed, and is repeated before the monitor is down.
@@ -75,59 +75,59 @@ pub enum Status {
     PausedByGroup,
 }
 
-impl Status {
+impl MonitorStatus {
     /// All of them, worst first.
-    pub const ALL: [Status; 8] = [
-        Status::Down,
-        Status::Pending,
-        Status::Maintenance,
-        Status::Up,
-        Status::NeverChecked,
-        Status::Unknown,
-        Status::Paused,
-        Status::PausedByGroup,
+    pub const ALL: [MonitorStatus; 8] = [
+        MonitorStatus::Down,
+        MonitorStatus::Pending,
+        MonitorStatus::Maintenance,
+        MonitorStatus::Up,
+        MonitorStatus::NeverChecked,
+        MonitorStatus::Unknown,
+        MonitorStatus::Paused,
+        MonitorStatus::PausedByGroup,
     ];
 
     /// Its name, in lower case.
     pub fn word(self) -> &'static str {
         match self {
-            Status::Down => "down",
-            Status::Pending => "pending",
-            Status::Maintenance => "maintenance",
-            Status::Up => "up",
-            Status::NeverChecked => "never checked",
-            Status::Unknown => "unknown",
-            Status::Paused => "paused",
-            Status::PausedByGroup => "paused by group",
+            MonitorStatus::Down => "down",
+            MonitorStatus::Pending => "pending",
+            MonitorStatus::Maintenance => "maintenance",
+            MonitorStatus::Up => "up",
+            MonitorStatus::NeverChecked => "never checked",
+            MonitorStatus::Unknown => "unknown",
+            MonitorStatus::Paused => "paused",
+            MonitorStatus::PausedByGroup => "paused by group",
         }
     }
 
     /// The status of monitor `id` with this last heartbeat. A group writes heartbeats too: the server computes its
     /// status from the monitors in it (2.5.3).
-    pub fn of(state: &Configuration, id: i64, last: Option<&LastBeat>) -> Status {
+    pub fn of(state: &Configuration, id: i64, last: Option<&LastBeat>) -> MonitorStatus {
         let is_active = state.monitors.get(&id).is_some_and(Monitor::active);
         match (is_active, state.runs(id), last.map(|last| last.status)) {
-            (false, ..) => Status::Paused,
-            (true, false, _) => Status::PausedByGroup,
-            (true, true, None) => Status::NeverChecked,
-            (true, true, Some(None)) => Status::Unknown,
-            (true, true, Some(Some(BeatStatus::Down))) => Status::Down,
-            (true, true, Some(Some(BeatStatus::Up))) => Status::Up,
-            (true, true, Some(Some(BeatStatus::Pending))) => Status::Pending,
-            (true, true, Some(Some(BeatStatus::Maintenance))) => Status::Maintenance,
+            (false, ..) => MonitorStatus::Paused,
+            (true, false, _) => MonitorStatus::PausedByGroup,
+            (true, true, None) => MonitorStatus::NeverChecked,
+            (true, true, Some(None)) => MonitorStatus::Unknown,
+            (true, true, Some(Some(BeatStatus::Down))) => MonitorStatus::Down,
+            (true, true, Some(Some(BeatStatus::Up))) => MonitorStatus::Up,
+            (true, true, Some(Some(BeatStatus::Pending))) => MonitorStatus::Pending,
+            (true, true, Some(Some(BeatStatus::Maintenance))) => MonitorStatus::Maintenance,
         }
     }
 }
 
 /// How many monitors have each status that occurs, worst first: `2 down, 40 up, 1 paused`.
-pub fn count(statuses: impl Iterator<Item = Status>) -> BTreeMap<Status, usize> {
+pub fn count(statuses: impl Iterator<Item = MonitorStatus>) -> BTreeMap<MonitorStatus, usize> {
     let mut counts = BTreeMap::new();
     statuses.for_each(|status| *counts.entry(status).or_default() += 1);
     counts
 }
 
 /// [`count`] in words.
-pub fn counts_text(counts: &BTreeMap<Status, usize>) -> String {
+pub fn counts_text(counts: &BTreeMap<MonitorStatus, usize>) -> String {
     counts.iter().map(|(status, n)| format!("{n} {}", status.word())).collect::<Vec<_>>().join(", ")
 }
 

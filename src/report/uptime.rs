@@ -108,7 +108,7 @@ impl Window {
 
 /// Rows of one table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct WindowPart {
     /// The table.
     pub unit: Unit,
     /// Start of the first row, in seconds since 1970.
@@ -120,8 +120,8 @@ pub struct Part {
 impl Window {
     /// Few rows that count the same checks as the minutes of a window of at most a day that ends now: whole hours, and the
     /// present day. Another day would not do: its row is deleted where a server keeps heartbeats for one day only.
-    pub fn parts(&self) -> Vec<Part> {
-        let part = |unit: Unit, first, last| Part { unit, first, last };
+    pub fn parts(&self) -> Vec<WindowPart> {
+        let part = |unit: Unit, first, last| WindowPart { unit, first, last };
         if self.unit != Unit::Minute {
             return vec![part(self.unit, self.first, self.last)];
         }
@@ -140,7 +140,7 @@ impl Window {
 
 /// Checks in a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Tally {
+pub struct UptimeTally {
     /// Checks that were up; of 1.23, seconds.
     pub up: f64,
     /// All that count.
@@ -151,9 +151,9 @@ pub struct Tally {
     pub pinged: f64,
 }
 
-impl Tally {
+impl UptimeTally {
     /// Adds the checks of `other`.
-    pub fn add(&mut self, other: &Tally) {
+    pub fn add(&mut self, other: &UptimeTally) {
         self.up += other.up;
         self.total += other.total;
         self.ping += other.ping;
@@ -173,7 +173,7 @@ impl Tally {
 
 /// One row of statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Bucket {
+pub struct UptimeBucket {
     /// Its start, in seconds since 1970.
     pub at: i64,
     /// Checks that were up.
@@ -239,7 +239,7 @@ mod tests {
             let window = Window::last(Unit::Minute, 1440, now);
             let parts = window.parts();
             // Each minute up to now is in one row, and none before the window; later ones are in the future.
-            let holds = |part: &&Part, at: i64| (part.first..part.last + part.unit.seconds()).contains(&at);
+            let holds = |part: &&WindowPart, at: i64| (part.first..part.last + part.unit.seconds()).contains(&at);
             let around = (window.first - 86_400..=window.last).step_by(60);
             let is_wrong = |at: &i64| {
                 let count = parts.iter().filter(|part| holds(part, *at)).count();
@@ -249,7 +249,7 @@ mod tests {
             assert!(!around.into_iter().any(|at| is_wrong(&at)) && rows <= 59 + 23 + 1, "{now}: {rows} {parts:?}");
         }
         let week = Window::last(Unit::Hour, 168, at("2026-11-30T12:34:56Z"));
-        assert_eq!(week.parts(), [Part { unit: Unit::Hour, first: week.first, last: week.last }]);
+        assert_eq!(week.parts(), [WindowPart { unit: Unit::Hour, first: week.first, last: week.last }]);
     }
 
     #[test]
@@ -257,8 +257,8 @@ mod tests {
         for (uptime, text) in [(1.0, "100.00%"), (0.999_95, "100.00%"), (0.999_949, "99.99%"), (0.995, "99.50%")] {
             assert_eq!(percent_text(Some(uptime)), text);
         }
-        assert_eq!(percent_text(Tally::default().uptime()), "-");
-        let tally = Tally { up: 3.0, total: 4.0, ping: 36.0, pinged: 3.0 };
+        assert_eq!(percent_text(UptimeTally::default().uptime()), "-");
+        let tally = UptimeTally { up: 3.0, total: 4.0, ping: 36.0, pinged: 3.0 };
         assert_eq!((tally.uptime(), tally.ping()), (Some(0.75), Some(12.0)));
     }
 }

@@ -11,7 +11,7 @@ const SIZES: [usize; 8] = [4096, 1024, 8192, 2048, 16384, 32768, 512, 65536];
 const SAMPLES: u64 = 200;
 
 /// The pages of a database at one point in time.
-pub struct Image<'a> {
+pub struct DatabaseImage<'a> {
     file: &'a dyn Bytes,
     wal: Option<(&'a dyn Bytes, &'a Frames)>,
     size: usize,
@@ -19,24 +19,25 @@ pub struct Image<'a> {
     pages: u32,
 }
 
-impl<'a> Image<'a> {
+impl<'a> DatabaseImage<'a> {
     /// The file alone.
-    pub fn alone(file: &'a dyn Bytes) -> Image<'a> {
+    pub fn alone(file: &'a dyn Bytes) -> DatabaseImage<'a> {
         let mut head = [0; 100];
         let read = file.read_at(0, &mut head);
         let size = page_size(file, &head[..read]);
-        Image::new(file, None, size)
+        DatabaseImage::new(file, None, size)
     }
 
     /// The file with the committed frames of `wal` applied.
-    pub fn with(file: &'a dyn Bytes, wal: &'a dyn Bytes, frames: &'a Frames) -> Image<'a> {
-        Image::new(file, Some((wal, frames)), frames.page_size)
+    pub fn with(file: &'a dyn Bytes, wal: &'a dyn Bytes, frames: &'a Frames) -> DatabaseImage<'a> {
+        DatabaseImage::new(file, Some((wal, frames)), frames.page_size)
     }
 
-    fn new(file: &'a dyn Bytes, wal: Option<(&'a dyn Bytes, &'a Frames)>, size: usize) -> Image<'a> {
+    fn new(file: &'a dyn Bytes, wal: Option<(&'a dyn Bytes, &'a Frames)>, size: usize) -> DatabaseImage<'a> {
         let in_file = file.size().div_ceil(size as u64);
         let pages = wal.map_or(in_file, |(_, frames)| u64::from(frames.pages).min(in_file + frames.committed));
-        let mut image = Image { file, wal, size, reserved: 0, pages: pages.min(u64::from(u32::MAX - 1)) as u32 };
+        let mut image =
+            DatabaseImage { file, wal, size, reserved: 0, pages: pages.min(u64::from(u32::MAX - 1)) as u32 };
         // Byte 20 of the header; it is 0 in the server's databases, and implausible values are ignored.
         let reserved = image.bytes(1).map_or(0, |head| usize::from(head[20]));
         if reserved <= 32 && size - reserved >= 480 {

@@ -7,7 +7,7 @@ use crate::value::Value;
 
 /// One table or index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct SchemaEntry {
     /// It is an index.
     pub index: bool,
     /// Its name.
@@ -20,9 +20,9 @@ pub struct Entry {
     pub sql: String,
 }
 
-impl Entry {
+impl SchemaEntry {
     /// The entry in a row of the list; `None` for entries without a tree, and for rows of other tables.
-    pub fn read(cells: &[Value]) -> Option<Entry> {
+    pub fn read(cells: &[Value]) -> Option<SchemaEntry> {
         let [Value::Text(kind), Value::Text(name), Value::Text(table), Value::Int(root), sql] = cells else {
             return None;
         };
@@ -37,7 +37,7 @@ impl Entry {
             _ => return None,
         };
         let root = u32::try_from(*root).ok().filter(|root| *root > 1)?;
-        Some(Entry { index, name: name.clone(), table: table.clone(), root, sql: sql.to_owned() })
+        Some(SchemaEntry { index, name: name.clone(), table: table.clone(), root, sql: sql.to_owned() })
     }
 
     /// The columns of the table or index, in order. `None` if they are unknown, and for a partial index.

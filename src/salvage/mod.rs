@@ -25,11 +25,11 @@ use crate::schema::{self, EngineKind, Recording, Release};
 use crate::value::Value;
 
 pub use bytes::Bytes;
-pub use image::Image;
-pub use shape::{Fit, TableShape};
+pub use image::DatabaseImage;
+pub use shape::{RowFit, TableShape};
 pub use wal::Frames;
 
-use master::{Entry, ReleaseHints};
+use master::{ReleaseHints, SchemaEntry};
 use page::{Page, PageKind};
 use walk::{Claims, Entries, Leaf, Tree};
 
@@ -38,14 +38,14 @@ const TELLING: [&str; 5] = ["monitor", "heartbeat", "status_page", "maintenance"
 
 /// The content of the pages of a database.
 pub struct Survey<'a> {
-    image: Image<'a>,
+    image: DatabaseImage<'a>,
     claims: Claims,
     /// The recording of its release.
     pub recording: &'static Recording,
     /// How the tables and indexes were found.
     pub list: List,
     /// Its tables, those of the recording first.
-    pub tables: Vec<Found>,
+    pub tables: Vec<DamagedTable>,
     /// Trees of tables that the release does not have.
     pub unknown: Vec<String>,
     /// Damaged indexes.
@@ -68,7 +68,7 @@ pub enum List {
 }
 
 /// One table.
-pub struct Found {
+pub struct DamagedTable {
     /// The shape of its rows.
     pub shape: TableShape,
     leaves: Vec<Leaf>,
@@ -82,9 +82,9 @@ pub struct Found {
     checks: Vec<(Vec<usize>, Entries)>,
 }
 
-impl Found {
+impl DamagedTable {
     /// How many rows are known to be lost if `tally` are found: those that an intact index contains in addition.
-    pub fn lost(&self, tally: &Tally) -> u64 {
+    pub fn lost(&self, tally: &RowTally) -> u64 {
         self.counted.map_or(tally.lost, |counted| counted.saturating_sub(tally.certain + tally.doubtful))
     }
 }
@@ -103,7 +103,7 @@ pub struct FoundRow {
 
 /// The result of visiting a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct RowTally {
     /// Rows that are certain.
     pub certain: u64,
     /// Rows that are doubtful.
@@ -116,7 +116,7 @@ impl<'a> Survey<'a> {
     /// Surveys `image`. `release` overrides the release that the rows indicate.
     ///
     /// Returns `None` if the release is unknown or not recorded.
-    pub fn take(image: Image<'a>, release: Option<Release>) -> Option<Survey<'a>> {
+    pub fn take(image: DatabaseImage<'a>, release: Option<Release>) -> Option<Survey<'a>> {
         let mut claims = Claims::new(&image);
         let (entries, list) = read_list(&image, &mut claims);
         let mut trees = BTreeMap::new();
@@ -160,7 +160,7 @@ impl<'a> Survey<'a> {
     fn place_trees(
         &mut self,
         mut trees: BTreeMap<String, (Vec<String>, Tree)>,
-        indexes: Vec<(&Entry, Vec<String>, Tree, Entries)>,
+        indexes: Vec<(&SchemaEntry, Vec<String>, Tree, Entries)>,
     ) {
         let schema = self.recording.schema();
         for mut shape in shape::shapes(&schema) {
@@ -179,7 +179,7 @@ impl<'a> Survey<'a> {
                 .filter(|(_, columns, tree, _)| tree.whole && !columns.is_empty())
                 .map(|(_, _, tree, _)| tree.entries)
                 .next();
-            self.tables.push(Found {
+            self.tables.push(DamagedTable {
                 leaves: tree.leaves,
                 orphans: Vec::new(),
                 gaps: tree.gaps,
@@ -200,13 +200,17 @@ impl<'a> Survey<'a> {
     }
 
     /// The table `name`.
-    pub fn table(&self, name: &str) -> Option<&Found> {
+    pub fn table(&self, name: &str) -> Option<&DamagedTable> {
         self.tables.iter().find(|table| table.shape.table == name)
     }
 
     /// Calls `each` for every row of `table`: first for certain rows, then for doubtful ones.
-    pub fn visit<E>(&self, table: &Found, each: &mut dyn FnMut(FoundRow) -> Result<(), E>) -> Result<Tally, E> {
-        let mut tally = Tally::default();
+    pub fn visit<E>(
+        &self,
+        table: &DamagedTable,
+        each: &mut dyn FnMut(FoundRow) -> Result<(), E>,
+    ) -> Result<RowTally, E> {
+        let mut tally = RowTally::default();
         let mut again = Vec::new();
         for leaf in &table.leaves {
             let mut doubtful = false;
@@ -238,7 +242,7 @@ impl<'a> Survey<'a> {
     }
 
     /// The last row of `table` that is certain.
-    pub fn newest(&self, table: &Found) -> Option<FoundRow> {
+    pub fn newest(&self, table: &DamagedTable) -> Option<FoundRow> {
         table.leaves.iter().rev().find_map(|leaf| {
             let mut newest = None;
             let Ok(()) = self.rows::<Infallible>(table, *leaf, &mut 0, &mut |row| {
@@ -254,7 +258,7 @@ impl<'a> Survey<'a> {
     /// Calls `each` for the rows of one page; counts unreadable cells.
     fn rows<E>(
         &self,
-        table: &Found,
+        table: &DamagedTable,
         leaf: Leaf,
         lost: &mut u64,
         each: &mut dyn FnMut(FoundRow) -> Result<(), E>,
@@ -270,13 +274,13 @@ impl<'a> Survey<'a> {
             };
             let record = record::read(&self.image, &page, &cell);
             let fit = table.shape.fit(cell.rowid, &record.cells);
-            let is_row = !record.cells.is_empty() && (fit != Fit::Not || !record.whole && leaf.sure);
+            let is_row = !record.cells.is_empty() && (fit != RowFit::Not || !record.whole && leaf.sure);
             if !is_row {
                 *lost += 1;
                 continue;
             }
             let own = cell.overflow == 0 || self.claims.is_own_chain(&self.image, page.number, &cell);
-            let certain = sure && own && record.whole && fit == Fit::Well && table.agrees(cell.rowid, &record.cells);
+            let certain = sure && own && record.whole && fit == RowFit::Well && table.agrees(cell.rowid, &record.cells);
             each(FoundRow { rowid: cell.rowid, cells: record.cells, certain, cut: !record.whole })?;
         }
         Ok(())
@@ -293,7 +297,7 @@ impl<'a> Survey<'a> {
     }
 }
 
-impl Found {
+impl DamagedTable {
     /// Whether the indexes agree with a row.
     fn agrees(&self, rowid: i64, cells: &[Value]) -> bool {
         self.checks.iter().all(|(places, entries)| {
@@ -312,10 +316,10 @@ impl Found {
 }
 
 /// The list of tables and indexes: from page 1, or from its orphan pages.
-fn read_list(image: &Image<'_>, claims: &mut Claims) -> (Vec<Entry>, List) {
+fn read_list(image: &DatabaseImage<'_>, claims: &mut Claims) -> (Vec<SchemaEntry>, List) {
     let tree = claims.walk(image, 1, true, None);
     let pages = tree.leaves.iter().map(|leaf| leaf.page);
-    let mut found: Vec<Entry> = pages.flat_map(|page| entries_on(image, page)).collect();
+    let mut found: Vec<SchemaEntry> = pages.flat_map(|page| entries_on(image, page)).collect();
     let whole = tree.whole && !found.is_empty();
     if !whole {
         found.extend(
@@ -329,8 +333,8 @@ fn read_list(image: &Image<'_>, claims: &mut Claims) -> (Vec<Entry>, List) {
         roots.entry(&entry.name).or_default().insert(entry.root);
         names.entry(entry.root).or_default().insert(&entry.name);
     }
-    let single = |entry: &&Entry| roots[entry.name.as_str()].len() == 1 && names[&entry.root].len() == 1;
-    let mut kept: Vec<Entry> = found.iter().filter(single).cloned().collect();
+    let single = |entry: &&SchemaEntry| roots[entry.name.as_str()].len() == 1 && names[&entry.root].len() == 1;
+    let mut kept: Vec<SchemaEntry> = found.iter().filter(single).cloned().collect();
     kept.sort_by(|a, b| (a.root, &a.name).cmp(&(b.root, &b.name)));
     kept.dedup_by_key(|entry| entry.root);
     let list = match (whole, kept.is_empty()) {
@@ -341,14 +345,14 @@ fn read_list(image: &Image<'_>, claims: &mut Claims) -> (Vec<Entry>, List) {
     (kept, list)
 }
 
-fn entries_on(image: &Image<'_>, page: u32) -> Vec<Entry> {
+fn entries_on(image: &DatabaseImage<'_>, page: u32) -> Vec<SchemaEntry> {
     let Some(page) = image.page(page).filter(|page| page.kind == PageKind::TableLeaf) else { return Vec::new() };
     let read = |cell| Some(record::read(image, &page, &cell)).filter(|record| record.whole);
-    page.cells().flatten().filter_map(read).filter_map(|record| Entry::read(&record.cells)).collect()
+    page.cells().flatten().filter_map(read).filter_map(|record| SchemaEntry::read(&record.cells)).collect()
 }
 
 /// The columns of an index; for a constraint, from the recording.
-fn index_columns(entry: &Entry) -> Vec<String> {
+fn index_columns(entry: &SchemaEntry) -> Vec<String> {
     if !entry.sql.is_empty() {
         return entry.columns();
     }
@@ -361,7 +365,7 @@ fn index_columns(entry: &Entry) -> Vec<String> {
 }
 
 fn read_clues(
-    image: &Image<'_>,
+    image: &DatabaseImage<'_>,
     trees: &BTreeMap<String, (Vec<String>, Tree)>,
     strays: &orphans::OrphanPages,
 ) -> ReleaseHints {
@@ -381,7 +385,7 @@ fn read_clues(
 }
 
 /// Hints of one page of rows to the release.
-fn read_clue(image: &Image<'_>, page: &Page, clues: &mut ReleaseHints) {
+fn read_clue(image: &DatabaseImage<'_>, page: &Page, clues: &mut ReleaseHints) {
     // The smallest recorded `monitor`; no other table has half as many columns.
     const WIDE: usize = 60;
     for cell in page.cells().flatten() {

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::image::Image;
+use super::image::DatabaseImage;
 use super::page::{Page, PageKind};
-use super::shape::{Fit, TableShape};
+use super::shape::{RowFit, TableShape};
 use super::walk::{Claims, trunk_leaves};
 use super::{Survey, record};
 use crate::value::Value;
@@ -21,7 +21,7 @@ pub struct OrphanPages {
 }
 
 /// Finds them. A list of free pages without a reference from page 1 is recognised by its structure.
-pub fn look(image: &Image<'_>, claims: &mut Claims) -> OrphanPages {
+pub fn look(image: &DatabaseImage<'_>, claims: &mut Claims) -> OrphanPages {
     let mut strays = OrphanPages::default();
     let mut free = HashSet::new();
     for number in (1..=image.pages()).filter(|page| claims.is_orphan(*page)) {
@@ -58,7 +58,7 @@ impl OrphanPages {
 }
 
 /// The complete rows on a page.
-pub fn rows(image: &Image<'_>, page: &Page) -> Vec<(i64, Vec<Value>)> {
+pub fn rows(image: &DatabaseImage<'_>, page: &Page) -> Vec<(i64, Vec<Value>)> {
     page.cells().flatten().map(|cell| (cell.rowid, record::read(image, page, &cell).cells)).collect()
 }
 
@@ -120,9 +120,9 @@ fn best(survey: &Survey<'_>, open: &[usize], leaves: &[u32]) -> Vec<usize> {
 fn score(shape: &TableShape, rowid: i64, cells: &[Value]) -> u64 {
     let exact = u64::from(cells.len() == shape.columns.len());
     match shape.fit(rowid, cells) {
-        Fit::Well => 4 + 2 * exact,
-        Fit::Oddly => 2 + exact,
-        Fit::Not => 0,
+        RowFit::Well => 4 + 2 * exact,
+        RowFit::Oddly => 2 + exact,
+        RowFit::Not => 0,
     }
 }
 

@@ -54,7 +54,7 @@ pub struct Page {
 
 /// One cell of a page.
 #[derive(Clone, Copy, Debug)]
-pub struct Cell {
+pub struct PageCell {
     /// The child page of an interior cell.
     pub child: u32,
     /// The row id of a table's cell.
@@ -101,7 +101,7 @@ impl Page {
     }
 
     /// Its cells in order; `None` for each that is not within the page.
-    pub fn cells(&self) -> impl Iterator<Item = Option<Cell>> + '_ {
+    pub fn cells(&self) -> impl Iterator<Item = Option<PageCell>> + '_ {
         (0..self.count).map(|at| self.cell(usize::from(be16(&self.bytes, self.cells_begin() + 2 * at))))
     }
 
@@ -109,11 +109,11 @@ impl Page {
         self.head + if self.kind.is_interior() { 12 } else { 8 }
     }
 
-    fn cell(&self, start: usize) -> Option<Cell> {
+    fn cell(&self, start: usize) -> Option<PageCell> {
         if start < self.cells_begin() + 2 * self.count || start + 4 > self.usable {
             return None;
         }
-        let mut cell = Cell { child: 0, rowid: 0, size: 0, at: start, local: 0, overflow: 0, end: 0 };
+        let mut cell = PageCell { child: 0, rowid: 0, size: 0, at: start, local: 0, overflow: 0, end: 0 };
         if self.kind.is_interior() {
             cell.child = be32(&self.bytes, start);
             cell.at += 4;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::bytes::{be32, varint};
-use super::image::Image;
-use super::page::{Cell, Page};
+use super::image::DatabaseImage;
+use super::page::{Page, PageCell};
 use crate::value::Value;
 
 /// Longer records are invalid: the server stores nothing of that size.
@@ -23,7 +23,7 @@ pub struct Record {
 }
 
 /// Calls `each` for the overflow pages of `cell`; returns whether the chain is complete.
-fn follow(image: &Image<'_>, cell: &Cell, each: &mut dyn FnMut(u32, &[u8])) -> bool {
+fn follow(image: &DatabaseImage<'_>, cell: &PageCell, each: &mut dyn FnMut(u32, &[u8])) -> bool {
     if cell.size > LONGEST {
         return false;
     }
@@ -42,14 +42,14 @@ fn follow(image: &Image<'_>, cell: &Cell, each: &mut dyn FnMut(u32, &[u8])) -> b
 }
 
 /// The overflow pages of `cell`, and whether the chain is complete.
-pub fn overflow_pages(image: &Image<'_>, cell: &Cell) -> (Vec<u32>, bool) {
+pub fn overflow_pages(image: &DatabaseImage<'_>, cell: &PageCell) -> (Vec<u32>, bool) {
     let mut pages = Vec::new();
     let whole = follow(image, cell, &mut |page, _| pages.push(page));
     (pages, whole)
 }
 
 /// Reads the record of `cell` on `page`.
-pub fn read(image: &Image<'_>, page: &Page, cell: &Cell) -> Record {
+pub fn read(image: &DatabaseImage<'_>, page: &Page, cell: &PageCell) -> Record {
     let local = &page.bytes()[cell.at..cell.at + cell.local];
     if cell.size == cell.local as u64 {
         return decode(local, true);

@@ -25,7 +25,7 @@ const STEPS: [(&str, i64); 3] = [("stat_minutely", 60), ("stat_hourly", 3600), (
 
 /// How well a row fits a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fit {
+pub enum RowFit {
     /// The table cannot have such a row.
     Not,
     /// It is possible, but the server does not write such a value.
@@ -82,15 +82,15 @@ impl TableShape {
     }
 
     /// How well a row with these cells fits.
-    pub fn fit(&self, rowid: i64, cells: &[Value]) -> Fit {
+    pub fn fit(&self, rowid: i64, cells: &[Value]) -> RowFit {
         if cells.len() > self.columns.len() || cells.len() < self.least {
-            return Fit::Not;
+            return RowFit::Not;
         }
-        let mut fit = if (0..=LARGEST_ID).contains(&rowid) { Fit::Well } else { Fit::Oddly };
+        let mut fit = if (0..=LARGEST_ID).contains(&rowid) { RowFit::Well } else { RowFit::Oddly };
         for (at, cell) in cells.iter().enumerate() {
-            let cell = if cell.is_null() && self.needed[at] { Fit::Not } else { self.kinds[at].fit(cell) };
+            let cell = if cell.is_null() && self.needed[at] { RowFit::Not } else { self.kinds[at].fit(cell) };
             fit = fit.min(cell);
-            if fit == Fit::Not {
+            if fit == RowFit::Not {
                 break;
             }
         }
@@ -109,7 +109,7 @@ impl TableShape {
 
     /// Whether this cell should be JSON and is invalid, which makes the server fail.
     pub fn is_broken_json(&self, at: usize, cell: &Value) -> bool {
-        self.kinds[at] == CellKind::Json && CellKind::Json.fit(cell) != Fit::Well
+        self.kinds[at] == CellKind::Json && CellKind::Json.fit(cell) != RowFit::Well
     }
 }
 
@@ -156,28 +156,28 @@ fn kind(table: &str, column: &crate::schema::Column) -> CellKind {
 }
 
 impl CellKind {
-    fn fit(self, cell: &Value) -> Fit {
-        let oddly = |well: bool| if well { Fit::Well } else { Fit::Oddly };
+    fn fit(self, cell: &Value) -> RowFit {
+        let oddly = |well: bool| if well { RowFit::Well } else { RowFit::Oddly };
         match (self, cell) {
             (CellKind::Key, cell) => match cell {
-                Value::Null => Fit::Well,
-                _ => Fit::Not,
+                Value::Null => RowFit::Well,
+                _ => RowFit::Not,
             },
-            (_, Value::Null) => Fit::Well,
-            (CellKind::Any, _) => Fit::Well,
+            (_, Value::Null) => RowFit::Well,
+            (CellKind::Any, _) => RowFit::Well,
             // A text column converts every number to text.
-            (CellKind::Text | CellKind::Json, Value::Int(_) | Value::Real(_)) => Fit::Not,
+            (CellKind::Text | CellKind::Json, Value::Int(_) | Value::Real(_)) => RowFit::Not,
             (CellKind::Text, Value::Text(text)) => oddly(is_plain(text)),
             (CellKind::Json, Value::Text(text)) => oddly(serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()),
             (CellKind::Flag, Value::Int(n)) => oddly((0..=1).contains(n)),
             (CellKind::Status, Value::Int(n)) => oddly((0..=3).contains(n)),
             (CellKind::Step(step), Value::Int(n)) => oddly(*n > 0 && n % step == 0),
-            (CellKind::Step(_) | CellKind::Status | CellKind::Flag, Value::Real(_)) => Fit::Oddly,
-            (CellKind::Whole | CellKind::Number | CellKind::Moment, Value::Int(_)) => Fit::Well,
-            (CellKind::Whole | CellKind::Number, Value::Real(_)) => Fit::Well,
+            (CellKind::Step(_) | CellKind::Status | CellKind::Flag, Value::Real(_)) => RowFit::Oddly,
+            (CellKind::Whole | CellKind::Number | CellKind::Moment, Value::Int(_)) => RowFit::Well,
+            (CellKind::Whole | CellKind::Number, Value::Real(_)) => RowFit::Well,
             (CellKind::Moment, Value::Text(text)) => oddly(is_datetime(text)),
-            (_, Value::Text(_) | Value::Real(_)) => Fit::Oddly,
-            (_, Value::Blob(_)) => Fit::Not,
+            (_, Value::Text(_) | Value::Real(_)) => RowFit::Oddly,
+            (_, Value::Blob(_)) => RowFit::Not,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::bytes::be32;
-use super::image::Image;
-use super::page::{Cell, Page, PageKind};
+use super::image::DatabaseImage;
+use super::page::{Page, PageCell, PageKind};
 use super::record;
 use crate::value::Value;
 
@@ -47,7 +47,7 @@ pub type Entries = HashMap<i64, u64>;
 
 impl Claims {
     /// Only the file's own free pages and map pages are claimed.
-    pub fn new(image: &Image<'_>) -> Claims {
+    pub fn new(image: &DatabaseImage<'_>) -> Claims {
         let map = Map::find(image);
         let mut claims = Claims {
             trees: vec![false; image.pages() as usize + 1],
@@ -82,7 +82,7 @@ impl Claims {
     }
 
     /// The list of free pages, from page 1.
-    fn read_free(&mut self, image: &Image<'_>) {
+    fn read_free(&mut self, image: &DatabaseImage<'_>) {
         let Some(head) = image.bytes(1).filter(|head| head.starts_with(b"SQLite format 3\0")) else { return };
         let mut trunk = be32(&head, 32);
         while trunk != 0 && self.free.insert(trunk) {
@@ -107,7 +107,7 @@ impl Claims {
     }
 
     /// Claims the rest of a record that begins on `page`.
-    fn chain(&mut self, image: &Image<'_>, cell: &Cell) {
+    fn chain(&mut self, image: &DatabaseImage<'_>, cell: &PageCell) {
         for page in record::overflow_pages(image, cell).0 {
             if self.trees[page as usize] || self.free.contains(&page) || !self.chained.insert(page) {
                 self.shared.insert(page);
@@ -116,7 +116,7 @@ impl Claims {
     }
 
     /// Whether the overflow pages of `cell` on `page` are claimed only once.
-    pub fn is_own_chain(&self, image: &Image<'_>, page: u32, cell: &Cell) -> bool {
+    pub fn is_own_chain(&self, image: &DatabaseImage<'_>, page: u32, cell: &PageCell) -> bool {
         let (pages, whole) = record::overflow_pages(image, cell);
         let before = std::iter::once(page).chain(pages.iter().copied());
         let fits = |(at, (before, page)): (usize, (u32, &u32))| {
@@ -131,7 +131,7 @@ impl Claims {
     /// Follows the tree that begins at `root`. With `entries`, those of an index over `columns` columns are kept there.
     pub fn walk(
         &mut self,
-        image: &Image<'_>,
+        image: &DatabaseImage<'_>,
         root: u32,
         table: bool,
         mut entries: Option<(&mut Entries, usize)>,
@@ -235,7 +235,7 @@ impl Step {
 }
 
 /// The pages in a page of the free list; `None` if it is invalid.
-pub fn trunk_leaves(bytes: &[u8], image: &Image<'_>) -> Option<Vec<u32>> {
+pub fn trunk_leaves(bytes: &[u8], image: &DatabaseImage<'_>) -> Option<Vec<u32>> {
     let count = be32(bytes, 4) as usize;
     if count > image.usable() / 4 - 2 {
         return None;
@@ -255,7 +255,7 @@ struct Map {
 }
 
 impl Map {
-    fn find(image: &Image<'_>) -> Option<Map> {
+    fn find(image: &DatabaseImage<'_>) -> Option<Map> {
         let each = (image.usable() / 5) as u32;
         let first = image.bytes(1).filter(|head| head.starts_with(b"SQLite format 3\0"));
         let is_map = match &first {

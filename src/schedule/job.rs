@@ -6,21 +6,21 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::alert::{RunEvent, send};
-use super::result::{Copy, RunResult};
+use super::result::{RunResult, StoredCopy};
 use super::{Event, Host, JobState, Level, metrics, notice};
 use crate::backup::store::Scratch;
 use crate::backup::{Credentials, RestoreTest, Snapshot, Store, Stores};
-use crate::config::{Config, Job, StoreConfig, Target, open_stores};
+use crate::config::{ConfigFile, InstanceConfig, Job, StoreConfig, open_stores};
 use crate::error::{Error, JobError, OperationError, Result, TargetError, guarded};
 use crate::instance::{Instance, Locator};
-use crate::operation::prune::{Choice, Pruning};
+use crate::operation::prune::{PruneChoice, Pruning};
 use crate::operation::{BackupOptions, take};
 use crate::text::{bytes, counted};
 
 /// What a run needs besides the config file.
 pub struct RunEnv<'w> {
     /// Finds an instance, on the Docker engine of its table.
-    pub locator: &'w dyn Fn(&Target) -> Result<Locator>,
+    pub locator: &'w dyn Fn(&InstanceConfig) -> Result<Locator>,
     /// Credentials of stores that have none of their own.
     pub credentials: &'w Credentials,
     /// The folder of journals of instances without a data folder.
@@ -33,7 +33,7 @@ pub struct RunEnv<'w> {
 
 impl RunEnv<'_> {
     /// The instance of `target`, under its `name` in the config file.
-    pub fn instance(&self, name: &str, target: &Target) -> Result<Instance> {
+    pub fn instance(&self, name: &str, target: &InstanceConfig) -> Result<Instance> {
         Ok((self.locator)(target)?.find(Some(target.target.read()?.reveal()))?.local()?.called(name))
     }
 }
@@ -45,7 +45,7 @@ impl RunEnv<'_> {
 /// at the next start; the state cannot be written.
 pub(super) fn run(
     job: &Job,
-    config: &Config,
+    config: &ConfigFile,
     env: &RunEnv<'_>,
     state: &mut JobState,
     host: &mut dyn Host,
@@ -64,7 +64,7 @@ pub(super) fn run(
     for instance in &job.instances {
         for (store, _) in config.stores_of_job(job, instance) {
             let (instance, store) = (instance.clone(), store.to_owned());
-            ended.copies.push(Copy { instance, store, snapshot: None, good: false, took: Duration::ZERO });
+            ended.copies.push(StoredCopy { instance, store, snapshot: None, good: false, took: Duration::ZERO });
         }
     }
     host.log(&Event::new(Level::Info, "run_started", "started").of(&job.name));
@@ -109,7 +109,7 @@ fn note(ended: &RunResult, state: &mut JobState) -> Result<()> {
         note.succeeded = Some(ended.at);
     }
     let mut before = std::mem::take(&mut note.copied);
-    for Copy { instance, store, good, .. } in &ended.copies {
+    for StoredCopy { instance, store, good, .. } in &ended.copies {
         let last = before.get_mut(instance).and_then(|stores| stores.remove(store));
         if let Some(at) = good.then_some(ended.at).or(last) {
             note.copied.entry(instance.clone()).or_default().insert(store.clone(), at);
@@ -121,7 +121,7 @@ fn note(ended: &RunResult, state: &mut JobState) -> Result<()> {
 /// What every instance of a run is backed up with.
 struct BackupContext<'r> {
     job: &'r Job,
-    config: &'r Config,
+    config: &'r ConfigFile,
     env: &'r RunEnv<'r>,
     options: BackupOptions,
     /// Whether the snapshots get a restore test.
@@ -262,7 +262,7 @@ impl InstanceBackup<'_> {
         let Some(policy) = job.retention else { return Ok(()) };
         let (name, origin, stores) = (&self.instance.name, self.instance.origin(), self.stores);
         let choice =
-            Choice { policy, undo: None, raw: false, proven, about: &|manifest| stores.is_of(manifest, &origin) };
+            PruneChoice { policy, undo: None, raw: false, proven, about: &|manifest| stores.is_of(manifest, &origin) };
         let pruning = Pruning::plan(stores, &choice, host.now(), &job.when.zone(), &env.instances)?;
         let removed = pruning.removed().count();
         ended.removed += removed;

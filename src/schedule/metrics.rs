@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use chrono::{DateTime, Utc};
 
-use super::result::{Copy, RunResult};
-use super::state::Note;
+use super::result::{RunResult, StoredCopy};
+use super::state::JobNote;
 use crate::config::Job;
 use crate::error::Result;
 use crate::files;
@@ -18,13 +18,13 @@ struct Metric {
 }
 
 /// Writes the metrics of `job` atomically.
-pub fn write(job: &Job, ended: &RunResult, note: &Note) -> Result<()> {
+pub fn write(job: &Job, ended: &RunResult, note: &JobNote) -> Result<()> {
     let Some(path) = &job.metrics else { return Ok(()) };
     let text = render(&job.name, ended, note);
     files::write_output(path, 0o644, |file| file.write_all(text.as_bytes()))
 }
 
-fn render(job: &str, ended: &RunResult, note: &Note) -> String {
+fn render(job: &str, ended: &RunResult, note: &JobNote) -> String {
     let mut text = String::new();
     for Metric { name, help, values } in of_job(job, ended, note).into_iter().chain(of_copies(job, ended, note)) {
         if !values.is_empty() {
@@ -38,7 +38,7 @@ fn render(job: &str, ended: &RunResult, note: &Note) -> String {
 }
 
 /// Metrics of the whole run.
-fn of_job(job: &str, ended: &RunResult, note: &Note) -> Vec<Metric> {
+fn of_job(job: &str, ended: &RunResult, note: &JobNote) -> Vec<Metric> {
     let one = |name, help, value: Option<String>| {
         let values = value.map(|value| (labels(&[("job", job)]), value)).into_iter().collect();
         Metric { name, help, values }
@@ -58,17 +58,17 @@ fn of_job(job: &str, ended: &RunResult, note: &Note) -> Vec<Metric> {
 }
 
 /// Metrics of each instance in each store.
-fn of_copies(job: &str, ended: &RunResult, note: &Note) -> Vec<Metric> {
-    let each = |name, help, value: &dyn Fn(&Copy) -> Option<String>| {
-        let labeled = |copy: &Copy| {
+fn of_copies(job: &str, ended: &RunResult, note: &JobNote) -> Vec<Metric> {
+    let each = |name, help, value: &dyn Fn(&StoredCopy) -> Option<String>| {
+        let labeled = |copy: &StoredCopy| {
             let labels = labels(&[("job", job), ("instance", &copy.instance), ("store", &copy.store)]);
             value(copy).map(|value| (labels, value))
         };
         Metric { name, help, values: ended.copies.iter().filter_map(labeled).collect() }
     };
-    let last = |copy: &Copy| note.copied.get(&copy.instance)?.get(&copy.store).copied().map(seconds);
-    let size = |copy: &Copy| copy.snapshot.as_ref().map(|(_, size)| size.to_string());
-    let took = |copy: &Copy| copy.snapshot.as_ref().map(|_| copy.took.as_secs_f64().to_string());
+    let last = |copy: &StoredCopy| note.copied.get(&copy.instance)?.get(&copy.store).copied().map(seconds);
+    let size = |copy: &StoredCopy| copy.snapshot.as_ref().map(|(_, size)| size.to_string());
+    let took = |copy: &StoredCopy| copy.snapshot.as_ref().map(|_| copy.took.as_secs_f64().to_string());
     vec![
         each("last_run_timestamp_seconds", "Time when a snapshot was last attempted.", &|_| Some(seconds(ended.at))),
         each("last_success_timestamp_seconds", "Time when a good snapshot was last stored.", &last),

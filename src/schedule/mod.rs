@@ -20,7 +20,7 @@ pub use alert::reach;
 pub use event::{Event, Level};
 pub use job::RunEnv;
 pub use problems::problems;
-pub use result::{Copy, RunResult};
+pub use result::{RunResult, StoredCopy};
 pub use state::JobState;
 pub use watch::{once, watch};
 

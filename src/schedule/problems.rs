@@ -2,13 +2,13 @@
 
 use super::alert::check_url;
 use crate::backup::{Credentials, Store};
-use crate::config::{Config, Job, open_stores};
+use crate::config::{ConfigFile, Job, open_stores};
 use crate::error::{Error, JobError, Result};
 use crate::files;
 
 /// All problems, each with its table in the config file. `is_program` returns whether a command can be executed.
 pub fn problems(
-    config: &Config,
+    config: &ConfigFile,
     credentials: &Credentials,
     fallback: &Store,
     is_program: &dyn Fn(&str) -> bool,
@@ -45,7 +45,7 @@ pub fn problems(
 }
 
 /// Whether the snapshots can be encrypted, and a restore test can open them.
-fn look_at_keys(job: &Job, config: &Config) -> Result<()> {
+fn look_at_keys(job: &Job, config: &ConfigFile) -> Result<()> {
     let (mut encrypted, keys) = (job.encryption()?.is_some(), job.keys()?);
     for target in job.instances.iter().filter_map(|name| config.instances.get(name)) {
         // An unreadable file is reported by its own check.

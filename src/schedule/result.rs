@@ -14,7 +14,7 @@ pub struct RunResult {
     /// The snapshots, the first copy of each.
     pub taken: Vec<Snapshot>,
     /// The result for each instance in each store.
-    pub copies: Vec<Copy>,
+    pub copies: Vec<StoredCopy>,
     /// Number of old snapshots that were deleted.
     pub removed: usize,
     /// Errors of snapshots.
@@ -44,7 +44,7 @@ impl RunResult {
     pub fn document(&self, name: &str) -> Json {
         let snapshot = |one: &Snapshot| json!({"id": one.manifest.id, "instance": one.manifest.instance, "origin": one.manifest.origin, "path": one.location(), "size_bytes": one.size});
         let words = |errors: &[Error]| errors.iter().map(Error::to_string).collect::<Vec<_>>();
-        let copy = |one: &Copy| json!({"instance": one.instance, "store": one.store, "ok": one.good, "id": one.snapshot.as_ref().map(|(id, _)| id)});
+        let copy = |one: &StoredCopy| json!({"instance": one.instance, "store": one.store, "ok": one.good, "id": one.snapshot.as_ref().map(|(id, _)| id)});
         json!({
             "job": name,
             "ok": self.is_good(),
@@ -70,7 +70,7 @@ impl RunResult {
 
 /// The result for one instance in one store.
 #[derive(Clone, Debug)]
-pub struct Copy {
+pub struct StoredCopy {
     /// Name of the instance.
     pub instance: String,
     /// Name of the store.

@@ -15,13 +15,13 @@ use crate::files::{self, Lock};
 pub struct JobState {
     path: PathBuf,
     /// Its content.
-    pub note: Note,
+    pub note: JobNote,
     _lock: Lock,
 }
 
 /// The content of a job's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
+pub struct JobNote {
     /// Every run that was due until then is done, UTC.
     pub through: DateTime<Utc>,
     /// How many runs have ended.
@@ -54,7 +54,7 @@ impl JobState {
             Some(text) => serde_json::from_str(&text).ok(),
         };
         let fresh = note.is_none();
-        let note = note.unwrap_or(Note { through: now, runs: 0, succeeded: None, copied: BTreeMap::new() });
+        let note = note.unwrap_or(JobNote { through: now, runs: 0, succeeded: None, copied: BTreeMap::new() });
         let state = JobState { path, note, _lock: lock };
         if fresh {
             state.write()?;

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::job::{RunEnv, run};
 use super::result::RunResult;
 use super::{Event, Host, JobState, Level};
-use crate::config::{Config, Job};
+use crate::config::{ConfigFile, Job};
 use crate::error::{Error, InputError, OperationError, Result};
 
 /// The longest wait at a time, so that a change of the clock is noticed within it.
@@ -36,7 +36,7 @@ impl Waiting<'_> {
 ///
 /// # Errors
 /// There is no job, or other schedules work on all of them.
-pub fn watch(config: &Config, env: &RunEnv<'_>, host: &mut dyn Host) -> Result<()> {
+pub fn watch(config: &ConfigFile, env: &RunEnv<'_>, host: &mut dyn Host) -> Result<()> {
     let mut before = host.now();
     let mut waiting = Vec::new();
     let mut refused = None;
@@ -103,7 +103,7 @@ pub fn watch(config: &Config, env: &RunEnv<'_>, host: &mut dyn Host) -> Result<(
 ///
 /// # Errors
 /// The job does not exist, another schedule works on it, or it was interrupted.
-pub fn once(name: &str, config: &Config, env: &RunEnv<'_>, host: &mut dyn Host) -> Result<RunResult> {
+pub fn once(name: &str, config: &ConfigFile, env: &RunEnv<'_>, host: &mut dyn Host) -> Result<RunResult> {
     let Some(job) = config.jobs.iter().find(|job| job.name == name) else {
         let names: Vec<&str> = config.jobs.iter().map(|job| job.name.as_str()).collect();
         return Err(Error::Input(InputError::Unknown {

@@ -10,7 +10,7 @@ const FAR: i64 = 1 << 40;
 
 /// The parts of the history, as seen from the upgrade of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum HistoryPart {
     /// Complete before the upgrade: only old heartbeats count.
     Before,
     /// Old and new heartbeats can count.
@@ -38,15 +38,15 @@ impl Border {
     }
 
     /// The part of the bucket that begins at `start`.
-    pub fn part(&self, start: i64) -> Part {
+    pub fn part(&self, start: i64) -> HistoryPart {
         // A row may contain any number.
         let start = start.clamp(-FAR, FAR);
         if start + self.length <= self.end {
-            return Part::Before;
+            return HistoryPart::Before;
         }
         let reach = SHIFT + self.length;
         let is_near = self.future.range(start - reach..=start + reach).next().is_some();
-        if start <= self.end + SHIFT || is_near { Part::Border } else { Part::Since }
+        if start <= self.end + SHIFT || is_near { HistoryPart::Border } else { HistoryPart::Since }
     }
 }
 
@@ -58,7 +58,7 @@ pub fn reach(end: i64) -> i64 {
 
 /// What becomes of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum BucketVerdict {
     /// It is not changed.
     Keep,
     /// It stays, because it counts more than what is left of its heartbeats: some of those were pruned.
@@ -69,12 +69,12 @@ pub enum Verdict {
 
 /// Decides about a bucket in `part` that counts `own` heartbeats, where counting again gives `counted`; `is_complete` if no new
 /// heartbeat is missing for that.
-pub fn decide(part: Part, own: i64, counted: i64, is_complete: bool) -> Verdict {
+pub fn decide(part: HistoryPart, own: i64, counted: i64, is_complete: bool) -> BucketVerdict {
     match part {
-        Part::Before => Verdict::Replace,
-        Part::Border if is_complete || counted >= own => Verdict::Replace,
-        Part::Border => Verdict::KeepGreater,
-        Part::Since => Verdict::Keep,
+        HistoryPart::Before => BucketVerdict::Replace,
+        HistoryPart::Border if is_complete || counted >= own => BucketVerdict::Replace,
+        HistoryPart::Border => BucketVerdict::KeepGreater,
+        HistoryPart::Since => BucketVerdict::Keep,
     }
 }
 
@@ -87,11 +87,11 @@ mod tests {
     #[test]
     fn divides_the_history_at_the_upgrade() {
         let end = 100 * DAY + 5 * 3_600 + 30;
-        let parts = |length: i64, starts: &[i64], future: &[i64]| -> Vec<Part> {
+        let parts = |length: i64, starts: &[i64], future: &[i64]| -> Vec<HistoryPart> {
             let border = Border::new(end, length, future.iter().copied());
             starts.iter().map(|start| border.part(*start)).collect()
         };
-        use Part::{Before, Border as At, Since};
+        use HistoryPart::{Before, Border as At, Since};
         assert_eq!(parts(DAY, &[98, 99, 100, 101].map(|day| day * DAY), &[]), [Before, Before, At, Since]);
         let hours = [4, 5, 6, 19, 20].map(|hour| 100 * DAY + hour * 3_600);
         assert_eq!(parts(3_600, &hours, &[]), [Before, At, At, At, Since]);
@@ -106,10 +106,10 @@ mod tests {
 
     #[test]
     fn never_replaces_a_count_by_a_smaller_one_of_pruned_heartbeats() {
-        assert_eq!(decide(Part::Border, 10, 7, false), Verdict::KeepGreater);
-        assert_eq!(decide(Part::Border, 7, 10, false), Verdict::Replace);
-        assert_eq!(decide(Part::Border, 10, 7, true), Verdict::Replace);
-        assert_eq!(decide(Part::Before, 10, 0, false), Verdict::Replace);
-        assert_eq!(decide(Part::Since, 10, 0, true), Verdict::Keep);
+        assert_eq!(decide(HistoryPart::Border, 10, 7, false), BucketVerdict::KeepGreater);
+        assert_eq!(decide(HistoryPart::Border, 7, 10, false), BucketVerdict::Replace);
+        assert_eq!(decide(HistoryPart::Border, 10, 7, true), BucketVerdict::Replace);
+        assert_eq!(decide(HistoryPart::Before, 10, 0, false), BucketVerdict::Replace);
+        assert_eq!(decide(HistoryPart::Since, 10, 0, true), BucketVerdict::Keep);
     }
 }

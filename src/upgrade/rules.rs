@@ -14,7 +14,7 @@ use crate::schema::Release;
 use crate::value::Value;
 
 /// The row that is written, and the row that was read.
-pub trait Cells {
+pub trait RowCells {
     /// The cell under `column` of the row that was read; NULL where there is no such column.
     fn old(&self, column: &str) -> &Value;
     /// The cell under `column` of the row that is written.
@@ -25,7 +25,7 @@ pub trait Cells {
 
 /// What a rule does with a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RuleResult {
     /// The row is as it was.
     Same,
     /// A cell was changed.
@@ -56,7 +56,7 @@ pub struct Rule {
     /// What it does, for the report.
     pub what: &'static str,
     /// Does it.
-    pub apply: fn(&mut dyn Cells, Style) -> Verdict,
+    pub apply: fn(&mut dyn RowCells, Style) -> RuleResult,
 }
 
 /// The rules, in the order in which the server applies them.
@@ -185,66 +185,66 @@ fn leading_integer(text: &str) -> Option<i64> {
     text[..end].parse().ok()
 }
 
-fn kafka_options(row: &mut dyn Cells, style: Style) -> Verdict {
-    let mut verdict = Verdict::Same;
+fn kafka_options(row: &mut dyn RowCells, style: Style) -> RuleResult {
+    let mut verdict = RuleResult::Same;
     for column in ["kafka_producer_ssl", "kafka_producer_allow_auto_topic_creation"] {
         let old = row.old(column).clone();
         let on = old.truthy() || old.text().is_some_and(|text| text.eq_ignore_ascii_case("true"));
         row.set(column, (on && style == Style::Intended).into());
         if on {
-            verdict = Verdict::Changed;
+            verdict = RuleResult::Changed;
         }
     }
     verdict
 }
 
-fn timeout(row: &mut dyn Cells, _: Style) -> Verdict {
+fn timeout(row: &mut dyn RowCells, _: Style) -> RuleResult {
     let given = row.old("timeout").number().is_some_and(|seconds| seconds > 0.0);
     match row.old("interval").number() {
         Some(interval) if !given => {
             row.set("timeout", (interval * 0.8).into());
-            Verdict::Changed
+            RuleResult::Changed
         }
-        _ => Verdict::Same,
+        _ => RuleResult::Same,
     }
 }
 
-fn json_path_operator(row: &mut dyn Cells, _: Style) -> Verdict {
+fn json_path_operator(row: &mut dyn RowCells, _: Style) -> RuleResult {
     if !row.old("json_path_operator").is_null() {
-        return Verdict::Same;
+        return RuleResult::Same;
     }
     row.set("json_path_operator", "==".into());
-    Verdict::Changed
+    RuleResult::Changed
 }
 
-fn analytics(row: &mut dyn Cells, style: Style) -> Verdict {
+fn analytics(row: &mut dyn RowCells, style: Style) -> RuleResult {
     if row.get("analytics_id").is_null() || style == Style::AsServer {
-        return Verdict::Same;
+        return RuleResult::Same;
     }
     row.set("analytics_type", "google".into());
-    Verdict::Changed
+    RuleResult::Changed
 }
 
-fn maintenance_cron(row: &mut dyn Cells, _: Style) -> Verdict {
+fn maintenance_cron(row: &mut dyn RowCells, _: Style) -> RuleResult {
     let text = |column: &str| row.old(column).text().map(str::to_owned);
     if !is_without_cron(&text) {
-        return Verdict::Same;
+        return RuleResult::Same;
     }
     let cron = text("start_time").and_then(|start| cron_of(&start));
     row.set("cron", cron.unwrap_or_else(|| "NaN NaN * * *".into()).into());
-    Verdict::Changed
+    RuleResult::Changed
 }
 
-fn domain_expiry(row: &mut dyn Cells, _: Style) -> Verdict {
+fn domain_expiry(row: &mut dyn RowCells, _: Style) -> RuleResult {
     row.set("domain_expiry_notification", 1.into());
-    Verdict::Changed
+    RuleResult::Changed
 }
 
-fn line_notify(row: &mut dyn Cells, _: Style) -> Verdict {
-    if is_line_notify(row.old("config")) { Verdict::Deleted } else { Verdict::Same }
+fn line_notify(row: &mut dyn RowCells, _: Style) -> RuleResult {
+    if is_line_notify(row.old("config")) { RuleResult::Deleted } else { RuleResult::Same }
 }
 
-fn game(row: &mut dyn Cells, _: Style) -> Verdict {
+fn game(row: &mut dyn RowCells, _: Style) -> RuleResult {
     let renamed = match row.old("type").text() {
         Some("gamedig") => row.old("game").text().and_then(|game| renamed_game(game, Release::new(2, 1, 0))),
         _ => None,
@@ -252,31 +252,31 @@ fn game(row: &mut dyn Cells, _: Style) -> Verdict {
     match renamed {
         Some(renamed) => {
             row.set("game", renamed.into());
-            Verdict::Changed
+            RuleResult::Changed
         }
-        None => Verdict::Same,
+        None => RuleResult::Same,
     }
 }
 
-fn empty_ping(row: &mut dyn Cells, _: Style) -> Verdict {
-    let mut verdict = Verdict::Same;
+fn empty_ping(row: &mut dyn RowCells, _: Style) -> RuleResult {
+    let mut verdict = RuleResult::Same;
     for column in ["ping", "ping_min", "ping_max"] {
         if row.get(column).is_null() {
             row.set(column, 0.into());
-            verdict = Verdict::Changed;
+            verdict = RuleResult::Changed;
         }
     }
     verdict
 }
 
-fn unsupported_domain(row: &mut dyn Cells, _: Style) -> Verdict {
+fn unsupported_domain(row: &mut dyn RowCells, _: Style) -> RuleResult {
     if row.get("domain_expiry_notification").int() != Some(1) {
-        return Verdict::Same;
+        return RuleResult::Same;
     }
     let field = row.old("type").text().and_then(host_field);
     if field.and_then(|field| row.old(field).text()).is_some_and(is_supported) {
-        return Verdict::Same;
+        return RuleResult::Same;
     }
     row.set("domain_expiry_notification", 0.into());
-    Verdict::Changed
+    RuleResult::Changed
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Offset as _, TimeZone as _, Utc};
 use chrono_tz::Tz;
 
-use super::time::{self, Stored};
+use super::time::{self, StoredTime};
 use crate::value::Value;
 
 /// The three tables, and how long a bucket of each is, in seconds.
@@ -101,7 +101,7 @@ impl Status {
 
 /// The time of a heartbeat, in milliseconds since 1970; `None` where the server skips the heartbeat.
 pub fn time_of(cell: &Value) -> Option<i64> {
-    cell.text().and_then(time::parse).map(Stored::utc)
+    cell.text().and_then(time::parse).map(StoredTime::utc)
 }
 
 /// Buckets by their start, in seconds since 1970.
@@ -193,7 +193,7 @@ impl Aggregation {
 }
 
 /// The offset of local time in `zone` at a time that is written in that zone, in milliseconds.
-fn offset(zone: Tz, read: Stored) -> i64 {
+fn offset(zone: Tz, read: StoredTime) -> i64 {
     let Some(written) = DateTime::from_timestamp_millis(read.written).map(|at| at.naive_utc()) else { return 0 };
     // An hour that does not exist is read with the offset before it, as JavaScript does.
     let local = zone.from_local_datetime(&written).earliest();

@@ -2,14 +2,14 @@
 
 /// A time as stored, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredTime {
     /// Its date and time of day, as if in UTC.
     pub written: i64,
     /// The offset that it ends with, in milliseconds: `Z` or `+02:00`.
     pub offset: Option<i64>,
 }
 
-impl Stored {
+impl StoredTime {
     /// The point in time, where a text without an offset is in UTC.
     pub fn utc(self) -> i64 {
         self.written - self.offset.unwrap_or(0)
@@ -20,7 +20,7 @@ impl Stored {
 ///
 /// The rules are those of SQLite for what is a time, and those of dayjs for its value (2.0.0 to 2.5.3): day 30 of February is a
 /// day in March, hour 24 is the next day, and a fraction is three digits of milliseconds at most, so that `.5` is 5 ms.
-pub fn parse(text: &str) -> Option<Stored> {
+pub fn parse(text: &str) -> Option<StoredTime> {
     let mut rest = text.as_bytes();
     let (year, month, day) = (digits(&mut rest, 4)?, after(&mut rest, b"-", 2)?, after(&mut rest, b"-", 2)?);
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> Option<Stored> {
     let mut written = days_before(year, month) + day - 1;
     written *= DAY;
     if rest.is_empty() {
-        return Some(Stored { written, offset: None });
+        return Some(StoredTime { written, offset: None });
     }
     while let [b' ' | b'T', tail @ ..] = rest {
         rest = tail;
@@ -48,7 +48,7 @@ pub fn parse(text: &str) -> Option<Stored> {
         written += tail[..count.min(3)].iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'));
         rest = &tail[count..];
     }
-    Some(Stored { written, offset: offset(rest)? })
+    Some(StoredTime { written, offset: offset(rest)? })
 }
 
 const DAY: i64 = 86_400_000;
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn utc(text: &str) -> Option<i64> {
-        parse(text).map(Stored::utc)
+        parse(text).map(StoredTime::utc)
     }
 
     #[test]

@@ -6,24 +6,24 @@ use std::path::Path;
 
 use kumadb::backup::Store;
 use kumadb::formats::NoSources;
-use kumadb::formats::foreign::{Format, Source, convert};
+use kumadb::formats::foreign::{ForeignFormat, SourceFile, convert};
 use kumadb::formats::native::read_fixture;
 use kumadb::formats::text::{self, Syntax};
-use kumadb::salvage::{Frames, Image, Survey};
+use kumadb::salvage::{DatabaseImage, Frames, Survey};
 use kumadb::schema;
 
 /// Surveys `bytes` as a database, and as a database with a WAL: the first two bytes say how much of them is the WAL.
 pub fn pages(bytes: &[u8]) {
     let Some((share, bytes)) = bytes.split_at_checked(2) else { return };
-    survey(Image::alone(&bytes.to_vec()));
+    survey(DatabaseImage::alone(&bytes.to_vec()));
     let (file, wal) = bytes.split_at(bytes.len() * usize::from(share[0]) / 256);
     let (file, wal) = (file.to_vec(), wal.to_vec());
-    if let Some(frames) = Frames::read(&wal, Image::alone(&file).page_size()) {
-        survey(Image::with(&file, &wal, &frames));
+    if let Some(frames) = Frames::read(&wal, DatabaseImage::alone(&file).page_size()) {
+        survey(DatabaseImage::with(&file, &wal, &frames));
     }
 }
 
-fn survey(image: Image<'_>) {
+fn survey(image: DatabaseImage<'_>) {
     let Some(survey) = Survey::take(image, Some(schema::newest())) else { return };
     for table in &survey.tables {
         let Ok(_) = survey.visit::<std::convert::Infallible>(table, &mut |row| {
@@ -60,9 +60,9 @@ pub fn foreign(bytes: &[u8]) {
     };
     let read = |syntax| text::read(name, &text, syntax, &text::no_files);
     let Ok(documents) = syntax.map_or(Ok(Vec::new()), read) else { return };
-    let source = Source { file: name.to_owned(), text, documents, problems: Vec::new() };
-    let _ = Format::guess(&source);
-    let _ = convert(Format::ALL[usize::from(*format) % Format::ALL.len()], &[source]);
+    let source = SourceFile { file: name.to_owned(), text, documents, problems: Vec::new() };
+    let _ = ForeignFormat::guess(&source);
+    let _ = convert(ForeignFormat::ALL[usize::from(*format) % ForeignFormat::ALL.len()], &[source]);
 }
 
 /// Verifies and unpacks `bytes` as the archive of a snapshot: where the first byte is 0, as the tar in it.

@@ -17,7 +17,7 @@ use crate::text::did_you_mean;
 
 /// The address of a store that is not a folder.
 #[derive(Debug)]
-pub(super) struct Address<'a> {
+pub(super) struct StoreAddress<'a> {
     pub(super) scheme: &'a str,
     /// A bucket, a container, or `host:port`.
     pub(super) host: &'a str,
@@ -48,7 +48,7 @@ pub fn check_address(address: &str) -> Result<(), String> {
 }
 
 /// Splits an address with a scheme. `http` and `https` are for an archive on any web server.
-pub(super) fn parse(address: &str) -> Result<Address<'_>, String> {
+pub(super) fn parse(address: &str) -> Result<StoreAddress<'_>, String> {
     let wrong = |why: String| format!("`{address}`: {why}");
     let (scheme, rest) = address.split_once("://").unwrap_or_default();
     let (host, prefix) = rest.split_once('/').unwrap_or((rest, ""));
@@ -86,7 +86,7 @@ pub(super) fn parse(address: &str) -> Result<Address<'_>, String> {
         return Err(wrong(format!("{c:?} is not allowed in the name of a bucket or container")));
     }
     let prefix = Key::parse(prefix).map_err(|error| wrong(error.to_string()))?;
-    Ok(Address { scheme, host, prefix })
+    Ok(StoreAddress { scheme, host, prefix })
 }
 
 /// Fails unless requests to a store of `scheme` can be made with `credentials`.

@@ -11,7 +11,7 @@ use crate::value::Secret;
 pub struct Credentials {
     named: Vec<(String, Secret)>,
     pub(super) patience: Timeouts,
-    pub(super) cancel: Cancel,
+    pub(super) cancel: CancelSignal,
     pub(super) notice: Notice,
 }
 
@@ -37,15 +37,15 @@ impl Timeouts {
 
 /// Returns the number of the received signal, or 0.
 #[derive(Clone)]
-pub(super) struct Cancel(pub(super) Arc<dyn Fn() -> i32 + Send + Sync>);
+pub(super) struct CancelSignal(pub(super) Arc<dyn Fn() -> i32 + Send + Sync>);
 
-impl Default for Cancel {
-    fn default() -> Cancel {
-        Cancel(Arc::new(|| 0))
+impl Default for CancelSignal {
+    fn default() -> CancelSignal {
+        CancelSignal(Arc::new(|| 0))
     }
 }
 
-impl fmt::Debug for Cancel {
+impl fmt::Debug for CancelSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Cancel")
     }
@@ -96,7 +96,7 @@ impl Credentials {
 
     /// The same; a wait ends as soon as `signal` returns a number.
     pub fn cancelled_by(self, signal: impl Fn() -> i32 + Send + Sync + 'static) -> Credentials {
-        Credentials { cancel: Cancel(Arc::new(signal)), ..self }
+        Credentials { cancel: CancelSignal(Arc::new(signal)), ..self }
     }
 
     /// The same; `notice` is given a line when a store does not answer and the request is sent again, once a store.

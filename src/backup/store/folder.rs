@@ -3,23 +3,23 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::objects::{Object, Objects, Progress};
+use super::objects::{Object, Objects, UploadProgress};
 use super::scratch::Scratch;
 use crate::backup::manifest::MOST as MANIFEST_SIZE;
 use crate::error::{Error, Result, SnapshotError};
 use crate::files;
 
-pub(super) struct Folder {
+pub(super) struct FolderStore {
     pub(super) path: PathBuf,
 }
 
-impl Folder {
+impl FolderStore {
     fn place(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 }
 
-impl Objects for Folder {
+impl Objects for FolderStore {
     fn address(&self) -> String {
         self.path.display().to_string()
     }
@@ -69,7 +69,7 @@ impl Objects for Folder {
 
     /// A file that is already in this folder, in its scratch folder, is only renamed; any other is copied there first,
     /// and read back.
-    fn put(&self, name: &str, from: &Path, progress: &mut dyn Progress) -> Result<()> {
+    fn put(&self, name: &str, from: &Path, progress: &mut dyn UploadProgress) -> Result<()> {
         let place = self.place(name);
         files::make_folder(place.parent().unwrap_or(&self.path))?;
         if from.parent().and_then(Path::parent) == Some(&self.path) {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
-use super::scratch::{Note, Scratch};
+use super::scratch::{Scratch, UploadNote};
 use super::{PROBE, Snapshot, Store, beside, scratch};
 use crate::backup::archive;
 use crate::error::Result;
@@ -69,7 +69,7 @@ impl Snapshot {
     /// Deletes it, noted in `scratch` before: if this run is killed between its archive and its manifest, the next one deletes
     /// the rest.
     pub fn remove_noted(&self, scratch: &Scratch) -> Result<()> {
-        let note = Note { store: self.store.address(), name: self.name.clone(), upload: None };
+        let note = UploadNote { store: self.store.address(), name: self.name.clone(), upload: None };
         // Without the note, as on a full disk, what is left is found by its age.
         let noted = scratch.note(std::slice::from_ref(&note)).is_ok();
         self.remove()?;

@@ -11,7 +11,7 @@ use reqwest::{Method, Url};
 use sha2::Sha256;
 
 /// A user and a password, and the authentication scheme of the server.
-pub(super) struct Login {
+pub(super) struct HttpLogin {
     user: String,
     password: String,
     way: Mutex<Scheme>,
@@ -51,11 +51,11 @@ struct DigestRequest<'r> {
     client: &'r str,
 }
 
-impl Login {
+impl HttpLogin {
     /// With `at_once` the password is sent with the first request, which is safe only with TLS.
-    pub(super) fn new(user: &str, password: &str, at_once: bool) -> Login {
+    pub(super) fn new(user: &str, password: &str, at_once: bool) -> HttpLogin {
         let way = if at_once { Scheme::Basic } else { Scheme::Unknown };
-        Login { user: user.to_owned(), password: password.to_owned(), way: Mutex::new(way) }
+        HttpLogin { user: user.to_owned(), password: password.to_owned(), way: Mutex::new(way) }
     }
 
     /// The header of the next request.

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
 
-use super::archive::{self, Packed, Proof, Stop, unusable};
+use super::archive::{self, Packed, Stop, Verification, unusable};
 use super::encryption::{Encryption, Keys};
 use super::manifest::{MOST as MANIFEST_SIZE, Manifest};
 use super::stage::StagedCopy;
@@ -29,9 +29,9 @@ use super::undo::Bounds;
 use crate::engine::sqlite::other_format;
 use crate::error::{Error, FileError, InputError, Result, SnapshotError};
 use crate::files::{self, Confined};
-use folder::Folder;
+use folder::FolderStore;
 use objects::{Object, Objects};
-use scratch::{Note, Noted};
+use scratch::{NotedUpload, UploadNote};
 
 pub use address::{check_address, check_variable};
 pub use credentials::{Credentials, Timeouts};
@@ -87,7 +87,7 @@ pub struct Listing {
 impl Store {
     /// The store in `folder`, which is created with the first snapshot.
     pub fn new(folder: impl Into<PathBuf>) -> Store {
-        Store::of(Folder { path: folder.into() })
+        Store::of(FolderStore { path: folder.into() })
     }
 
     fn of(objects: impl Objects + 'static) -> Store {
@@ -197,8 +197,8 @@ impl Store {
         let manifest = scratch.path().join("manifest.json");
         files::replace(&manifest, files::PRIVATE, |file| file.write_all(&text))?;
         let beside = beside(&packed.name);
-        let note = Note { store: self.address(), name: packed.name.clone(), upload: None };
-        let mut noted = Noted { note, scratch, progress, total: packed.size };
+        let note = UploadNote { store: self.address(), name: packed.name.clone(), upload: None };
+        let mut noted = NotedUpload { note, scratch, progress, total: packed.size };
         scratch.note(std::slice::from_ref(&noted.note))?;
         let sent = match self.folder() {
             // The rename of the archive makes it a snapshot, so the manifest is written before.
@@ -228,7 +228,7 @@ impl Store {
     }
 
     /// Stores the archive itself, and checks the result.
-    fn send(&self, packed: &Packed, read_back: bool, noted: &mut Noted<'_>) -> Result<()> {
+    fn send(&self, packed: &Packed, read_back: bool, noted: &mut NotedUpload<'_>) -> Result<()> {
         self.objects.put(&packed.name, &packed.file, noted)?;
         let hash = || packed.manifest.archive_blake3.clone().unwrap_or_default();
         let there = match (self.folder(), read_back) {
@@ -248,7 +248,7 @@ impl Store {
     }
 
     /// Removes the parts of an incomplete upload.
-    fn undo(&self, note: &Note) -> Result<()> {
+    fn undo(&self, note: &UploadNote) -> Result<()> {
         if let Some(upload) = &note.upload {
             self.objects.give_up(&note.name, upload)?;
         }
@@ -427,7 +427,7 @@ impl Snapshot {
 
     /// Reads the whole archive and compares every hash with the manifest. Of an encrypted one without a key, only the
     /// archive's own hash.
-    pub fn verify(&self) -> Result<Proof> {
+    pub fn verify(&self) -> Result<Verification> {
         archive::prove(&self.location(), self.store.objects.open(&self.name)?, &self.manifest, &self.store.keys)
     }
 

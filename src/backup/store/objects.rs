@@ -15,7 +15,7 @@ pub struct Object {
 }
 
 /// Receives the progress of an upload.
-pub trait Progress {
+pub trait UploadProgress {
     /// The upload got an id, under which it can be aborted later.
     fn begun(&mut self, upload: &str) -> Result<()>;
 
@@ -50,7 +50,7 @@ pub trait Objects: Send + Sync {
     fn read_all(&self, names: &[String]) -> Result<Vec<Result<Vec<u8>>>>;
 
     /// Stores the file at `from` as `name`, replacing an existing one.
-    fn put(&self, name: &str, from: &Path, progress: &mut dyn Progress) -> Result<()>;
+    fn put(&self, name: &str, from: &Path, progress: &mut dyn UploadProgress) -> Result<()>;
 
     /// Aborts an upload that was started and not finished.
     fn give_up(&self, name: &str, upload: &str) -> Result<()>;

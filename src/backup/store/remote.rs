@@ -21,10 +21,10 @@ use reqwest::Url;
 use tokio::runtime::{Builder, Runtime};
 
 use super::address::{check_credentials, parse};
-use super::credentials::{Cancel, Credentials};
+use super::credentials::{CancelSignal, Credentials};
 use super::failure::{explain, root};
-use super::login::Login;
-use super::objects::{Object, Objects, Progress};
+use super::login::HttpLogin;
+use super::objects::{Object, Objects, UploadProgress};
 use super::webdav::WebDav;
 use super::wire::Wire;
 use crate::backup::archive;
@@ -68,7 +68,7 @@ struct StoreHandle {
     /// The hint when access is denied.
     credentials: &'static str,
     runtime: Arc<Runtime>,
-    cancel: Cancel,
+    cancel: CancelSignal,
 }
 
 /// Prepares the store at `address`, which has a scheme; nothing is sent yet.
@@ -80,7 +80,7 @@ pub(super) fn open(address: &str, credentials: &Credentials) -> Result<Remote> {
 }
 
 fn build(address: &str, credentials: &Credentials) -> Result<Remote> {
-    let super::address::Address { scheme, host, prefix } = parse(address)
+    let super::address::StoreAddress { scheme, host, prefix } = parse(address)
         .map_err(|why| Error::Input(InputError::Address { kind: "store URL", shown: String::new(), why }))?;
     let variables = match scheme {
         "s3" => "AWS_",
@@ -138,7 +138,7 @@ impl Opening<'_> {
         self.wrong(root(&error))
     }
 
-    fn wire(&self, login: Option<Login>) -> Result<Wire> {
+    fn wire(&self, login: Option<HttpLogin>) -> Result<Wire> {
         Wire::new(self.address, self.variables, self.credentials, login).map_err(|why| self.wrong(why))
     }
 
@@ -178,7 +178,7 @@ impl Opening<'_> {
         let host = Url::parse(url).map_err(|error| self.wrong(error.to_string()))?;
         let login = self.credentials.value("WEBDAV_USERNAME").map(|user| {
             let password = self.credentials.value("WEBDAV_PASSWORD").unwrap_or_default();
-            Login::new(user, password, host.scheme() == "https")
+            HttpLogin::new(user, password, host.scheme() == "https")
         });
         let wire = self.wire(login)?;
         let builder = HttpBuilder::new().with_url(url).with_client_options(Self::options());
@@ -274,7 +274,7 @@ impl Remote {
         parts: &dyn MultipartStore,
         key: &Key,
         (from, size): (&Path, u64),
-        progress: &mut dyn Progress,
+        progress: &mut dyn UploadProgress,
     ) -> Result<()> {
         let failed = self.door.failed("write to");
         let upload = self.door.ask("write to", parts.create_multipart(key))?;
@@ -385,7 +385,7 @@ impl Objects for Remote {
         self.door.enter("read from", async { Ok(stream::iter(names).map(read).buffered(READING).collect().await) })
     }
 
-    fn put(&self, name: &str, from: &Path, progress: &mut dyn Progress) -> Result<()> {
+    fn put(&self, name: &str, from: &Path, progress: &mut dyn UploadProgress) -> Result<()> {
         self.require_list()?;
         let key = Key::from(name);
         let size = files::about_target(from)?.size;
@@ -452,7 +452,7 @@ const PROBED: &str = "check the log of the server, and proxies between it and th
 /// Ignores the progress.
 struct Unwatched;
 
-impl Progress for Unwatched {
+impl UploadProgress for Unwatched {
     fn begun(&mut self, _upload: &str) -> Result<()> {
         Ok(())
     }

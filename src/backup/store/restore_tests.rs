@@ -6,7 +6,7 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::objects::Progress;
+use super::objects::UploadProgress;
 use super::{Snapshot, Store, unusable};
 use crate::error::{Error, FileError, Result};
 use crate::files;
@@ -86,7 +86,7 @@ impl Snapshot {
 /// A small file is uploaded in one request.
 struct Unwatched;
 
-impl Progress for Unwatched {
+impl UploadProgress for Unwatched {
     fn begun(&mut self, _upload: &str) -> Result<()> {
         Ok(())
     }

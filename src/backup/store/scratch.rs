@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use super::objects::Progress;
+use super::objects::UploadProgress;
 use crate::engine::mariadb::scratch::end_left;
 use crate::error::{Error, FileError, OperationError, Result};
 use crate::files::{self, Lock, Pinned};
@@ -28,7 +28,7 @@ pub struct Scratch {
 
 /// An upload that is not complete yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Note {
+pub(super) struct UploadNote {
     /// Address of the store.
     pub store: String,
     /// The archive.
@@ -63,7 +63,7 @@ impl Scratch {
     }
 
     /// Notes an upload before it begins.
-    pub(super) fn note(&self, notes: &[Note]) -> Result<()> {
+    pub(super) fn note(&self, notes: &[UploadNote]) -> Result<()> {
         let text = serde_json::to_vec(notes)
             .map_err(|error| Error::File(FileError::Encode { what: "the notes of a store", why: error.to_string() }))?;
         files::replace(&self.path().join(NOTES), files::PRIVATE, |file| file.write_all(&text))
@@ -73,7 +73,7 @@ impl Scratch {
 /// Removes what interrupted runs left in the folder `root`: `undo` gets their uploads, and returns whether nothing is
 /// left of them. What cannot be removed now, because that store is not known to this run, stays noted for another one.
 /// Returns the removed folders.
-pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<Vec<PathBuf>> {
+pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&UploadNote) -> bool) -> Result<Vec<PathBuf>> {
     let mut gone = Vec::new();
     for folder in files::entries(root)?.into_iter().filter(|path| is_scratch(path)) {
         let Ok(staged) = Pinned::hold(&folder) else { continue };
@@ -82,8 +82,8 @@ pub(super) fn clear(root: &Path, undo: &mut dyn FnMut(&Note) -> bool) -> Result<
         // A restore test may have been killed, and its MariaDB not.
         end_left(&folder)?;
         let text = files::read_text(&staged.path().join(NOTES))?.unwrap_or_default();
-        let notes: Vec<Note> = serde_json::from_str(&text).unwrap_or_default();
-        let left: Vec<&Note> = notes.iter().filter(|note| !undo(note)).collect();
+        let notes: Vec<UploadNote> = serde_json::from_str(&text).unwrap_or_default();
+        let left: Vec<&UploadNote> = notes.iter().filter(|note| !undo(note)).collect();
         if left.is_empty() {
             files::remove_folder(&folder)?;
             gone.push(folder);
@@ -115,14 +115,14 @@ fn is_scratch(path: &Path) -> bool {
 }
 
 /// Forwards the progress of an upload, and notes what could be left of it.
-pub(super) struct Noted<'a> {
-    pub note: Note,
+pub(super) struct NotedUpload<'a> {
+    pub note: UploadNote,
     pub scratch: &'a Scratch,
     pub progress: &'a mut dyn FnMut(u64, u64),
     pub total: u64,
 }
 
-impl Progress for Noted<'_> {
+impl UploadProgress for NotedUpload<'_> {
     fn begun(&mut self, upload: &str) -> Result<()> {
         self.note.upload = Some(upload.to_owned());
         self.scratch.note(std::slice::from_ref(&self.note))

@@ -103,7 +103,7 @@ impl Stores {
 
     /// Removes the incomplete snapshots that interrupted runs left, in every known store; returns the removed folders.
     pub fn clear(&self) -> Result<Vec<PathBuf>> {
-        let mut undo = |note: &scratch::Note| match self.all.iter().find(|store| store.address() == note.store) {
+        let mut undo = |note: &scratch::UploadNote| match self.all.iter().find(|store| store.address() == note.store) {
             Some(store) => store.undo(note).is_ok(),
             None => false,
         };

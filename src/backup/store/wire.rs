@@ -21,7 +21,7 @@ use reqwest::{Method, Request, Response, StatusCode, Url};
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::credentials::{Credentials, Notice, Timeouts};
-use super::login::Login;
+use super::login::HttpLogin;
 use crate::tls;
 
 /// Timeout of a connection.
@@ -47,7 +47,7 @@ const WORDS: usize = 64 << 10;
 #[derive(Clone)]
 pub(super) struct Wire {
     client: reqwest::Client,
-    login: Option<Arc<Login>>,
+    login: Option<Arc<HttpLogin>>,
     patience: Timeouts,
     /// When it was last found to be down: requests soon after that wait less.
     down: Arc<Mutex<Option<Instant>>>,
@@ -66,7 +66,7 @@ impl Wire {
         address: &str,
         prefix: &str,
         credentials: &Credentials,
-        login: Option<Login>,
+        login: Option<HttpLogin>,
     ) -> Result<Wire, String> {
         let named = |name: &str| credentials.value(&format!("{prefix}{name}"));
         let mut builder = reqwest::Client::builder()

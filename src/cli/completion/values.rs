@@ -58,7 +58,7 @@ enum Values {
     /// Fields with a `=`.
     Fields,
     /// The values of a field with a fixed list of them.
-    Choices(&'static [crate::model::fields::Pick]),
+    Choices(&'static [crate::model::fields::ChoiceValue]),
     Flag,
 }
 

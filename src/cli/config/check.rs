@@ -11,7 +11,7 @@ use super::required;
 use super::risks::risks;
 use crate::backup::{Store, Timeouts};
 use crate::cli::{Context, Ui, default_store, engine};
-use crate::config::{Alert, Config, Job, StoreConfig, Target, Text, open_stores};
+use crate::config::{Alert, ConfigFile, InstanceConfig, Job, StoreConfig, Text, open_stores};
 use crate::error::{Error, Exit, Result, guarded};
 use crate::instance::Instance;
 use crate::schedule::{problems, reach as reach_alert};
@@ -72,7 +72,7 @@ pub fn run(args: &CheckArgs, context: &mut Context<'_>) -> Result<Exit> {
         .unwrap_or(Exit::Done))
 }
 
-fn summary(config: &Config, problems: usize) -> String {
+fn summary(config: &ConfigFile, problems: usize) -> String {
     let found = match problems {
         0 => "no problems found".into(),
         n => counted(n, "problem") + " found",
@@ -82,13 +82,13 @@ fn summary(config: &Config, problems: usize) -> String {
 }
 
 /// The instances of `config` on this machine, as far as they can be found without another engine.
-fn here(config: &Config, context: &Context<'_>) -> Vec<(String, Instance)> {
-    let is_here = |target: &&Target| target.docker_host.is_none() && target.context.is_none();
+fn here(config: &ConfigFile, context: &Context<'_>) -> Vec<(String, Instance)> {
+    let is_here = |target: &&InstanceConfig| target.docker_host.is_none() && target.context.is_none();
     if !config.instances.values().any(|target| is_here(&target)) {
         return Vec::new();
     }
     let Ok(locator) = context.locator() else { return Vec::new() };
-    let find = |target: &Target| locator.find(Some(target.target.read().ok()?.reveal())).ok()?.local().ok();
+    let find = |target: &InstanceConfig| locator.find(Some(target.target.read().ok()?.reveal())).ok()?.local().ok();
     let local = config.instances.iter().filter(|(_, target)| is_here(target));
     local.filter_map(|(name, target)| Some((name.clone(), find(target)?))).collect()
 }
@@ -124,7 +124,7 @@ impl AddressCheck {
 }
 
 /// Checks every address: instances one after the other, everything else in parallel.
-fn reach(config: &Config, context: &Context<'_>) -> Result<Vec<AddressCheck>> {
+fn reach(config: &ConfigFile, context: &Context<'_>) -> Result<Vec<AddressCheck>> {
     let credentials = context.credentials()?.with_patience(Timeouts::SHORT);
     let fallback = default_store();
     let probe = |place: &StoreConfig| {
@@ -169,7 +169,7 @@ fn server(text: &Text) -> String {
 }
 
 /// Whether the engine of `target` responds, where one is set, and the instance exists.
-fn look(target: &Target, context: &Context<'_>) -> Result<()> {
+fn look(target: &InstanceConfig, context: &Context<'_>) -> Result<()> {
     let docker = engine::connect(&engine::of(target, &context.global));
     let docker = match docker {
         Err(error) if target.docker_host.is_some() || target.context.is_some() => return Err(error),

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::places;
 use crate::backup::{Encryption, new_identity};
 use crate::cli::{Context, local_folder};
-use crate::config::{AlertKind, Draft, DraftInstance, read_config, table_name};
+use crate::config::{AlertKind, ConfigDraft, DraftInstance, read_config, table_name};
 use crate::engine::EngineKind;
 use crate::error::{Error, Exit, InputError, Result, TargetError};
 use crate::files;
@@ -153,7 +153,7 @@ fn free_place(context: &Context<'_>) -> Result<PathBuf> {
 }
 
 /// The content of the config file, and the files with secrets that were typed.
-fn draft(args: &InitArgs, path: &Path, context: &mut Context<'_>) -> Result<(Draft, Vec<Planned>)> {
+fn draft(args: &InitArgs, path: &Path, context: &mut Context<'_>) -> Result<(ConfigDraft, Vec<Planned>)> {
     let mut planned = Vec::new();
     let instances = instances(context)?;
     for DraftInstance { name, target, .. } in &instances {
@@ -178,7 +178,8 @@ fn draft(args: &InitArgs, path: &Path, context: &mut Context<'_>) -> Result<(Dra
         }
     }
     let zone = args.timezone.unwrap_or_else(local_zone);
-    let draft = Draft { instances, stores, zone, recipients: args.encrypt_to.clone(), identity_file: None, alerts };
+    let draft =
+        ConfigDraft { instances, stores, zone, recipients: args.encrypt_to.clone(), identity_file: None, alerts };
     Ok((draft, planned))
 }
 
@@ -227,7 +228,12 @@ fn entry(target: String, instance: Instance, others: &[DraftInstance]) -> DraftI
 }
 
 /// Adds the encryption to `draft`; returns the file with a new key, if one is wanted.
-fn add_key(args: &InitArgs, path: &Path, draft: &mut Draft, context: &mut Context<'_>) -> Result<Option<Planned>> {
+fn add_key(
+    args: &InitArgs,
+    path: &Path,
+    draft: &mut ConfigDraft,
+    context: &mut Context<'_>,
+) -> Result<Option<Planned>> {
     if !args.encrypt_to.is_empty() {
         return Encryption::to(args.encrypt_to.iter().map(String::as_str)).map(|_| None);
     }
@@ -246,7 +252,7 @@ fn add_key(args: &InitArgs, path: &Path, draft: &mut Draft, context: &mut Contex
 }
 
 /// The file of the service, and the command that starts it.
-fn service(kind: Service, path: &Path, draft: &Draft) -> Result<(Planned, String)> {
+fn service(kind: Service, path: &Path, draft: &ConfigDraft) -> Result<(Planned, String)> {
     match kind {
         Service::Systemd => {
             let program = std::env::current_exe().map_err(Error::file("find", "kumadb"))?;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::Context;
-use crate::config::{Config, read_config};
+use crate::config::{ConfigFile, read_config};
 use crate::error::{Error, Exit, FileError, InputError, Result};
 use crate::files;
 
@@ -29,7 +29,7 @@ pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// Reads the config file, which must exist; returns its path too.
-pub fn required(context: &Context<'_>) -> Result<(PathBuf, Config)> {
+pub fn required(context: &Context<'_>) -> Result<(PathBuf, ConfigFile)> {
     locate(context)?.ok_or_else(|| {
         let places: Vec<String> = places(context).iter().map(|path| format!("`{}`", path.display())).collect();
         Error::Input(InputError::NoConfig { looked: places })
@@ -40,7 +40,7 @@ pub fn required(context: &Context<'_>) -> Result<(PathBuf, Config)> {
 ///
 /// # Errors
 /// A file that was named and does not exist; all problems in it.
-pub fn read(context: &Context<'_>) -> Result<Option<Config>> {
+pub fn read(context: &Context<'_>) -> Result<Option<ConfigFile>> {
     if let Some(config) = context.config.get() {
         return Ok(config.clone());
     }
@@ -48,7 +48,7 @@ pub fn read(context: &Context<'_>) -> Result<Option<Config>> {
     Ok(context.config.get_or_init(|| config).clone())
 }
 
-fn locate(context: &Context<'_>) -> Result<Option<(PathBuf, Config)>> {
+fn locate(context: &Context<'_>) -> Result<Option<(PathBuf, ConfigFile)>> {
     for path in places(context) {
         match files::read_small_text(&path) {
             Ok(Some(text)) => {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{AlertKind, Config, Job, Target, Text};
+use crate::config::{AlertKind, ConfigFile, InstanceConfig, Job, Text};
 use crate::error::Result;
 use crate::files;
 use crate::instance::Instance;
@@ -35,7 +35,7 @@ impl Risk {
 
 /// What is not safe in `config`, which was read from `file`. `found` are its instances on this machine, as far as they were
 /// found.
-pub fn risks(config: &Config, file: &Path, found: &[(String, Instance)]) -> Vec<Risk> {
+pub fn risks(config: &ConfigFile, file: &Path, found: &[(String, Instance)]) -> Vec<Risk> {
     let mut all = exposed(config, file);
     for (name, target) in &config.instances {
         all.extend(unencrypted(config, name, target));
@@ -49,7 +49,7 @@ pub fn risks(config: &Config, file: &Path, found: &[(String, Instance)]) -> Vec<
 }
 
 /// Secrets that every user of this machine can read.
-fn exposed(config: &Config, file: &Path) -> Vec<Risk> {
+fn exposed(config: &ConfigFile, file: &Path) -> Vec<Risk> {
     let open = |path: &Path| files::about_target(path).is_ok_and(|found| found.mode & 0o004 != 0);
     let mut all = Vec::new();
     let mut inside = Vec::new();
@@ -71,7 +71,7 @@ fn exposed(config: &Config, file: &Path) -> Vec<Risk> {
 }
 
 /// The secrets: table, key, and the file that contains it; `None` for the config file itself.
-fn secrets(config: &Config) -> Vec<(String, &'static str, Option<PathBuf>)> {
+fn secrets(config: &ConfigFile) -> Vec<(String, &'static str, Option<PathBuf>)> {
     let mut all = Vec::new();
     let mut add = |table: &str, key, text: &Text| {
         let path = match text {
@@ -107,7 +107,7 @@ fn has_password(target: &Text) -> bool {
 }
 
 /// Snapshots in a remote store, which contain every password and token of the monitors.
-fn unencrypted(config: &Config, name: &str, target: &Target) -> Vec<Risk> {
+fn unencrypted(config: &ConfigFile, name: &str, target: &InstanceConfig) -> Vec<Risk> {
     let encrypted = |encrypt_to: &[String], list: &Option<PathBuf>| !encrypt_to.is_empty() || list.is_some();
     if encrypted(&target.encrypt_to, &target.recipients_file) {
         return Vec::new();
@@ -124,7 +124,7 @@ fn unencrypted(config: &Config, name: &str, target: &Target) -> Vec<Risk> {
 }
 
 /// Snapshots that are lost with the disk of the database.
-fn same_disk(config: &Config, name: &str, instance: &Instance) -> Option<Risk> {
+fn same_disk(config: &ConfigFile, name: &str, instance: &Instance) -> Option<Risk> {
     let folder = instance.folder.as_ref()?;
     let disk = device(folder)?;
     let stores = config.stores_of(name);
@@ -144,7 +144,7 @@ fn device(path: &Path) -> Option<u64> {
 }
 
 /// Jobs without an alert.
-fn silent(config: &Config) -> Option<Risk> {
+fn silent(config: &ConfigFile) -> Option<Risk> {
     let is_silent = |job: &&Job| job.alerts.is_empty() && job.on_failure.is_empty();
     let names: Vec<String> = config.jobs.iter().filter(is_silent).map(|job| format!("`{}`", job.name)).collect();
     let what = format!("no alert for {}: a failed run is only in the log", names.join(", "));

@@ -19,7 +19,7 @@ use crate::kuma::read::{history, read_counts, read_state};
 use crate::model::state::Configuration;
 use crate::operation::{self, Outcome, Work, compact};
 use crate::plan::Plan;
-use crate::plan::history::{DeletePlan, Keep, Pruning, plan_retention};
+use crate::plan::history::{DeletePlan, HistoryPruning, KeptHistory, plan_retention};
 use crate::plan::pick::Pick;
 use crate::text::{counted, one_line};
 use crate::value::local_time;
@@ -57,7 +57,7 @@ pub struct PruneArgs {
 /// The rows to delete, and what is shown about them.
 struct Found {
     state: Configuration,
-    pruning: Pruning,
+    pruning: HistoryPruning,
     /// Rows to delete, by monitor, of each table.
     pending: Vec<Vec<PendingDelete>>,
     counts: Counts,
@@ -110,7 +110,7 @@ fn find(reader: &mut dyn Reader, name: &str, args: &PruneArgs, now: DateTime<Utc
     let retention = read_retention(reader, schema)?;
     let set = args.set_retention.unwrap_or(retention.days);
     let tables = chosen(&args.tables, &history(schema))?;
-    let mut keep = Keep {
+    let mut keep = KeptHistory {
         days: args.keep.unwrap_or(set),
         daily_days: set,
         important: args.keep_important,
@@ -131,10 +131,10 @@ fn find(reader: &mut dyn Reader, name: &str, args: &PruneArgs, now: DateTime<Utc
     };
     let counts = read_counts(reader, schema)?;
     let space = if args.vacuum { read_space(reader)? } else { Space::default() };
-    let mut pruning = Pruning {
+    let mut pruning = HistoryPruning {
         delete_plans,
         settings: Plan { fingerprint: Some(state.fingerprint.clone()), ..settings },
-        ..Pruning::default()
+        ..HistoryPruning::default()
     };
     if args.vacuum && !pruning.delete_plans.is_empty() {
         let gone = rows_by_table(&pruning.delete_plans, &pending);

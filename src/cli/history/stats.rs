@@ -9,7 +9,7 @@ use crate::cli::{Context, Ui};
 use crate::engine::space::{Space, read_space};
 use crate::error::{Exit, Result};
 use crate::instance::Instance;
-use crate::kuma::history::{AHEAD, Beats, History, read_history};
+use crate::kuma::history::{AHEAD, History, MonitorBeats, read_history};
 use crate::kuma::read::{read_counts, read_shown_state};
 use crate::model::state::Configuration;
 use crate::text::bytes;
@@ -40,7 +40,7 @@ impl Measured {
     }
 
     /// The monitors, most heartbeats first.
-    fn monitors(&self) -> Vec<(i64, &Beats)> {
+    fn monitors(&self) -> Vec<(i64, &MonitorBeats)> {
         let mut monitors: Vec<_> = self.history.monitors.iter().map(|(id, beats)| (*id, beats)).collect();
         monitors.sort_by_key(|(id, beats)| (std::cmp::Reverse(beats.rows), *id));
         monitors

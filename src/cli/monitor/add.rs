@@ -19,7 +19,7 @@ use crate::model::{
 use crate::operation::Outcome;
 use crate::plan::monitor::{New, Notify, TagRequest, plan_add};
 use crate::plan::names::{find_docker_host, find_group, find_proxy, find_remote_browser};
-use crate::plan::{Cell, Change, Plan, Step};
+use crate::plan::{Cell, Change, Plan, PlanStep};
 use crate::schema::{self, Release};
 use crate::text::did_you_mean;
 use crate::value::Value;
@@ -289,7 +289,7 @@ impl Addition {
 
 /// The names of the tags that `plan` creates.
 pub fn created_tags(plan: &Plan) -> Vec<String> {
-    let name = |step: &Step| match &step.change {
+    let name = |step: &PlanStep| match &step.change {
         Change::Insert { columns, cells } => {
             let at = columns.iter().position(|column| column == "name")?;
             if let Some(Cell::Is(name)) = cells.get(at) { name.text().map(str::to_owned) } else { None }

@@ -17,7 +17,7 @@ use crate::model::state::{Configuration, Monitor};
 use crate::model::{check_edit, check_names, field, nearest};
 use crate::operation::Outcome;
 use crate::plan::Plan;
-use crate::plan::leave_out::{LeftOut, leave_out};
+use crate::plan::leave_out::{LeftOutMonitors, leave_out};
 use crate::plan::monitor::{Edit, TagRequest, plan_edit};
 use crate::schema::Release;
 use crate::text::meant;
@@ -162,7 +162,7 @@ fn parse_cells(state: &Configuration, args: &EditArgs) -> (Vec<(String, Value)>,
 }
 
 /// The monitors that an edit leaves out, as JSON.
-fn left_json(left: &[LeftOut]) -> Json {
+fn left_json(left: &[LeftOutMonitors]) -> Json {
     left.iter().map(|left| json!({"type": left.kind, "monitors": left.monitors, "reason": left.reason})).collect()
 }
 

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::PickArgs;
 use crate::cli::Context;
-use crate::cli::format::{Format, FormatArgs};
+use crate::cli::format::{FormatArgs, OutputFormat};
 use crate::cli::observe::{Observed, SourceArgs, StatusFilter, color, mark_color, watch};
 use crate::cli::table::Painted;
 use crate::cli::write::pause;
@@ -16,9 +16,9 @@ use crate::error::{Exit, Result};
 use crate::kuma::beats::read_recent;
 use crate::kuma::uptime::read_latest;
 use crate::model::state::{Configuration, Monitor};
-use crate::report::status::{BeatStatus, Status};
+use crate::report::status::{BeatStatus, MonitorStatus};
 use crate::report::strip;
-use crate::report::uptime::{Tally, Unit, Window, percent, percent_text, ping_text};
+use crate::report::uptime::{Unit, UptimeTally, Window, percent, percent_text, ping_text};
 use crate::text::age_words;
 use crate::value::{local_time, rfc3339};
 
@@ -63,7 +63,7 @@ enum Sort {
 /// What is listed.
 struct Listed {
     observed: Observed,
-    day: BTreeMap<i64, Tally>,
+    day: BTreeMap<i64, UptimeTally>,
     /// Only for the formats that show them.
     bars: BTreeMap<i64, Vec<Option<BeatStatus>>>,
 }
@@ -82,7 +82,7 @@ fn show(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
         let window = Window::last(Unit::Minute, 1440, now);
         let day = read_latest(reader, &observed.state.database.schema, &observed.ids, &window)?;
         let recent = match format {
-            Format::Wide => read_recent(reader, &observed.ids, BAR)?,
+            OutputFormat::Wide => read_recent(reader, &observed.ids, BAR)?,
             _ => BTreeMap::new(),
         };
         let bar = |beats: Vec<crate::kuma::beats::Beat>| beats.iter().map(|beat| beat.status).collect();
@@ -107,10 +107,10 @@ fn show(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn headers(format: Format) -> &'static [&'static str] {
+fn headers(format: OutputFormat) -> &'static [&'static str] {
     match format {
-        Format::Table | Format::Json => &["id", "name", "type", "status", "for", "24h", "ping", "message"],
-        Format::Wide => &[
+        OutputFormat::Table | OutputFormat::Json => &["id", "name", "type", "status", "for", "24h", "ping", "message"],
+        OutputFormat::Wide => &[
             "id",
             "name",
             "type",
@@ -124,7 +124,7 @@ fn headers(format: Format) -> &'static [&'static str] {
             "tags",
             "message",
         ],
-        Format::Csv => &[
+        OutputFormat::Csv => &[
             "id",
             "name",
             "type",
@@ -148,7 +148,7 @@ impl Listed {
     }
 
     fn uptime(&self, id: i64) -> Option<f64> {
-        self.day.get(&id).and_then(Tally::uptime)
+        self.day.get(&id).and_then(UptimeTally::uptime)
     }
 
     fn sort(&mut self, by: Sort) {
@@ -158,7 +158,7 @@ impl Listed {
         match by {
             Sort::Id => {}
             Sort::Name => ids.sort_by_cached_key(|id| state.path(*id).to_lowercase()),
-            Sort::Status => ids.sort_by_key(|id| Status::of(state, *id, last.get(id))),
+            Sort::Status => ids.sort_by_key(|id| MonitorStatus::of(state, *id, last.get(id))),
             Sort::Since => ids.sort_by_key(|id| std::cmp::Reverse(last.get(id).and_then(|last| last.since))),
             // Monitors without a number come last.
             Sort::Uptime => ids.sort_by_key(|id| whole(self.uptime(*id)).map_or((1, 0), |uptime| (0, uptime))),
@@ -179,7 +179,7 @@ impl Listed {
             "type": monitor.kind(),
             "active": monitor.active(),
             "runs": state.runs(monitor.id),
-            "status": Status::of(state, monitor.id, last).word(),
+            "status": MonitorStatus::of(state, monitor.id, last).word(),
             "since": last.and_then(|last| last.since).map(rfc3339),
             "checked": last.map(|last| rfc3339(last.at)),
             "message": last.map(|last| &last.message),
@@ -192,10 +192,10 @@ impl Listed {
         })
     }
 
-    fn line(&self, monitor: &Monitor, format: Format) -> Vec<Painted> {
+    fn line(&self, monitor: &Monitor, format: OutputFormat) -> Vec<Painted> {
         let Observed { state, last, .. } = &self.observed;
         let last = last.get(&monitor.id);
-        let status = Status::of(state, monitor.id, last);
+        let status = MonitorStatus::of(state, monitor.id, last);
         let plain = |text: String| Painted::from(text);
         let since = last.and_then(|last| last.since);
         let ping = last.and_then(|last| last.ping);
@@ -210,14 +210,15 @@ impl Listed {
         let uptime = self.uptime(monitor.id);
         let rest = [every, target(monitor), tags(state, monitor).join(", ")];
         match format {
-            Format::Table | Format::Json => {
+            OutputFormat::Table | OutputFormat::Json => {
                 let lasting = self.observed.lasting(monitor.id).map_or("-".into(), age_words);
                 // The message of a monitor that is up, or is not checked, is not news.
-                let is_news = !matches!(status, Status::Up | Status::Paused | Status::PausedByGroup);
+                let is_news =
+                    !matches!(status, MonitorStatus::Up | MonitorStatus::Paused | MonitorStatus::PausedByGroup);
                 let message = if is_news { message } else { String::new() };
                 cells.extend([lasting, percent_text(uptime), ping_text(ping), message].map(plain));
             }
-            Format::Wide => {
+            OutputFormat::Wide => {
                 let since = since.map_or("-".into(), local_time);
                 cells.extend([since, percent_text(uptime), ping_text(ping)].map(plain));
                 let bar = self.bars.get(&monitor.id).map_or(String::new(), |bar| strip::text(bar));
@@ -225,7 +226,7 @@ impl Listed {
                 cells.extend(rest.map(plain));
                 cells.push(plain(message));
             }
-            Format::Csv => {
+            OutputFormat::Csv => {
                 let uptime = uptime.map_or(String::new(), |uptime| format!("{:.2}", percent(uptime)));
                 let times = [since, last.map(|last| last.at)].map(|at| at.map_or(String::new(), rfc3339));
                 cells.extend(times.map(plain));

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::PickArgs;
 use super::span::SpanArgs;
 use crate::cli::Context;
-use crate::cli::format::{Format, FormatArgs};
+use crate::cli::format::{FormatArgs, OutputFormat};
 use crate::cli::observe::{Observed, SourceArgs, StatusFilter};
 use crate::cli::paint::Color;
 use crate::cli::table::Painted;
@@ -17,7 +17,7 @@ use crate::engine::Reader;
 use crate::error::{Exit, Result};
 use crate::kuma::beats::read_changes;
 use crate::report::outage::{Outage, outages};
-use crate::report::status::Status;
+use crate::report::status::MonitorStatus;
 use crate::report::uptime::{Unit, Window};
 use crate::text::counted;
 use crate::text::duration_words;
@@ -47,7 +47,7 @@ pub fn read_outages(
     let changes = read_changes(reader, &observed.ids, from)?;
     let found = changes.into_iter().map(|(id, changes)| {
         // A monitor that is not down any more, because it is paused, has no heartbeat that ends its outage.
-        let stopped = observed.last.get(&id).map(|last| last.at).filter(|_| observed.status(id) != Status::Down);
+        let stopped = observed.last.get(&id).map(|last| last.at).filter(|_| observed.status(id) != MonitorStatus::Down);
         (id, outages(&changes, from, to, stopped))
     });
     Ok(found.filter(|(_, outages)| !outages.is_empty()).collect())
@@ -84,7 +84,7 @@ pub fn run(args: &OutagesArgs, context: &mut Context<'_>) -> Result<Exit> {
             false => format!("{table}\n\n{summary}"),
         };
         let headers: &[&str] = match args.format.format {
-            Format::Csv => &["id", "name", "start", "end", "seconds", "message"],
+            OutputFormat::Csv => &["id", "name", "start", "end", "seconds", "message"],
             _ => &["id", "name", "start", "end", "lasted", "message"],
         };
         args.format.text(headers, rows, around)
@@ -92,10 +92,10 @@ pub fn run(args: &OutagesArgs, context: &mut Context<'_>) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn cells(id: i64, outage: &Outage, observed: &Observed, (format, now): (Format, DateTime<Utc>)) -> Vec<Painted> {
+fn cells(id: i64, outage: &Outage, observed: &Observed, (format, now): (OutputFormat, DateTime<Utc>)) -> Vec<Painted> {
     let lasted = outage.duration(now);
     let (start, end, lasted) = match format {
-        Format::Csv => {
+        OutputFormat::Csv => {
             let end = outage.end.map_or(String::new(), rfc3339);
             (rfc3339(outage.start), end.into(), lasted.num_seconds().to_string())
         }

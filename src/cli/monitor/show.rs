@@ -18,8 +18,8 @@ use crate::model::state::{Configuration, Monitor};
 use crate::model::{Field, ValueShape, field, kind, render};
 use crate::plan::pick::Pick;
 use crate::report::outage::StatusChange;
-use crate::report::status::{LastBeat, Status};
-use crate::report::uptime::{Bucket, Tally, Window, percent_text, ping_text};
+use crate::report::status::{LastBeat, MonitorStatus};
+use crate::report::uptime::{UptimeBucket, UptimeTally, Window, percent_text, ping_text};
 use crate::report::{chart, strip};
 use crate::schema;
 use crate::text::{age_words, duration_words, one_line};
@@ -59,8 +59,8 @@ struct Shown {
     last: Option<LastBeat>,
     recent: Vec<Beat>,
     changes: Vec<StatusChange>,
-    tallies: [Tally; 4],
-    buckets: Vec<Bucket>,
+    tallies: [UptimeTally; 4],
+    buckets: Vec<UptimeBucket>,
     certificate: Option<DateTime<Utc>>,
     domain: Option<DateTime<Utc>>,
 }
@@ -109,7 +109,7 @@ fn read(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, desired: &str) 
     };
     let one = [id];
     let windows = Window::pages(now);
-    let mut tallies = [Tally::default(); 4];
+    let mut tallies = [UptimeTally::default(); 4];
     for (tally, window) in tallies.iter_mut().zip(&windows) {
         *tally = read_tallies(reader, schema, &one, window)?.remove(&id).unwrap_or_default();
     }
@@ -194,8 +194,8 @@ fn fields(args: &ShowArgs, shown: &Shown) -> (Map<String, Json>, Vec<Vec<String>
 }
 
 impl Shown {
-    fn status(&self) -> Status {
-        Status::of(&self.state, self.monitor.id, self.last.as_ref())
+    fn status(&self) -> MonitorStatus {
+        MonitorStatus::of(&self.state, self.monitor.id, self.last.as_ref())
     }
 
     fn days_left(&self, end: DateTime<Utc>) -> i64 {
@@ -268,7 +268,7 @@ impl Shown {
         let mut end: Option<DateTime<Utc>> = None;
         for change in self.changes.iter().rev() {
             let word = change.status.map_or("unknown", |status| status.word());
-            let status = Status::ALL.into_iter().find(|status| status.word() == word);
+            let status = MonitorStatus::ALL.into_iter().find(|status| status.word() == word);
             let lasted = match end {
                 Some(end) => duration_words((end - change.at).max(TimeDelta::zero())),
                 None => format!("{} ago", age_words(self.now - change.at)),

@@ -10,13 +10,13 @@ use super::PickArgs;
 use super::outages::read_outages;
 use super::span::SpanArgs;
 use crate::cli::Context;
-use crate::cli::format::{Format, FormatArgs};
+use crate::cli::format::{FormatArgs, OutputFormat};
 use crate::cli::observe::{Observed, SourceArgs, StatusFilter};
 use crate::engine::Reader;
 use crate::error::{Exit, Result};
 use crate::kuma::uptime::read_tallies;
 use crate::report::outage::Outage;
-use crate::report::uptime::{Tally, Window, percent, percent_text, ping_text};
+use crate::report::uptime::{UptimeTally, Window, percent, percent_text, ping_text};
 use crate::text::duration_words;
 use crate::value::{local_time, rfc3339};
 
@@ -92,14 +92,14 @@ fn read(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, args: &UptimeAr
     let line = |id: &i64| {
         let own: &[Outage] = outages.get(id).map_or(&[], Vec::as_slice);
         let within = |outage: &Outage| chosen.map_or(TimeDelta::zero(), |window| outage.within(window.from, window.to));
-        let of = |value: fn(&Tally) -> Option<f64>| {
+        let of = |value: fn(&UptimeTally) -> Option<f64>| {
             tallies.iter().map(|tally| tally.get(id).and_then(value)).collect::<Vec<_>>()
         };
         UptimeRow {
             id: Some(*id),
             name: observed.state.path(*id),
-            uptimes: of(Tally::uptime),
-            pings: of(Tally::ping),
+            uptimes: of(UptimeTally::uptime),
+            pings: of(UptimeTally::ping),
             outages: own.len(),
             down: own.iter().map(within).sum(),
             monitors: 1,
@@ -160,7 +160,7 @@ impl Report {
     }
 
     fn cells(&self, line: &UptimeRow, args: &UptimeArgs) -> Vec<String> {
-        let is_csv = args.format.format == Format::Csv;
+        let is_csv = args.format.format == OutputFormat::Csv;
         let mut cells = match args.by_group {
             true => vec![line.name.clone(), line.monitors.to_string()],
             false => vec![line.id.map_or(String::new(), |id| id.to_string()), line.name.clone()],

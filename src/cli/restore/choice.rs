@@ -12,7 +12,7 @@ use crate::cli::{Context, engine};
 use crate::docker::{Docker, Image, ServerFiles};
 use crate::engine::EngineKind;
 use crate::error::{DatabaseError, DockerError, Error, Hint, InputError, Result};
-use crate::operation::rebuild::{Database, Initializer};
+use crate::operation::rebuild::{Initializer, RebuiltDatabase};
 use crate::schema::{Release, recognise_applied, recorded};
 use crate::text::one_line;
 use crate::value::{image_parts, is_image};
@@ -74,7 +74,7 @@ fn owner(text: &str) -> Result<(u32, u32), String> {
 }
 
 /// The decisions.
-pub struct Choice {
+pub struct RestoreChoice {
     /// The kind of database.
     pub kind: RestoreKind,
     /// The name of the image that the server will run.
@@ -84,9 +84,14 @@ pub struct Choice {
     docker: Option<Arc<Docker>>,
 }
 
-impl Choice {
+impl RestoreChoice {
     /// Decides for `place`, before the snapshot is unpacked.
-    pub fn make(args: &NewArgs, manifest: &Manifest, place: &RestoreTarget, context: &Context<'_>) -> Result<Choice> {
+    pub fn make(
+        args: &NewArgs,
+        manifest: &Manifest,
+        place: &RestoreTarget,
+        context: &Context<'_>,
+    ) -> Result<RestoreChoice> {
         let kind = kind(args, manifest, place)?;
         if let RestoreTarget::Container(fresh) = place {
             let found = Image::of(&fresh.container);
@@ -98,7 +103,7 @@ impl Choice {
                 }));
             }
             let docker = Some(fresh.docker.clone());
-            return Ok(Choice { kind, image: found.name.clone(), found: Some(found), docker });
+            return Ok(RestoreChoice { kind, image: found.name.clone(), found: Some(found), docker });
         }
         let image = args.image.clone().unwrap_or_else(|| launch::image(manifest));
         // A remote engine has images, but not the folders of this machine.
@@ -109,7 +114,7 @@ impl Choice {
             Some(docker) => docker.image(&image)?,
             None => None,
         };
-        Ok(Choice { kind, image, found, docker })
+        Ok(RestoreChoice { kind, image, found, docker })
     }
 
     /// The newest known release that the server can use: by its files, if they are known, or by the name of the image,
@@ -149,10 +154,12 @@ impl Choice {
     /// # Errors
     /// [`DockerError::NoMariaDb`](crate::error::DockerError::NoMariaDb) where nothing can create an embedded MariaDB;
     /// it lists the alternatives.
-    pub fn database(&self, args: &NewArgs, place: &RestoreTarget) -> Result<Database<'_>> {
+    pub fn database(&self, args: &NewArgs, place: &RestoreTarget) -> Result<RebuiltDatabase<'_>> {
         let maker = match (self.kind, place) {
-            (RestoreKind::Sqlite, _) => return Ok(Database::Sqlite),
-            (RestoreKind::Mariadb, RestoreTarget::Database(address)) => return Ok(Database::External(address.clone())),
+            (RestoreKind::Sqlite, _) => return Ok(RebuiltDatabase::Sqlite),
+            (RestoreKind::Mariadb, RestoreTarget::Database(address)) => {
+                return Ok(RebuiltDatabase::External(address.clone()));
+            }
             (RestoreKind::Mariadb, _) => return Err(names_no_database()),
             (RestoreKind::EmbeddedMariadb, _) => match (&self.docker, &self.found) {
                 (Some(docker), Some(image)) => Initializer::Image(docker, image.clone()),
@@ -167,7 +174,7 @@ impl Choice {
             },
         };
         match maker.check() {
-            Ok(()) => Ok(Database::Embedded(maker)),
+            Ok(()) => Ok(RebuiltDatabase::Embedded(maker)),
             Err(error) => {
                 Err(Error::Docker(DockerError::NoMariaDb { image: self.image.clone(), why: error.to_string() }))
             }

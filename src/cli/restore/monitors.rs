@@ -9,7 +9,7 @@ use crate::cli::document::{Read, plan_on, read_written, write_down};
 use crate::cli::tally::report;
 use crate::cli::write::{WriteArgs, read_from};
 use crate::error::{Exit, Result};
-use crate::formats::export::Choice;
+use crate::formats::export::ExportChoice;
 use crate::instance::Instance;
 use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::fixture::Fixture;
@@ -36,11 +36,11 @@ pub fn restore(
     let missing = names_missing(&config, &now);
     monitors.extend(groups.into_iter().filter(|group| missing.contains(&("monitors", then.path(*group)))));
     let kinds = ["tags", "proxies", "docker_hosts", "remote_browsers", "notifications", "monitors"];
-    let choice = Choice {
+    let choice = ExportChoice {
         kinds: kinds.map(str::to_owned).into(),
         monitors: Some(monitors),
         source: format!("snapshot {}", staged.manifest.id),
-        ..Choice::default()
+        ..ExportChoice::default()
     };
     let mut read: Read = read_written(&[write_down(&config, &choice, context)])?;
     let named = names_of(&read.fixture);

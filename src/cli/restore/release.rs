@@ -9,7 +9,7 @@ use crate::engine::EngineKind;
 use crate::error::{Error, Hint, OperationError, Result, SnapshotError};
 use crate::instance::Instance;
 use crate::kuma::read::read_database;
-use crate::kuma::upgrade::Options;
+use crate::kuma::upgrade::UpgradeOptions;
 use crate::model::state::Database;
 use crate::operation::upgrade::upgrade_copy;
 use crate::operation::{UpgradeWork, check_shipped};
@@ -70,7 +70,7 @@ pub fn newer(manifest: &Manifest, to: Option<Release>) -> Option<Route> {
 /// `staged` upgraded to the release of `route`, on SQLite; `what` is that release, in words.
 pub fn upgrade_along(staged: StagedCopy, route: &Route, what: &str, ui: &mut Ui) -> Result<StagedCopy> {
     let (id, from, to) = (staged.manifest.id.clone(), route.from.clone(), route.target.release.to_string());
-    let order = UpgradeWork { route, options: Options { style: Style::Intended, zone: None, now: Utc::now() } };
+    let order = UpgradeWork { route, options: UpgradeOptions { style: Style::Intended, zone: None, now: Utc::now() } };
     let (staged, made) = upgrade_copy(staged, &order, ui).map_err(|error| match error {
         Error::Operation(OperationError::CannotUpgrade(problems)) => {
             let problems = problems.iter().map(|one| format!("{}: {}", one.subject, one.message)).collect();

@@ -11,43 +11,43 @@ use crate::cli::{Context, Ui};
 use crate::error::{Error, Hint, InputError, Result};
 
 /// A snapshot that was found.
-pub enum Source {
+pub enum SnapshotSource {
     /// Its copies.
     Copies(Vec<Snapshot>),
     /// A copy of a database file that 1.x left behind.
     File(Box<StagedCopy>),
 }
 
-impl Source {
+impl SnapshotSource {
     /// The snapshot that `args` select; `folder` is private, for what must be unpacked to be identified.
-    pub fn find(args: &RestoreArgs, stores: &Stores, folder: &Path, ui: &mut Ui) -> Result<Source> {
+    pub fn find(args: &RestoreArgs, stores: &Stores, folder: &Path, ui: &mut Ui) -> Result<SnapshotSource> {
         let desired = args.snapshot.as_deref().unwrap_or_default();
         if backup::is_database(Path::new(desired)) {
             let staged = backup::stage_snapshot(stores, desired, "", &folder.join("held"), &mut |_| {})?;
-            return Ok(Source::File(Box::new(staged)));
+            return Ok(SnapshotSource::File(Box::new(staged)));
         }
         let copies = copies(args, stores, &mut |error| ui.warn(&error.to_string()))?;
-        Ok(Source::Copies(copies))
+        Ok(SnapshotSource::Copies(copies))
     }
 
     /// Its manifest.
     pub fn manifest(&self) -> &Manifest {
         match self {
-            Source::Copies(copies) => &copies[0].manifest,
-            Source::File(staged) => &staged.manifest,
+            SnapshotSource::Copies(copies) => &copies[0].manifest,
+            SnapshotSource::File(staged) => &staged.manifest,
         }
     }
 
     /// Unpacks and verifies it into a folder in `folder`; `to` is the place as it was typed.
     pub fn unpack(self, folder: &Path, stores: &Stores, to: &str, context: &mut Context<'_>) -> Result<StagedCopy> {
         match self {
-            Source::Copies(copies) => {
+            SnapshotSource::Copies(copies) => {
                 let warn = &mut |error: &Error| context.ui.warn(&error.to_string());
                 let unpacked = unpack_first(&copies, &folder.join("held"), warn);
                 let rest = format!(" --to {to}");
                 unpacked.map_err(|error| with_older(error, stores, &copies[0].manifest, &rest, context))
             }
-            Source::File(staged) => Ok(*staged),
+            SnapshotSource::File(staged) => Ok(*staged),
         }
     }
 }

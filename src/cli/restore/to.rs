@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use serde_json::{Value as Json, json};
 
-use super::choice::{Choice, RestoreKind};
+use super::choice::{RestoreChoice, RestoreKind};
 use super::launch::{self, Launch};
 use super::place::{RestoreTarget, check_nesting, folder_at};
-use super::source::Source;
+use super::source::SnapshotSource;
 use super::{RestoreArgs, release};
 use crate::backup::{Manifest, StagedCopy};
 use crate::cli::{Context, Ui};
 use crate::docker::ServerFiles;
 use crate::error::{DatabaseError, Error, Exit, Hint, InputError, Result, SnapshotError};
 use crate::files;
-use crate::instance::config::{Config, read_kind};
+use crate::instance::config::{DbConfig, read_kind};
 use crate::operation::rebuild::{Rebuild, extra_files};
 use crate::text::{bytes, counted};
 use crate::upgrade::Route;
@@ -31,10 +31,10 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
     // The store may be full, or mounted read-only.
     let temporary = std::env::temp_dir();
     let scratch = stores.scratch_for(0, &temporary)?;
-    let source = Source::find(args, &stores, scratch.path(), context.ui)?;
+    let source = SnapshotSource::find(args, &stores, scratch.path(), context.ui)?;
     let mut manifest = source.manifest().clone();
     check_manifest(&manifest, args)?;
-    let choice = Choice::make(&args.new, &manifest, &place, context)?;
+    let choice = RestoreChoice::make(&args.new, &manifest, &place, context)?;
     let shipped = match &place {
         RestoreTarget::Container(fresh) => fresh.docker.shipped(&fresh.container)?,
         _ => None,
@@ -87,7 +87,7 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
 }
 
 /// The release that the snapshot is upgraded to, in a few words.
-fn goal(route: &Route, choice: &Choice, shipped: Option<&ServerFiles>) -> &'static str {
+fn goal(route: &Route, choice: &RestoreChoice, shipped: Option<&ServerFiles>) -> &'static str {
     match shipped.is_none() && choice.named().is_some_and(|named| named > route.target.release) {
         true => "the newest release of 2.x that kumadb knows",
         false => "the release of the image",
@@ -161,7 +161,7 @@ fn check_config(staged: &StagedCopy, args: &RestoreArgs, kind: RestoreKind) -> R
 }
 
 /// The commands that start the server.
-fn start(place: &RestoreTarget, rebuild: &Rebuild<'_>, choice: &Choice, manifest: &Manifest) -> Result<Start> {
+fn start(place: &RestoreTarget, rebuild: &Rebuild<'_>, choice: &RestoreChoice, manifest: &Manifest) -> Result<Start> {
     if let RestoreTarget::Container(fresh) = place {
         return Ok(Start { before: None, command: format!("docker start {}", fresh.container.name), compose: None });
     }
@@ -204,7 +204,7 @@ struct Report {
     folder: Option<PathBuf>,
     owner: Option<(u32, u32)>,
     files: Vec<String>,
-    config: Config,
+    config: DbConfig,
     image: String,
     start: Start,
 }
@@ -276,7 +276,7 @@ impl Report {
     fn text(&self) -> String {
         let mut lines = vec![format!("restored {} to {}", self.what(), self.place)];
         lines.push(format!("verified: {}", self.contents()));
-        if let (Config::External(external), None) = (&self.config, &self.folder) {
+        if let (DbConfig::External(external), None) = (&self.config, &self.folder) {
             lines.push(format!(
                 "the server reads the connection to database `{}` from its environment",
                 external.db_name

@@ -16,9 +16,9 @@ use super::write::{WriteArgs, duration, finish, outcome_json, read_from, with};
 use crate::error::{Error, Exit, Hint, InputError, OperationError, Problem, Result};
 use crate::instance::Instance;
 use crate::kuma::read::read_database;
-use crate::kuma::upgrade::{Options, Upgraded};
+use crate::kuma::upgrade::{UpgradeOptions, Upgraded};
 use crate::model::state::Database;
-use crate::operation::upgrade::{self, Start, change_of, fits_image, image_of, preflight};
+use crate::operation::upgrade::{self, UpgradeStart, change_of, fits_image, image_of, preflight};
 use crate::operation::{self, Mode, Settings, UpgradeResult, UpgradeWork, Work};
 use crate::schema::{Release, newest};
 use crate::text::{self, bytes, counted};
@@ -110,7 +110,7 @@ pub fn run(args: &UpgradeArgs, context: &mut Context<'_>) -> Result<Exit> {
         context.ui.result(&json!({"changes": []}), text)?;
         return Ok(Exit::Done);
     }
-    let image = Image::of(&instance, &route)?;
+    let image = NeededImage::of(&instance, &route)?;
     // As before the write itself: what is not permitted is known before the server is stopped.
     upgrade::try_tables(&instance)?;
     let found = Found { route: &route, start: &start, image: &image, size: instance.size() };
@@ -123,7 +123,7 @@ pub fn run(args: &UpgradeArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let style = if args.as_server { Style::AsServer } else { Style::Intended };
     let zone = args.as_server.then(|| args.server_timezone.unwrap_or(Tz::UTC));
-    let order = UpgradeWork { route: &route, options: Options { style, zone, now: Utc::now() } };
+    let order = UpgradeWork { route: &route, options: UpgradeOptions { style, zone, now: Utc::now() } };
     if args.write.is_dry_run() {
         let made = upgrade::dry_run_upgrade(&instance, &order, context.ui)?;
         let document = with(found.json(), json!({"dry_run": true, "changes": changes_json(&made)}));
@@ -161,7 +161,7 @@ fn target(args: &UpgradeArgs, instance: &Instance, database: &Database) -> Resul
 }
 
 /// The image that the server needs afterwards.
-pub(super) struct Image {
+pub(super) struct NeededImage {
     /// Its name; none without a container.
     needed: Option<String>,
     /// Whether the container has it already.
@@ -173,17 +173,17 @@ pub(super) struct Image {
     release: Release,
 }
 
-impl Image {
-    pub(super) fn of(instance: &Instance, route: &Route) -> Result<Image> {
+impl NeededImage {
+    pub(super) fn of(instance: &Instance, route: &Route) -> Result<NeededImage> {
         let release = route.target.release;
         let Some(server) = &instance.container else {
-            return Ok(Image { needed: None, is_set: false, is_pulled: false, line: None, release });
+            return Ok(NeededImage { needed: None, is_set: false, is_pulled: false, line: None, release });
         };
         let container = server.container();
         let needed = image_of(&container.image, &release.to_string());
         let is_set = fits_image(server, route)?.unwrap_or(false);
         let is_pulled = is_set || server.has_image(&needed)?;
-        Ok(Image { line: Some(change_of(server, &needed)), needed: Some(needed), is_set, is_pulled, release })
+        Ok(NeededImage { line: Some(change_of(server, &needed)), needed: Some(needed), is_set, is_pulled, release })
     }
 
     /// The image that the container does not have yet, and how it is changed.
@@ -208,14 +208,14 @@ impl Image {
 /// What was found before the upgrade.
 struct Found<'a> {
     route: &'a Route,
-    start: &'a Start,
-    image: &'a Image,
+    start: &'a UpgradeStart,
+    image: &'a NeededImage,
     size: u64,
 }
 
 impl Found<'_> {
     fn json(&self) -> Json {
-        let Start { preflight, facts, .. } = self.start;
+        let UpgradeStart { preflight, facts, .. } = self.start;
         let problems = |problems: &[Problem]| -> Vec<Json> {
             let hint = |problem: &Problem| problem.hint.clone().map(crate::error::Hint::into_text);
             problems
@@ -236,7 +236,7 @@ impl Found<'_> {
     }
 
     fn text(&self, instance: &Instance) -> String {
-        let Start { preflight, facts, .. } = self.start;
+        let UpgradeStart { preflight, facts, .. } = self.start;
         let many = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
         // The size of an external database is not known.
         let size = if self.size > 0 { format!(", {}", bytes(self.size)) } else { String::new() };

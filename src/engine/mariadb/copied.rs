@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::dump_text::{each_line, name_of};
 use super::literal::{quoted_end, split_definition};
-use super::load::{Copy, values_of};
+use super::load::{DumpContent, values_of};
 use crate::error::{Error, Result, SnapshotError};
 use crate::value::Value;
 
@@ -14,7 +14,7 @@ pub fn read_dumped_tables(path: &Path) -> Result<Vec<(String, Vec<String>)>> {
         let (parts, _) = split_definition(create).unwrap_or_default();
         parts.into_iter().filter(|part| part.starts_with('`')).filter_map(name_of).collect()
     };
-    Ok(Copy::read(path)?.tables.into_iter().map(|table| (table.name, columns(&table.create))).collect())
+    Ok(DumpContent::read(path)?.tables.into_iter().map(|table| (table.name, columns(&table.create))).collect())
 }
 
 /// Rows of one table with the names of their columns: one line of a dump.

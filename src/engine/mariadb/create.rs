@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use super::fill::Filler;
-use super::load::{CopiedTable, Copy};
+use super::load::{CopiedTable, DumpContent};
 use super::{Access, Address, MariaDb};
 use crate::engine::{IntegrityError, WriteKey, quote};
 use crate::error::{Error, OperationError, Result, SnapshotError};
@@ -40,7 +40,7 @@ impl Address {
         last: &str,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<PendingCreate> {
-        let mut copy = Copy::read(from)?;
+        let mut copy = DumpContent::read(from)?;
         let tables = copy.tables.iter().map(|table| table.name.clone()).collect();
         let at = copy.tables.iter().position(|table| table.name == last);
         let at = at.ok_or_else(|| {
@@ -95,7 +95,7 @@ impl PendingCreate {
         })
     }
 
-    fn fill(&mut self, copy: &Copy, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    fn fill(&mut self, copy: &DumpContent, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         self.faults = Filler::open(&self.db.address)?.make_all(copy, from, progress)?;
         Ok(())
     }

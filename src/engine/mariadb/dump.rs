@@ -33,25 +33,25 @@ const LINE: usize = 512 * 1024;
 const STRIDE: u64 = 1_000;
 
 /// The query and columns of one table.
-pub(super) struct Layout {
+pub(super) struct TableQuery {
     select: String,
-    lines: Lines,
+    lines: InsertLines,
 }
 
 /// The INSERT lines of one table.
-pub(super) struct Lines {
+pub(super) struct InsertLines {
     line: Vec<u8>,
     /// The length of a line without rows.
     head: usize,
     count: u64,
 }
 
-impl Lines {
+impl InsertLines {
     /// For `table` with the quoted column names `names`.
-    pub(super) fn of(table: &str, names: impl Iterator<Item = String>) -> Lines {
+    pub(super) fn of(table: &str, names: impl Iterator<Item = String>) -> InsertLines {
         let names: Vec<String> = names.collect();
         let line = format!("INSERT INTO {} ({}) VALUES ", quote(table), names.join(",")).into_bytes();
-        Lines { head: line.len(), line, count: 0 }
+        InsertLines { head: line.len(), line, count: 0 }
     }
 
     /// Adds one row, `(1,'a')`; passes the previous line to `put` if it is full.
@@ -194,7 +194,7 @@ impl MariaDb {
         Ok(count)
     }
 
-    fn layout(&mut self, table: &str, filter: &str) -> Result<Layout> {
+    fn layout(&mut self, table: &str, filter: &str) -> Result<TableQuery> {
         let place = format!("WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {}", super::literal::quoted(table));
         let (mut names, mut cells) = (Vec::new(), Vec::new());
         for row in self.all(&format!(
@@ -223,7 +223,7 @@ impl MariaDb {
             true => select.push_str(filter),
             false => select.push_str(&format!(" FORCE INDEX (PRIMARY){filter} ORDER BY {}", key.join(","))),
         }
-        Ok(Layout { select, lines: Lines::of(table, names.into_iter()) })
+        Ok(TableQuery { select, lines: InsertLines::of(table, names.into_iter()) })
     }
 }
 

@@ -15,7 +15,7 @@ use futures_util::{StreamExt as _, stream};
 
 use super::dump_text::name_of;
 use super::literal::split_definition;
-use super::load::{CopiedTable, Copy, LOADING};
+use super::load::{CopiedTable, DumpContent, LOADING};
 use super::{Access, Address, MariaDb};
 use crate::engine::{IntegrityError, WriteKey, join, quote};
 use crate::error::{Error, OperationError, Result};
@@ -54,7 +54,7 @@ impl Filler {
     /// Creates every table of `copy` with [`make`](Self::make); returns the broken references.
     pub(super) fn make_all(
         &mut self,
-        copy: &Copy,
+        copy: &DumpContent,
         from: &Path,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Vec<IntegrityError>> {

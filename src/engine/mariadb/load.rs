@@ -22,7 +22,7 @@ use crate::error::{DatabaseError, Error, OperationError, Result, SnapshotError};
 pub(super) const LOADING: &str = "foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'";
 
 /// The content of a dump.
-pub(super) struct Copy {
+pub(super) struct DumpContent {
     pub(super) tables: Vec<CopiedTable>,
 }
 
@@ -40,10 +40,10 @@ pub(super) struct CopiedTable {
 /// one that [`Reader::dump`](crate::engine::Reader::dump) writes, every count is right, and the last line exists. Does
 /// not require a MariaDB.
 pub fn count_dump(path: &Path) -> Result<Counts> {
-    Ok(Copy::read(path)?.tables.into_iter().map(|table| (table.name, table.rows)).collect())
+    Ok(DumpContent::read(path)?.tables.into_iter().map(|table| (table.name, table.rows)).collect())
 }
 
-impl Copy {
+impl DumpContent {
     pub(super) fn read(path: &Path) -> Result<Self> {
         let wrong = |why: &str| {
             Error::Snapshot(SnapshotError::Invalid { name: path.display().to_string(), why: why.to_owned() })
@@ -60,7 +60,7 @@ impl Copy {
             };
             read.map(|()| true).map_err(wrong)
         })?;
-        if dump.complete { Ok(Copy { tables: dump.tables }) } else { Err(wrong("the dump is truncated")) }
+        if dump.complete { Ok(DumpContent { tables: dump.tables }) } else { Err(wrong("the dump is truncated")) }
     }
 }
 
@@ -157,7 +157,7 @@ impl MariaDb {
         without: &[String],
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<()> {
-        let mut copy = Copy::read(from)?;
+        let mut copy = DumpContent::read(from)?;
         self.compare(&copy)?;
         copy.tables.retain(|table| !without.contains(&table.name));
         let orphans = orphans(&self.read_schema()?, without);
@@ -182,7 +182,7 @@ impl MariaDb {
     }
 
     /// Rejects a dump whose tables or columns differ from those of this database.
-    pub(super) fn compare(&mut self, copy: &Copy) -> Result<()> {
+    pub(super) fn compare(&mut self, copy: &DumpContent) -> Result<()> {
         let live: Vec<String> = self.tables()?.into_iter().map(|table| table.name).collect();
         let mut differences = Vec::new();
         for name in live.iter().filter(|name| !copy.tables.iter().any(|table| table.name == **name)) {
@@ -208,7 +208,7 @@ impl MariaDb {
         Err(Error::Database(DatabaseError::CopyDiffers { database: self.address.to_string(), differences }))
     }
 
-    fn replace_rows(&mut self, copy: &Copy, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    fn replace_rows(&mut self, copy: &DumpContent, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         // No check of references: the dump may contain broken ones and must be loaded unchanged; that is verified
         // below.
         self.run(format!("SET SESSION {LOADING}"))?;

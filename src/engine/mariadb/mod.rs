@@ -40,7 +40,7 @@ pub use create::{PendingCreate, UNFINISHED};
 pub use dump::filter_dump;
 pub use fill::split_keys;
 pub use load::count_dump;
-pub use scratch::Scratch;
+pub use scratch::ScratchMariaDb;
 pub use transfer::Transferred;
 
 use self::block::Rows;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::load::{CopiedTable, Copy, LOADING};
+use super::load::{CopiedTable, DumpContent, LOADING};
 use super::{Access, Address, MariaDb};
 use crate::engine::Reader as _;
 use crate::error::{DatabaseError, Error, Result, SnapshotError};
@@ -39,20 +39,20 @@ const ACCOUNT: &str = "restore_test";
 const SERIES: &str = "10.11.";
 
 /// A running `mariadbd` that is reachable only through its socket. Dropping it stops it and removes its folders.
-pub struct Scratch {
+pub struct ScratchMariaDb {
     child: Child,
     folder: PathBuf,
     /// The path of a socket has at most 107 characters, so it is in another folder.
     socket: tempfile::TempDir,
 }
 
-impl Scratch {
+impl ScratchMariaDb {
     /// Starts one for data that may come from an attacker, on the new folder `folder`, or on another one that its user can
     /// reach. Where root starts it, that is a user that owns nothing else.
     ///
     /// # Errors
     /// [`DatabaseError::MariaDbStart`] where there is no `mariadbd`, or where it does not start.
-    pub fn start(folder: &Path) -> Result<Scratch> {
+    pub fn start(folder: &Path) -> Result<ScratchMariaDb> {
         let socket = files::temp_folder(SOCKETS, Some(&files::real(&std::env::temp_dir())))?;
         let mut data = folder.to_owned();
         let user = match files::our_uid() {
@@ -92,7 +92,7 @@ impl Scratch {
     ///
     /// # Errors
     /// [`DatabaseError::MariaDbStart`] where there is no `mariadbd`, or where it does not start.
-    pub fn start_kept(folder: &Path, owner: u32) -> Result<Scratch> {
+    pub fn start_kept(folder: &Path, owner: u32) -> Result<ScratchMariaDb> {
         let accounts = ["--auth-root-authentication-method=socket", "--auth-root-socket-user=node"];
         let socket = files::temp_folder(SOCKETS, Some(&files::real(&std::env::temp_dir())))?;
         // Whose files they will be: the owner of the folder above may be an attacker, and exchange it.
@@ -120,7 +120,7 @@ impl Scratch {
     /// [`SnapshotError::RestoreTest`] with the first table that differs; the
     /// error of a statement.
     pub fn try_dump(&self, dump: &Path, again: &Path) -> Result<()> {
-        let then = Copy::read(dump)?;
+        let then = DumpContent::read(dump)?;
         let mut server = MariaDb::open(&self.address(""), Access::Write)?;
         server.run(format!("DROP DATABASE IF EXISTS `{DATABASE}`"))?;
         server.run(format!("CREATE DATABASE `{DATABASE}` CHARACTER SET utf8mb4"))?;
@@ -135,7 +135,7 @@ impl Scratch {
             })?;
         }
         MariaDb::open(&self.address(DATABASE), Access::Read)?.dump(again, &[], &mut |_, _| {})?;
-        let now = Copy::read(again)?;
+        let now = DumpContent::read(again)?;
         let is_back = |table: &&CopiedTable| now.tables.iter().any(|other| table.is_like(other));
         match then.tables.iter().find(|table| !is_back(table)) {
             None => Ok(()),
@@ -160,7 +160,7 @@ struct Launch<'a> {
 }
 
 impl Launch<'_> {
-    fn run(&self, socket: tempfile::TempDir, accounts: &[&str], options: &[&str]) -> Result<Scratch> {
+    fn run(&self, socket: tempfile::TempDir, accounts: &[&str], options: &[&str]) -> Result<ScratchMariaDb> {
         let none = socket.path().join("none");
         files::make_folder(&none)?;
         if let Some(user) = self.user {
@@ -172,7 +172,7 @@ impl Launch<'_> {
             self.install(accounts)?;
             self.spawn(socket.path(), options)
         })?;
-        let mut scratch = Scratch { child, folder: self.data.to_owned(), socket };
+        let mut scratch = ScratchMariaDb { child, folder: self.data.to_owned(), socket };
         let end = Instant::now() + START_TIME;
         while let Err(error) = MariaDb::open(&scratch.address(""), Access::Read) {
             let ended = scratch.child.try_wait().map_err(|error| wrong(&error.to_string()))?;
@@ -287,7 +287,7 @@ pub fn end_left(folder: &Path) -> Result<usize> {
     Ok(ended)
 }
 
-/// Whether `folder` is one that [`Scratch`] makes for the socket of a process of the user `owner`. The command line that names it
+/// Whether `folder` is one that [`ScratchMariaDb`] makes for the socket of a process of the user `owner`. The command line that names it
 /// may be that of any process, root's in a container too, so only a folder of that user's, directly in the temporary folder, is
 /// one.
 fn is_socket_folder(folder: &Path, owner: u32) -> bool {
@@ -296,7 +296,7 @@ fn is_socket_folder(folder: &Path, owner: u32) -> bool {
     is_named && is_its && folder.parent() == Some(files::real(&std::env::temp_dir()).as_path())
 }
 
-impl Drop for Scratch {
+impl Drop for ScratchMariaDb {
     fn drop(&mut self) {
         // Its data is discarded, so it need not shut down.
         let _ = self.child.kill();

@@ -11,10 +11,10 @@ use std::path::Path;
 
 use super::fill::{Filler, MANY};
 use super::literal::{quoted, split_definition};
-use super::load::{CopiedTable, Copy};
+use super::load::{CopiedTable, DumpContent};
 use super::tables::text;
 use super::{Address, MariaDb};
-use crate::engine::{Fit, IntegrityError, Shadow, quote};
+use crate::engine::{DumpFit, IntegrityError, Shadow, quote};
 use crate::error::{DatabaseError, Error, Hint, Result};
 
 /// The suffixes of the two additional databases.
@@ -24,18 +24,18 @@ const OLD: &str = "_kumadb_old";
 const LONGEST: usize = 64;
 
 impl Shadow for MariaDb {
-    fn suits(&mut self, from: &Path) -> Result<Fit> {
-        let copy = Copy::read(from)?;
+    fn suits(&mut self, from: &Path) -> Result<DumpFit> {
+        let copy = DumpContent::read(from)?;
         let alike = self.is_made_like(&copy)?;
         if alike && !self.are_many_missing(&copy)? {
-            return Ok(Fit::Rows);
+            return Ok(DumpFit::Rows);
         }
         // Loading only rows does not require the privileges and disk space that tables do.
         let rows_would_do = alike || self.compare(&copy).is_ok();
         match (self.check_free(), rows_would_do) {
-            (Ok(()), true) => Ok(Fit::Either),
-            (Ok(()), false) => Ok(Fit::Tables),
-            (Err(Error::Database(DatabaseError::CannotSwapTables { .. })), true) => Ok(Fit::Rows),
+            (Ok(()), true) => Ok(DumpFit::Either),
+            (Ok(()), false) => Ok(DumpFit::Tables),
+            (Err(Error::Database(DatabaseError::CannotSwapTables { .. })), true) => Ok(DumpFit::Rows),
             (Err(error), _) => Err(error),
         }
     }
@@ -48,7 +48,7 @@ impl Shadow for MariaDb {
     }
 
     fn fill(&mut self, from: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Vec<IntegrityError>> {
-        let copy = Copy::read(from)?;
+        let copy = DumpContent::read(from)?;
         self.lock()?;
         self.clear()?;
         self.make_room()?;
@@ -113,7 +113,7 @@ impl MariaDb {
     }
 
     /// Whether the tables of `copy` are the same as in this database, including all indexes.
-    fn is_made_like(&mut self, copy: &Copy) -> Result<bool> {
+    fn is_made_like(&mut self, copy: &DumpContent) -> Result<bool> {
         let here = self.names_in(&self.address.database.clone())?;
         if !copy.tables.iter().map(|table| &table.name).eq(&here) {
             return Ok(false);
@@ -127,7 +127,7 @@ impl MariaDb {
     }
 
     /// Whether so many rows of `copy` are missing that writing all of them is faster.
-    fn are_many_missing(&mut self, copy: &Copy) -> Result<bool> {
+    fn are_many_missing(&mut self, copy: &DumpContent) -> Result<bool> {
         let total: u64 = copy.tables.iter().map(|table| table.rows).sum();
         if total < MANY {
             return Ok(false);

@@ -6,7 +6,7 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use super::collation::compared;
-use super::dump::Lines;
+use super::dump::InsertLines;
 use super::dump_text::{FIRST, LAST, SETTINGS, table_end};
 use super::literal::write_text;
 use super::{MariaDb, UNFINISHED};
@@ -70,7 +70,7 @@ impl MariaDb {
                 None => self.write_rows(table, "", &mut put, &mut |_| {})?,
                 Some(source) => {
                     let mut rows = Rows::of(table, described);
-                    let mut lines = Lines::of(table, rows.columns.iter().map(|column| quote(&column.name)));
+                    let mut lines = InsertLines::of(table, rows.columns.iter().map(|column| quote(&column.name)));
                     let mut literals = Vec::new();
                     from.stream(&rows.select(source), &[], &mut |row| {
                         literals.clear();

@@ -35,14 +35,14 @@ pub enum JournalFile {
     /// committed in all its databases.
     None,
     /// The pages before a transaction of this database that was not finished.
-    Own(Journal),
+    Own(RollbackJournal),
     /// It cannot belong to this database: the reason.
     Foreign(String),
 }
 
 /// A journal that belongs to its database.
 #[derive(Debug)]
-pub struct Journal {
+pub struct RollbackJournal {
     file: File,
     page_size: u32,
     pages: u32,
@@ -51,7 +51,7 @@ pub struct Journal {
 
 /// A copy of a database without the transaction that its journal rolls back.
 #[derive(Debug)]
-pub(super) struct RolledBack {
+pub(super) struct RolledBackCopy {
     /// What the database and its journal were like.
     look: (Look, Option<Metadata>),
     pub(super) file: SqliteFile,
@@ -82,7 +82,7 @@ impl Head {
     }
 }
 
-impl Journal {
+impl RollbackJournal {
     /// Bytes of a page.
     pub fn page_size(&self) -> u32 {
         self.page_size
@@ -123,7 +123,7 @@ impl Journal {
 
     /// Reads the records as SQLite does: up to the first that is incomplete or has a wrong checksum. `None` without a
     /// valid header.
-    fn read(file: File, total: u64) -> std::io::Result<Option<Journal>> {
+    fn read(file: File, total: u64) -> std::io::Result<Option<RollbackJournal>> {
         let mut first = [0; 28];
         if total < 28 {
             return Ok(None);
@@ -134,7 +134,7 @@ impl Journal {
         if !first.starts_with(&MAGIC) || !is_size(sector, 32) || !is_size(page_size, 512) {
             return Ok(None);
         }
-        let mut journal = Journal { file, page_size, pages, places: BTreeMap::new() };
+        let mut journal = RollbackJournal { file, page_size, pages, places: BTreeMap::new() };
         let (sector, record) = (u64::from(sector), u64::from(page_size) + 8);
         let mut at = 0;
         while at + 28 <= total {
@@ -199,7 +199,7 @@ impl SqliteFile {
         let fail = || Error::file("read", &path);
         let total = file.metadata().map_err(fail())?.len();
         let several = super_journal(&file, total).map_err(fail())?;
-        let Some(journal) = Journal::read(file, total).map_err(fail())? else { return Ok(JournalFile::None) };
+        let Some(journal) = RollbackJournal::read(file, total).map_err(fail())? else { return Ok(JournalFile::None) };
         if let Some(name) = several {
             // The path may be one of a container.
             let beside = name.file_name().map(|name| self.path.with_file_name(name));
@@ -244,7 +244,7 @@ impl SqliteFile {
                 files::require_space(folder.path(), self.size())?;
                 let file = SqliteFile::new(folder.path().join("kuma.db"));
                 self.copy_rolled_back(&file)?;
-                kept.insert(Arc::new(RolledBack { look, file, _folder: folder })).clone()
+                kept.insert(Arc::new(RolledBackCopy { look, file, _folder: folder })).clone()
             }
         };
         drop(kept);
@@ -255,7 +255,7 @@ impl SqliteFile {
     }
 
     /// Compares `journal` with the database.
-    fn judge(&self, journal: Journal) -> std::io::Result<JournalFile> {
+    fn judge(&self, journal: RollbackJournal) -> std::io::Result<JournalFile> {
         let mut bytes = [0; 100];
         let file = files::open_regular(&self.path).map_err(std::io::Error::other)?;
         let now = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Head::read(&bytes));
@@ -304,8 +304,14 @@ impl SqliteFile {
 /// Why `journal` cannot be of the database with `size` pages and the header `now`; `before` is the header in the
 /// journal. Every transaction that is committed without a WAL counts the changes up by one, and keeps the first page in
 /// its journal; so does one that changes the number of pages.
-fn mismatch(journal: &Journal, size: u64, now: Option<&Head>, before: Option<&Head>, has_wal: bool) -> Option<String> {
-    let Journal { page_size, pages, .. } = journal;
+fn mismatch(
+    journal: &RollbackJournal,
+    size: u64,
+    now: Option<&Head>,
+    before: Option<&Head>,
+    has_wal: bool,
+) -> Option<String> {
+    let RollbackJournal { page_size, pages, .. } = journal;
     if let Some(other) = [now, before].into_iter().flatten().find(|head| head.page_size != *page_size) {
         return Some(format!("its pages have {page_size} bytes, those of the database {}", other.page_size));
     }

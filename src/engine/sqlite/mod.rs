@@ -20,8 +20,8 @@ use rusqlite::{Connection, OpenFlags, params_from_iter};
 
 use self::cell::{Bound, cell};
 pub use self::format::{is_database, other_format, snapshot_format};
-use self::journal::{DATABASE, RolledBack};
-pub use self::journal::{Journal, JournalFile};
+use self::journal::{DATABASE, RolledBackCopy};
+pub use self::journal::{JournalFile, RollbackJournal};
 use self::part::copy_pages;
 use super::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, WriteKey, Writer, quote};
 use crate::cancel::Cancel;
@@ -38,7 +38,7 @@ const LOOK: std::ffi::c_int = 100_000;
 pub struct SqliteFile {
     path: PathBuf,
     /// The copy that is read instead of it while it has the journal of an interrupted transaction: one for all readers.
-    rolled_back: Arc<Mutex<Option<Arc<RolledBack>>>>,
+    rolled_back: Arc<Mutex<Option<Arc<RolledBackCopy>>>>,
     cancel: Cancel,
 }
 
@@ -238,7 +238,7 @@ pub(crate) struct Sqlite {
     /// For a file that is read without a lock: its state when it was opened.
     still: Option<Look>,
     /// The copy that is read instead of the file, because its journal had to be rolled back.
-    copy: Option<Arc<RolledBack>>,
+    copy: Option<Arc<RolledBackCopy>>,
 }
 
 /// Size, modification time, WAL and journal of a file: what changes if another process opens it for writing.

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value as Json, json};
 
-use super::files::{Files, Labels, Losses, is_chosen, other_kinds};
-use super::{Choice, Exporter, Secrets};
+use super::files::{Labels, Losses, ToolFiles, is_chosen, other_kinds};
+use super::{ExportChoice, Exporter, Secrets};
 use crate::model::entities::{DOCKER_HOSTS, Entity, MONITORS, NOTIFICATIONS, TAGS};
 use crate::model::provider_keys::is_public;
 use crate::model::state::Config;
@@ -115,7 +115,7 @@ struct Writer<'a> {
     files: Vec<(String, String)>,
 }
 
-pub(super) fn export(config: &Config, choice: &Choice) -> Files {
+pub(super) fn export(config: &Config, choice: &ExportChoice) -> ToolFiles {
     let mut writer = Writer {
         exporter: Exporter::new(config, choice),
         labels: Labels::new('-'),
@@ -156,7 +156,7 @@ pub(super) fn export(config: &Config, choice: &Choice) -> Files {
     let Writer { exporter, losses, files, .. } = writer;
     let Exporter { left_out, variables, mut warnings, counts, .. } = exporter;
     warnings.extend(losses.lines());
-    Files { files, left_out, variables, warnings, notes, counts }
+    ToolFiles { files, left_out, variables, warnings, notes, counts }
 }
 
 impl Writer<'_> {

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Choice, Exporter};
+use super::{ExportChoice, Exporter};
 use crate::model::entities::{API_KEYS, ENTITIES, SETTINGS, USERS};
 use crate::text::counted;
 
 /// The files of a tool, with their report.
 #[derive(Clone, Debug, Default)]
-pub struct Files {
+pub struct ToolFiles {
     /// The path of each file, and its text; the path is empty for the only one.
     pub files: Vec<(String, String)>,
     /// Secrets that were left out, as ``monitor `Shop`: body``.
@@ -68,7 +68,7 @@ pub(super) fn other_kinds(exporter: &mut Exporter<'_>, known: &[&str], why: &str
 }
 
 /// Whether items of a kind are exported.
-pub(super) fn is_chosen(choice: &Choice, key: &str) -> bool {
+pub(super) fn is_chosen(choice: &ExportChoice, key: &str) -> bool {
     choice.kinds.is_empty() || choice.kinds.contains(key)
 }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::Choice;
+use super::ExportChoice;
 use crate::model::entities::{ENTITIES, Entity};
 use crate::model::state::Config;
 use crate::schema::{self, Schema};
 use crate::text::counted;
 
 /// The rows and cells of `config` that an export of `choice` leaves out, in words.
-pub(super) fn left_out(config: &Config, choice: &Choice) -> Vec<String> {
+pub(super) fn left_out(config: &Config, choice: &ExportChoice) -> Vec<String> {
     // A selection of monitors is not a complete export anyway.
     if choice.monitors.is_some() {
         return Vec::new();

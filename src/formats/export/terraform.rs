@@ -7,9 +7,9 @@ use std::collections::{BTreeSet, HashMap};
 use serde_json::Value as Json;
 
 use self::hcl::{block, json_encode, literal, quote};
-use super::super::resources::{self, PREFIX, PROVIDER, Resource};
-use super::files::{Files, Labels, Losses, is_chosen, other_kinds};
-use super::{Choice, Exporter, Secrets};
+use super::super::resources::{self, PREFIX, PROVIDER, ResourceType};
+use super::files::{Labels, Losses, ToolFiles, is_chosen, other_kinds};
+use super::{ExportChoice, Exporter, Secrets};
 use crate::model::entities::{DOCKER_HOSTS, Entity, MONITORS, NOTIFICATIONS, PROXIES, TAGS};
 use crate::model::provider_keys::is_public;
 use crate::model::state::Config;
@@ -44,10 +44,10 @@ struct Writer<'a> {
     body: String,
 }
 
-pub(super) fn export(config: &Config, choice: &Choice) -> Files {
+pub(super) fn export(config: &Config, choice: &ExportChoice) -> ToolFiles {
     // Without a value for its secrets, Terraform would remove them.
     let secrets = if choice.secrets == Secrets::Include { Secrets::Include } else { Secrets::Variables };
-    let inner = Choice { secrets, ..choice.clone() };
+    let inner = ExportChoice { secrets, ..choice.clone() };
     let mut writer = Writer {
         exporter: Exporter::new(config, &inner),
         labels: Labels::new('_'),
@@ -285,7 +285,7 @@ impl Writer<'_> {
         format!("[{}]", ids.into_iter().map(|id| self.reference(&NOTIFICATIONS, id)).collect::<Vec<_>>().join(", "))
     }
 
-    fn finish(self, choice: &Choice, notes: Vec<String>) -> Files {
+    fn finish(self, choice: &ExportChoice, notes: Vec<String>) -> ToolFiles {
         let Writer { exporter, losses, body, .. } = self;
         let Exporter { left_out, mut variables, mut warnings, counts, .. } = exporter;
         warnings.extend(losses.lines());
@@ -301,7 +301,7 @@ impl Writer<'_> {
         // Terraform takes the values of its variables from these.
         variables.iter_mut().for_each(|(name, _)| *name = format!("TF_VAR_{}", name.to_lowercase()));
         let left_out = if choice.secrets == Secrets::Variables { Vec::new() } else { left_out };
-        Files { files: vec![(String::new(), text)], left_out, variables, warnings, notes, counts }
+        ToolFiles { files: vec![(String::new(), text)], left_out, variables, warnings, notes, counts }
     }
 }
 
@@ -316,7 +316,7 @@ enum Expression {
 }
 
 /// Whether a resource has an attribute for `column`.
-fn holds(resource: &Resource, column: &str) -> bool {
+fn holds(resource: &ResourceType, column: &str) -> bool {
     resource.attributes().any(|(_, own)| own == column)
 }
 

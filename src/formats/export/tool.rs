@@ -1,8 +1,8 @@
 //! Exports the configuration as files of another tool, with a report about everything that these files cannot contain.
 
-pub use super::files::Files;
+pub use super::files::ToolFiles;
 
-use super::{Choice, autokuma, terraform};
+use super::{ExportChoice, autokuma, terraform};
 use crate::model::state::Config;
 
 /// A tool with files of its own.
@@ -15,7 +15,7 @@ pub enum Tool {
 }
 
 /// Exports the part of `config` that `choice` selects for `tool`.
-pub fn export_to(tool: Tool, config: &Config, choice: &Choice) -> Files {
+pub fn export_to(tool: Tool, config: &Config, choice: &ExportChoice) -> ToolFiles {
     match tool {
         Tool::Terraform => terraform::export(config, choice),
         Tool::Autokuma => autokuma::export(config, choice),

@@ -7,7 +7,7 @@ use super::draft::entry;
 
 /// A parsed address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
+pub(super) enum ParsedAddress {
     /// `https://example.com`
     Web(String),
     /// `wss://example.com`
@@ -20,28 +20,28 @@ pub(super) enum Address {
     Name(String),
 }
 
-impl Address {
+impl ParsedAddress {
     /// The address in `text`; `None` if it is not one.
-    pub(super) fn read(text: &str) -> Option<Address> {
+    pub(super) fn read(text: &str) -> Option<ParsedAddress> {
         let text = text.trim();
         if text.is_empty() || text.contains(char::is_whitespace) {
             return None;
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             return match host_and_port(text) {
-                Some((host, Some(port))) => Some(Address::Port(host, port)),
-                Some((host, None)) => Some(Address::Ping(host)),
+                Some((host, Some(port))) => Some(ParsedAddress::Port(host, port)),
+                Some((host, None)) => Some(ParsedAddress::Ping(host)),
                 None => None,
             };
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let (host, port) = host_and_port(authority.rsplit_once('@').map_or(authority, |(_, host)| host))?;
         match (scheme.to_ascii_lowercase().as_str(), port) {
-            ("http" | "https", _) => Some(Address::Web(text.to_owned())),
-            ("ws" | "wss", _) => Some(Address::Socket(text.to_owned())),
-            ("tcp", Some(port)) => Some(Address::Port(host, port)),
-            ("ping" | "icmp", None) => Some(Address::Ping(host)),
-            ("dns", None) => Some(Address::Name(host)),
+            ("http" | "https", _) => Some(ParsedAddress::Web(text.to_owned())),
+            ("ws" | "wss", _) => Some(ParsedAddress::Socket(text.to_owned())),
+            ("tcp", Some(port)) => Some(ParsedAddress::Port(host, port)),
+            ("ping" | "icmp", None) => Some(ParsedAddress::Ping(host)),
+            ("dns", None) => Some(ParsedAddress::Name(host)),
             _ => None,
         }
     }
@@ -49,11 +49,11 @@ impl Address {
     /// The type of monitor that checks it.
     pub(super) fn kind(&self) -> &'static str {
         match self {
-            Address::Web(_) => "http",
-            Address::Socket(_) => "websocket-upgrade",
-            Address::Port(..) => "port",
-            Address::Ping(_) => "ping",
-            Address::Name(_) => "dns",
+            ParsedAddress::Web(_) => "http",
+            ParsedAddress::Socket(_) => "websocket-upgrade",
+            ParsedAddress::Port(..) => "port",
+            ParsedAddress::Ping(_) => "ping",
+            ParsedAddress::Name(_) => "dns",
         }
     }
 
@@ -61,9 +61,9 @@ impl Address {
     pub(super) fn columns(&self, node: &Node) -> Vec<Entry> {
         let text = |key: &str, text: &str| entry(key, Node::new(node.at.clone(), text));
         match self {
-            Address::Web(url) | Address::Socket(url) => vec![text("url", url)],
-            Address::Ping(host) | Address::Name(host) => vec![text("hostname", host)],
-            Address::Port(host, port) => {
+            ParsedAddress::Web(url) | ParsedAddress::Socket(url) => vec![text("url", url)],
+            ParsedAddress::Ping(host) | ParsedAddress::Name(host) => vec![text("hostname", host)],
+            ParsedAddress::Port(host, port) => {
                 vec![text("hostname", host), entry("port", Node::new(node.at.clone(), *port))]
             }
         }
@@ -72,9 +72,9 @@ impl Address {
     /// The default name of a monitor: the host, with its port if that is checked.
     pub(super) fn name(&self) -> String {
         match self {
-            Address::Web(url) | Address::Socket(url) => host_of(url).unwrap_or_else(|| url.clone()),
-            Address::Ping(host) | Address::Name(host) => host.clone(),
-            Address::Port(host, port) => match host.contains(':') {
+            ParsedAddress::Web(url) | ParsedAddress::Socket(url) => host_of(url).unwrap_or_else(|| url.clone()),
+            ParsedAddress::Ping(host) | ParsedAddress::Name(host) => host.clone(),
+            ParsedAddress::Port(host, port) => match host.contains(':') {
                 true => format!("[{host}]:{port}"),
                 false => format!("{host}:{port}"),
             },
@@ -151,7 +151,7 @@ mod tests {
             ("router", "ping", "router"),
             ("dns://example.com", "dns", "example.com"),
         ] {
-            let address = Address::read(text).expect(text);
+            let address = ParsedAddress::read(text).expect(text);
             assert_eq!((address.kind(), address.name().as_str()), (kind, name), "{text}");
         }
     }
@@ -161,7 +161,7 @@ mod tests {
         for text in
             ["", "two words", "tcp://host", "host:port", "host:0", "host:70000", "ftp://example.com", "http://", ":22"]
         {
-            assert_eq!(Address::read(text), None, "{text}");
+            assert_eq!(ParsedAddress::read(text), None, "{text}");
         }
     }
 }

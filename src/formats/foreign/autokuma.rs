@@ -7,17 +7,17 @@ mod labels;
 use std::collections::HashMap;
 
 use super::super::node::{At, Data, Entry, Node};
-use super::Source;
+use super::SourceFile;
 use super::address::kind_of;
-use super::columns::{ColumnChoice, Keep, columns, tags};
-use super::draft::{Draft, Monitor, Parent, entry};
+use super::columns::{ColumnChoice, KeptFields, columns, tags};
+use super::draft::{Draft, DraftMonitor, Parent, entry};
 use super::dump::{self, DOCKER_HOST};
 use super::status_page;
 use super::words::{flag, is_off};
 use super::words::{parsed, parts};
 
 pub(super) use containers::is_containers;
-pub use containers::{Container, of_containers};
+pub use containers::{LabelledContainer, of_containers};
 pub(super) use labels::is_labels;
 
 /// An entity with its id.
@@ -27,7 +27,7 @@ struct Entity {
     node: Node,
 }
 
-pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
     let mut entities = Vec::new();
     for source in sources {
         let is_text = source.documents.iter().all(|one| matches!(one.data, Data::Text(_) | Data::Null));
@@ -61,7 +61,7 @@ fn labelled(draft: &mut Draft, labels: &[labels::Label], entities: &mut Vec<Enti
 }
 
 /// The entities in a part of `source`.
-fn read(draft: &mut Draft, source: &Source, document: &Node, entities: &mut Vec<Entity>) {
+fn read(draft: &mut Draft, source: &SourceFile, document: &Node, entities: &mut Vec<Entity>) {
     if let Some(labels) = containers::labels(draft, document) {
         return labelled(draft, &labels, entities);
     }
@@ -308,7 +308,7 @@ fn monitor(draft: &mut Draft, one: &Entity, at: usize, directory: &Directory<'_>
     }
     let entries = node.entries().iter().filter(|one| !is_group(one));
     let handled = [&HANDLED[..], &NOTIFIED].concat();
-    let choice = ColumnChoice { kind: &one.kind, keep: Keep::newest(), handled: &handled };
+    let choice = ColumnChoice { kind: &one.kind, keep: KeptFields::newest(), handled: &handled };
     let mut fields = columns(draft, &what, choice, entries);
     draft.account_keys(node, &["on_delete", "onDelete"]);
     if let Some(host) = node.first(&["docker_host_name", "dockerHostName"]) {
@@ -331,7 +331,7 @@ fn monitor(draft: &mut Draft, one: &Entity, at: usize, directory: &Directory<'_>
     let keys = vec![draft.key(key_of(at)), draft.key(&one.id), draft.key(last(&one.id)), draft.key(&title)];
     let kind_at = node.find("type").map_or(&node.at, |kind| &kind.at).clone();
     let parent = parent(draft, one, directory);
-    draft.monitor(Monitor {
+    draft.monitor(DraftMonitor {
         at: node.at.clone(),
         kind: Node::new(kind_at, one.kind.as_str()),
         name,

@@ -54,7 +54,7 @@ pub(super) const DERIVED: [&str; 18] = [
 
 /// Which fields of a monitor are converted.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
+pub(super) enum KeptFields {
     /// The fields that its type has in this release: programs export all columns of every monitor.
     OfType(Release),
     /// All fields: written by hand, so unsupported ones are refused.
@@ -63,10 +63,10 @@ pub(super) enum Keep {
     Inherited,
 }
 
-impl Keep {
+impl KeptFields {
     /// The fields that its type has in the newest release.
-    pub(super) fn newest() -> Keep {
-        Keep::OfType(newest())
+    pub(super) fn newest() -> KeptFields {
+        KeptFields::OfType(newest())
     }
 }
 
@@ -88,7 +88,7 @@ pub(super) struct ColumnChoice<'c> {
     /// The type of the monitor.
     pub(super) kind: &'c str,
     /// Which fields.
-    pub(super) keep: Keep,
+    pub(super) keep: KeptFields,
     /// The keys that the format has converted itself.
     pub(super) handled: &'c [&'c str],
 }
@@ -104,7 +104,7 @@ pub(super) fn columns<'e>(
     let kind = kind(name);
     let mut found = Vec::new();
     for one in entries.into_iter().filter(|one| !handled.contains(&one.key.as_str())) {
-        if keep != Keep::All && DERIVED.contains(&one.key.as_str()) {
+        if keep != KeptFields::All && DERIVED.contains(&one.key.as_str()) {
             draft.account(&one.value);
             continue;
         }
@@ -116,7 +116,7 @@ pub(super) fn columns<'e>(
         match () {
             () if !field.is_typed() || says_nothing(field, kind, &one.value) => draft.account(&one.value),
             () if fits(field, kind, keep) => found.extend(column(draft, field, &one.value)),
-            () if keep == Keep::Inherited => {}
+            () if keep == KeptFields::Inherited => {}
             () if is_default(field, &one.value) => draft.account(&one.value),
             () => draft.drop_field(one, name),
         }
@@ -144,10 +144,10 @@ pub(super) fn has(name: &str, column: &str) -> bool {
     kind(name).is_none_or(|kind| kind.has(column, newest()))
 }
 
-fn fits(field: &Field, kind: Option<&MonitorType>, keep: Keep) -> bool {
+fn fits(field: &Field, kind: Option<&MonitorType>, keep: KeptFields) -> bool {
     match (kind, keep) {
-        (Some(kind), Keep::OfType(release)) => kind.has(field.column, release.max(kind.since)),
-        (Some(kind), Keep::Inherited) => kind.has(field.column, newest()),
+        (Some(kind), KeptFields::OfType(release)) => kind.has(field.column, release.max(kind.since)),
+        (Some(kind), KeptFields::Inherited) => kind.has(field.column, newest()),
         _ => true,
     }
 }

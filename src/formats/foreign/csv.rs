@@ -2,8 +2,8 @@
 
 use super::super::node::{Data, Entry, Node};
 use super::super::text::{self, Syntax};
-use super::Source;
-use super::columns::{Keep, field_of};
+use super::SourceFile;
+use super::columns::{KeptFields, field_of};
 use super::draft::{Draft, Places};
 use super::listed::{self, ListContext};
 use crate::model::fields::FIELDS;
@@ -19,7 +19,7 @@ struct Shown {
     group: Node,
 }
 
-pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
     let mut shown = Vec::new();
     for (scope, source) in sources.iter().enumerate() {
         draft.scope = scope;
@@ -35,7 +35,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
 }
 
 /// The tables in a source; a text whose file name did not identify it as CSV is parsed now.
-pub(super) fn tables(draft: &mut Draft, source: &Source) -> Vec<Node> {
+pub(super) fn tables(draft: &mut Draft, source: &SourceFile) -> Vec<Node> {
     let is_table =
         |node: &Node| matches!(&node.data, Data::List(rows) if rows.iter().all(|row| matches!(row.data, Data::Map(_))));
     let tables = match !source.documents.is_empty() && source.documents.iter().all(is_table) {
@@ -95,7 +95,7 @@ fn monitor(draft: &mut Draft, row: &Node) -> Option<Shown> {
     if row.entries().is_empty() {
         return None;
     }
-    let around = ListContext { above: &[], inherited: &[], keep: Keep::newest() };
+    let around = ListContext { above: &[], inherited: &[], keep: KeptFields::newest() };
     let key = listed::monitor(draft, row, &around)?;
     let page = given("status_page")?.clone();
     let group = given("public_group").cloned().unwrap_or_else(|| Node::new(page.at.clone(), "Services"));

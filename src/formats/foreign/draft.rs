@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::super::node::{At, Data, Entry, Node};
 use super::ledger::UsedValues;
-use super::{Converted, Outcome, ReportLine, Source, problem};
+use super::{Converted, ImportOutcome, ReportLine, SourceFile, problem};
 use crate::error::Problem;
 use crate::model::Reference;
 use crate::model::entities::entity;
@@ -33,7 +33,7 @@ pub(super) struct Draft {
     colors: HashMap<String, Option<String>>,
     references: HashMap<(&'static str, String), String>,
     missed: HashSet<(&'static str, String)>,
-    monitors: Vec<Monitor>,
+    monitors: Vec<DraftMonitor>,
     opened: Vec<Vec<Node>>,
     remarks: Vec<ReportLine>,
     problems: Vec<Problem>,
@@ -45,7 +45,7 @@ pub(super) struct Draft {
 }
 
 /// A monitor whose parent is not resolved yet.
-pub(super) struct Monitor {
+pub(super) struct DraftMonitor {
     /// Its position.
     pub(super) at: At,
     /// Its name.
@@ -132,21 +132,21 @@ impl Draft {
     /// Reports that the value `what` at `at` is skipped, with everything in it.
     pub(super) fn skip(&mut self, at: &At, what: impl Into<String>, why: impl Into<String>) {
         self.ledger.account(at);
-        self.remark(at, what, why, Outcome::Skipped);
+        self.remark(at, what, why, ImportOutcome::Skipped);
     }
 
     /// Reports that an entry of a map is skipped.
     pub(super) fn skip_entry(&mut self, one: &Entry, what: impl Into<String>, why: impl Into<String>) {
         self.account(&one.value);
-        self.remark(&one.at, what, why, Outcome::Skipped);
+        self.remark(&one.at, what, why, ImportOutcome::Skipped);
     }
 
     /// Reports that `what` at `at` is imported, but is probably not intended.
     pub(super) fn doubt(&mut self, at: &At, what: impl Into<String>, why: impl Into<String>) {
-        self.remark(at, what, why, Outcome::Doubtful);
+        self.remark(at, what, why, ImportOutcome::Doubtful);
     }
 
-    fn remark(&mut self, at: &At, what: impl Into<String>, why: impl Into<String>, outcome: Outcome) {
+    fn remark(&mut self, at: &At, what: impl Into<String>, why: impl Into<String>, outcome: ImportOutcome) {
         self.remarks.push(ReportLine { at: at.clone(), what: what.into(), why: why.into(), outcome });
     }
 
@@ -294,7 +294,7 @@ impl Draft {
     }
 
     /// Adds a monitor.
-    pub(super) fn monitor(&mut self, monitor: Monitor) {
+    pub(super) fn monitor(&mut self, monitor: DraftMonitor) {
         self.monitors.push(monitor);
     }
 
@@ -304,7 +304,7 @@ impl Draft {
     }
 
     /// The fixture, and the report about everything of `sources` that is not in it.
-    pub(super) fn finish(mut self, format: &str, sources: &[Source]) -> Converted {
+    pub(super) fn finish(mut self, format: &str, sources: &[SourceFile]) -> Converted {
         if !self.monitors.is_empty() || !self.opened.is_empty() {
             self.place();
         }
@@ -323,7 +323,7 @@ impl Draft {
         for ((key, kind), (at, count)) in self.dropped {
             let what = format!("`{key}` of {}", counted(count, &format!("{kind} monitor")));
             let why = "the type has no such field".to_owned();
-            self.remarks.push(ReportLine { at, what, why, outcome: Outcome::Dropped });
+            self.remarks.push(ReportLine { at, what, why, outcome: ImportOutcome::Dropped });
         }
         let roots = self.roots.unwrap_or_else(|| sources.iter().flat_map(|source| source.documents.clone()).collect());
         self.remarks.extend(self.ledger.balance(&roots, &document));
@@ -350,7 +350,7 @@ fn files_of_problems(problems: &[Problem]) -> HashSet<Arc<str>> {
 }
 
 /// Whether one of the files of `source` is in `imported`.
-fn is_in(source: &Source, imported: &HashSet<Arc<str>>) -> bool {
+fn is_in(source: &SourceFile, imported: &HashSet<Arc<str>>) -> bool {
     imported.contains(&*source.file) || source.documents.iter().any(|document| has_file(document, imported))
 }
 

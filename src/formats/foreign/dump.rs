@@ -2,9 +2,9 @@
 
 use super::super::node::{At, Data, Entry, Node};
 use super::address::type_of;
-use super::columns::{ColumnChoice, Keep, check_keys, columns, tags};
+use super::columns::{ColumnChoice, KeptFields, check_keys, columns, tags};
 use super::draft::id_of;
-use super::draft::{Draft, Monitor, Parent, Places, entry};
+use super::draft::{Draft, DraftMonitor, Parent, Places, entry};
 use super::words::parsed;
 use super::words::{self, flag, is_off};
 use super::{maintenance, status_page};
@@ -77,11 +77,11 @@ pub(super) fn items(node: &Node) -> Vec<Node> {
 }
 
 /// Converts all `dumps`; ids of one are not valid in another.
-pub(super) fn convert(draft: &mut Draft, dumps: &[Dump], keep: &[Keep]) {
+pub(super) fn convert(draft: &mut Draft, dumps: &[Dump], keep: &[KeptFields]) {
     for (scope, dump) in dumps.iter().enumerate() {
         draft.scope = scope;
         things(draft, dump);
-        let keep = keep.get(scope).copied().unwrap_or_else(Keep::newest);
+        let keep = keep.get(scope).copied().unwrap_or_else(KeptFields::newest);
         dump.monitors.iter().for_each(|one| monitor(draft, one, keep));
     }
     let places = draft.place();
@@ -114,7 +114,7 @@ pub(super) fn things(draft: &mut Draft, dump: &Dump) {
 }
 
 /// Columns with their names in sources.
-pub(super) type Names = [(&'static str, &'static [&'static str])];
+pub(super) type ColumnNames = [(&'static str, &'static [&'static str])];
 
 /// The columns of a Docker host.
 pub(super) const DOCKER_HOST: [(&str, &[&str]); 2] = [
@@ -125,7 +125,7 @@ pub(super) const DOCKER_HOST: [(&str, &[&str]); 2] = [
 pub(super) const REMOTE_BROWSER: [(&str, &[&str]); 1] = [("url", &["url"])];
 
 /// An item that others refer to by name.
-pub(super) fn named(draft: &mut Draft, section: &'static str, one: &Node, columns: &Names) {
+pub(super) fn named(draft: &mut Draft, section: &'static str, one: &Node, columns: &ColumnNames) {
     let Some(name) = text(one, &["name"]) else {
         draft.skip(&one.at, format!("one of `{section}`"), "the name is missing");
         return;
@@ -254,7 +254,7 @@ const HANDLED: [&str; 10] = [
     "parent_name",
 ];
 
-fn monitor(draft: &mut Draft, one: &Node, keep: Keep) {
+fn monitor(draft: &mut Draft, one: &Node, keep: KeptFields) {
     let Some(name) = text(one, &["name"]) else {
         draft.wrong(&one.at, "a monitor", "`name` is missing");
         return;
@@ -280,7 +280,7 @@ fn monitor(draft: &mut Draft, one: &Node, keep: Keep) {
         }
         !is_none
     });
-    draft.monitor(Monitor {
+    draft.monitor(DraftMonitor {
         at: one.at.clone(),
         name: name.clone(),
         kind,

@@ -3,9 +3,9 @@
 mod conditions;
 
 use super::super::node::{Data, Entry, Node};
-use super::Source;
+use super::SourceFile;
 use super::address::host_and_port;
-use super::draft::{Draft, Monitor, Parent, entry};
+use super::draft::{Draft, DraftMonitor, Parent, entry};
 use super::words::{flag, is_off, is_on, number};
 use conditions::Conditions;
 
@@ -32,7 +32,7 @@ pub(super) fn is_gatus(document: &Node) -> bool {
         || document.find("external-endpoints").is_some_and(|list| !list.list().is_empty())
 }
 
-pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
     for document in sources.iter().flat_map(|source| &source.documents) {
         draft.account_keys(document, &OWN);
         for one in document.entries() {
@@ -61,7 +61,7 @@ fn external(draft: &mut Draft, one: &Node) {
 fn add(draft: &mut Draft, one: &Node, name: &Node, kind: &str, fields: Vec<Entry>) {
     let at = one.find("url").map_or(&one.at, |url| &url.at).clone();
     let group = one.find("group").filter(|group| group.scalar().is_some_and(|group| !group.is_empty()));
-    draft.monitor(Monitor {
+    draft.monitor(DraftMonitor {
         at: one.at.clone(),
         name: name.clone(),
         kind: Node::new(at, kind),

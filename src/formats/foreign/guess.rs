@@ -2,9 +2,9 @@
 
 use super::super::node::{Data, Node};
 use super::super::text::Syntax;
-use super::address::Address;
+use super::address::ParsedAddress;
 use super::autokuma::{is_containers, is_labels};
-use super::{Format, Source, gatus, homepage, lines, lookshe, terraform};
+use super::{ForeignFormat, SourceFile, gatus, homepage, lines, lookshe, terraform};
 
 /// The lists of a native fixture; a map with one of these at the top level is not in a foreign format.
 const NATIVE: [&str; 13] = [
@@ -23,40 +23,40 @@ const NATIVE: [&str; 13] = [
     "users",
 ];
 
-pub(super) fn guess(source: &Source) -> Option<Format> {
+pub(super) fn guess(source: &SourceFile) -> Option<ForeignFormat> {
     let is_text = source.documents.iter().all(|one| matches!(one.data, Data::Text(_) | Data::Null));
     if is_text && is_labels(&source.text) || source.documents.iter().any(is_containers) {
-        return Some(Format::Autokuma);
+        return Some(ForeignFormat::Autokuma);
     }
     let document = match source.documents.first() {
         Some(document) if matches!(document.data, Data::Map(_) | Data::List(_)) => document,
         _ => return of_text(&source.file, &source.text),
     };
-    let mapped = Format::ALL.into_iter().find(|format| format.map().is_some_and(|map| map.recognizes(document)));
+    let mapped = ForeignFormat::ALL.into_iter().find(|format| format.map().is_some_and(|map| map.recognizes(document)));
     match &document.data {
         _ if mapped.is_some() => mapped,
         Data::List(items) if Syntax::of(&source.file) == Some(Syntax::Csv) => Some(of_table(items)),
-        Data::List(_) if homepage::is_homepage(document) => Some(Format::Homepage),
+        Data::List(_) if homepage::is_homepage(document) => Some(ForeignFormat::Homepage),
         Data::List(items) => of_list(items),
         _ => of_map(document),
     }
 }
 
 /// Labels or lines, if the text has any; a table, if its first line contains headers.
-pub(super) fn of_text(file: &str, text: &str) -> Option<Format> {
+pub(super) fn of_text(file: &str, text: &str) -> Option<ForeignFormat> {
     if is_labels(text) {
-        return Some(Format::Autokuma);
+        return Some(ForeignFormat::Autokuma);
     }
     let reported = || text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let first = reported().find(|line| !line.starts_with("sep="))?;
     let is_read = |line: &str| lines::read(line).is_some();
     // A file of text may be a list of hosts, too; other texts may be anything.
     let is_list = match file.ends_with(".txt") {
-        true => reported().any(is_read) || reported().all(|line| Address::read(line).is_some()),
+        true => reported().any(is_read) || reported().all(|line| ParsedAddress::read(line).is_some()),
         false => reported().all(is_read),
     };
     if is_list {
-        return Some(Format::Lines);
+        return Some(ForeignFormat::Lines);
     }
     let headers: Vec<String> =
         first.split([',', ';', '\t']).map(|header| header.trim_matches([' ', '"']).to_lowercase()).collect();
@@ -64,30 +64,30 @@ pub(super) fn of_text(file: &str, text: &str) -> Option<Format> {
     let is_addressed =
         ["url", "hostname", "type", "host", "address", "ip", "ip address", "target"].iter().any(|name| has(name));
     match (has("friendly name"), has("name") && is_addressed) {
-        (true, _) => Some(Format::UptimeRobot),
-        (_, true) => Some(Format::Csv),
+        (true, _) => Some(ForeignFormat::UptimeRobot),
+        (_, true) => Some(ForeignFormat::Csv),
         _ => None,
     }
 }
 
-fn of_table(rows: &[Node]) -> Format {
+fn of_table(rows: &[Node]) -> ForeignFormat {
     let is_theirs = |key: &str| matches!(key.to_lowercase().as_str(), "friendly name" | "friendly_name" | "url/ip");
     match rows.iter().flat_map(Node::entries).any(|entry| is_theirs(&entry.key)) {
-        true => Format::UptimeRobot,
-        false => Format::Csv,
+        true => ForeignFormat::UptimeRobot,
+        false => ForeignFormat::Csv,
     }
 }
 
-fn of_list(items: &[Node]) -> Option<Format> {
+fn of_list(items: &[Node]) -> Option<ForeignFormat> {
     let first = items.first()?;
     let has = |key: &str| items.iter().all(|item| item.find(key).is_some());
     match () {
-        () if has("friendly_name") || has("friendlyName") => Some(Format::UptimeRobot),
-        () if is_sent(first) => Some(Format::MonitorList),
+        () if has("friendly_name") || has("friendlyName") => Some(ForeignFormat::UptimeRobot),
+        () if is_sent(first) => Some(ForeignFormat::MonitorList),
         () if has("type") && items.iter().any(|item| item.entries().iter().any(|entry| is_autokuma(&entry.key))) => {
-            Some(Format::Autokuma)
+            Some(ForeignFormat::Autokuma)
         }
-        () if items.iter().all(is_listed) => Some(Format::YamlList),
+        () if items.iter().all(is_listed) => Some(ForeignFormat::YamlList),
         () => None,
     }
 }
@@ -100,7 +100,7 @@ fn is_listed(item: &Node) -> bool {
         .any(|entry| keys.contains(&entry.key.to_lowercase().as_str()) && entry.value.scalar().is_some())
 }
 
-fn of_map(document: &Node) -> Option<Format> {
+fn of_map(document: &Node) -> Option<ForeignFormat> {
     let maps = |test: &dyn Fn(&Node) -> bool| {
         let entries = document.entries();
         !entries.is_empty()
@@ -109,32 +109,34 @@ fn of_map(document: &Node) -> Option<Format> {
     let monitors = document.find("monitors");
     let is_native = document.entries().iter().any(|entry| NATIVE.contains(&entry.key.as_str()));
     match () {
-        () if document.find("kumaconf").is_some() => Some(Format::Kumaconf),
-        () if gatus::is_gatus(document) => Some(Format::Gatus),
-        () if terraform::is_state(document) => Some(Format::TerraformState),
-        () if document.find("monitorList").is_some() => Some(Format::KumaV1),
+        () if document.find("kumaconf").is_some() => Some(ForeignFormat::Kumaconf),
+        () if gatus::is_gatus(document) => Some(ForeignFormat::Gatus),
+        () if terraform::is_state(document) => Some(ForeignFormat::TerraformState),
+        () if document.find("monitorList").is_some() => Some(ForeignFormat::KumaV1),
         () if monitors
             .is_some_and(|list| list.list().first().is_some_and(|one| one.find("friendly_name").is_some())) =>
         {
-            Some(Format::UptimeRobot)
+            Some(ForeignFormat::UptimeRobot)
         }
         () if monitors.is_some_and(|list| super::dump::items(list).first().is_some_and(is_sent)) => {
-            Some(Format::MonitorList)
+            Some(ForeignFormat::MonitorList)
         }
-        () if lookshe::is_lookshe(document) => Some(Format::Lookshe),
-        () if monitors.is_some_and(|groups| matches!(groups.data, Data::Map(_))) => Some(Format::YamlList),
+        () if lookshe::is_lookshe(document) => Some(ForeignFormat::Lookshe),
+        () if monitors.is_some_and(|groups| matches!(groups.data, Data::Map(_))) => Some(ForeignFormat::YamlList),
         () if document
             .find("data")
             .is_some_and(|list| list.list().first().is_some_and(|one| one.find("friendlyName").is_some())) =>
         {
-            Some(Format::UptimeRobot)
+            Some(ForeignFormat::UptimeRobot)
         }
-        () if maps(&is_sent) => Some(Format::MonitorList),
-        () if is_loader(document) => Some(Format::LoaderToml),
-        () if is_native => has_groups(document).then_some(Format::YamlList),
-        () if document.find("type").is_some_and(|kind| kind.text().is_some()) => Some(Format::Autokuma),
-        () if maps(&|value| value.find("type").is_some() && value.find("monitors").is_none()) => Some(Format::Autokuma),
-        () if has_groups(document) => Some(Format::YamlList),
+        () if maps(&is_sent) => Some(ForeignFormat::MonitorList),
+        () if is_loader(document) => Some(ForeignFormat::LoaderToml),
+        () if is_native => has_groups(document).then_some(ForeignFormat::YamlList),
+        () if document.find("type").is_some_and(|kind| kind.text().is_some()) => Some(ForeignFormat::Autokuma),
+        () if maps(&|value| value.find("type").is_some() && value.find("monitors").is_none()) => {
+            Some(ForeignFormat::Autokuma)
+        }
+        () if has_groups(document) => Some(ForeignFormat::YamlList),
         () => None,
     }
 }

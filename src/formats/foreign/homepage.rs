@@ -1,8 +1,8 @@
 //! The services of Homepage (`services.yaml`): groups of services, of which each has an address or a check.
 
 use super::super::node::{Data, Entry, Node};
-use super::Source;
-use super::columns::Keep;
+use super::SourceFile;
+use super::columns::KeptFields;
 use super::draft::{Draft, entry};
 use super::listed::{self, ListContext};
 
@@ -51,7 +51,7 @@ fn is_list(node: &Node) -> bool {
     matches!(node.data, Data::List(_))
 }
 
-pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
     for document in sources.iter().flat_map(|source| &source.documents) {
         document.list().iter().for_each(|group| inside(draft, group, &[]));
     }
@@ -115,6 +115,6 @@ fn service(draft: &mut Draft, name: &Node, service: &Node, above: &[Node]) {
         fields.push(entry("name", Node::new(name.at.clone(), own)));
         fields.extend(service.find("description").map(|text| field("description", text)));
         let row = Node { at: service.at.clone(), data: Data::Map(fields) };
-        listed::monitor(draft, &row, &ListContext { above, inherited: &[], keep: Keep::newest() });
+        listed::monitor(draft, &row, &ListContext { above, inherited: &[], keep: KeptFields::newest() });
     }
 }

@@ -6,7 +6,7 @@ use crate::text::{meant, nearest};
 use std::collections::HashMap;
 
 use super::super::node::{Data, Entry, Node};
-use super::Source;
+use super::SourceFile;
 use super::columns::has;
 use super::draft::{Draft, entry};
 use super::dump::{self, Dump};
@@ -52,7 +52,7 @@ const LINKS: [&str; 8] =
 const OWN_SETTINGS: [&str; 5] =
     ["jwtSecret", "database_version", "databasePatchedFiles", "migrateAggregateTableState", "initServerTimezone"];
 
-pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
     let mut dumps = Vec::new();
     for document in sources.iter().flat_map(|source| &source.documents) {
         let Some(Node { data: Data::Map(_), .. }) = document.find("tables") else {

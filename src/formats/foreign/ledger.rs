@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::super::node::{At, Data, Node};
-use super::{Outcome, ReportLine};
+use super::{ImportOutcome, ReportLine};
 
 /// What readers accounted for.
 #[derive(Default)]
@@ -109,7 +109,7 @@ fn lines(losses: Vec<Loss>) -> Vec<ReportLine> {
             at: loss.at,
             what,
             why: "not a known key, or without a counterpart".into(),
-            outcome: Outcome::Skipped,
+            outcome: ImportOutcome::Skipped,
         });
     }
     lines

@@ -1,19 +1,19 @@
 //! One monitor per line: `ping:host`, `http://host, keyword`, `tcp:host:port`, `dns:host`.
 
 use super::super::node::{At, Data, Entry, Node};
-use super::Source;
-use super::address::Address;
-use super::columns::Keep;
+use super::SourceFile;
+use super::address::ParsedAddress;
+use super::columns::KeptFields;
 use super::draft::{Draft, entry};
 use super::listed::{self, ListContext};
 
 /// A parsed line.
 pub(super) struct Line<'t> {
-    address: Address,
+    address: ParsedAddress,
     keyword: Option<&'t str>,
 }
 
-pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
     for source in sources {
         draft.root(Node::new(At::nowhere(&source.file), Data::Null));
         for (number, line) in (1..).zip(source.text.lines()) {
@@ -23,12 +23,12 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
             }
             let column = line.chars().take_while(|letter| letter.is_whitespace()).count() as u32 + 1;
             let at = At { file: source.file.as_str().into(), line: number, column };
-            let bare = || Address::read(text).map(|address| Line { address, keyword: None });
+            let bare = || ParsedAddress::read(text).map(|address| Line { address, keyword: None });
             match read(text).or_else(bare) {
                 Some(line) => {
                     let node = Node::new(at, text);
                     let row = Node { at: node.at.clone(), data: Data::Map(line.entries(&node)) };
-                    listed::monitor(draft, &row, &ListContext { above: &[], inherited: &[], keep: Keep::All });
+                    listed::monitor(draft, &row, &ListContext { above: &[], inherited: &[], keep: KeptFields::All });
                 }
                 None => {
                     let forms = "`ping:host`, `http://host, keyword`, `tcp:host:port`, `dns:host`, `host`, `host:port`";
@@ -46,12 +46,13 @@ pub(super) fn read(text: &str) -> Option<Line<'_>> {
         let split =
             text.char_indices().find(|(at, letter)| *letter == ',' && text[at + 1..].starts_with(char::is_whitespace));
         let (url, keyword) = split.map_or((text, None), |(at, _)| (&text[..at], Some(text[at + 1..].trim())));
-        return Address::read(url).map(|address| Line { address, keyword: keyword.filter(|word| !word.is_empty()) });
+        return ParsedAddress::read(url)
+            .map(|address| Line { address, keyword: keyword.filter(|word| !word.is_empty()) });
     }
     let (scheme, rest) = text.split_once(':')?;
     let rest = rest.trim_start_matches("//").trim();
     let address = match scheme {
-        "ping" | "tcp" | "dns" => Address::read(&format!("{scheme}://{rest}"))?,
+        "ping" | "tcp" | "dns" => ParsedAddress::read(&format!("{scheme}://{rest}"))?,
         _ => return None,
     };
     Some(Line { address, keyword: None })
@@ -62,7 +63,7 @@ impl Line<'_> {
     pub(super) fn entries(&self, node: &Node) -> Vec<Entry> {
         let text = |key: &str, text: &str| entry(key, Node::new(node.at.clone(), text));
         let kind = match (&self.address, self.keyword) {
-            (Address::Web(_), Some(_)) => "keyword",
+            (ParsedAddress::Web(_), Some(_)) => "keyword",
             (address, _) => address.kind(),
         };
         let mut entries = vec![text("name", &self.address.name()), text("type", kind)];

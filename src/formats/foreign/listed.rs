@@ -1,9 +1,9 @@
 //! A monitor in tables and lists: a name, an address, and optional fields.
 
 use super::super::node::{At, Data, Entry, Node};
-use super::address::{Address, host_of, kind_of};
-use super::columns::{ColumnChoice, Keep, columns, field_of, groups, tags};
-use super::draft::{Draft, Monitor, Parent, entry};
+use super::address::{ParsedAddress, host_of, kind_of};
+use super::columns::{ColumnChoice, KeptFields, columns, field_of, groups, tags};
+use super::draft::{Draft, DraftMonitor, Parent, entry};
 use super::words::parts;
 
 /// Keys of a listed monitor that are not columns of the database.
@@ -34,15 +34,15 @@ pub(super) struct ListContext<'a> {
     /// Its defaults.
     pub(super) inherited: &'a [Entry],
     /// Which of its own fields are converted.
-    pub(super) keep: Keep,
+    pub(super) keep: KeptFields,
 }
 
 /// Adds the monitor in `row` and returns its key.
 pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &ListContext<'_>) -> Option<String> {
     let own = |key: &str| row.find(key).filter(|value| !is_empty(value));
     let inherited = |key: &str| around.inherited.iter().find(|one| one.key == key).map(|one| &one.value);
-    let address = own("url").and_then(Node::scalar).and_then(|url| Address::read(&url));
-    let named = address.as_ref().map(Address::name).or_else(|| own("hostname").and_then(Node::scalar));
+    let address = own("url").and_then(Node::scalar).and_then(|url| ParsedAddress::read(&url));
+    let named = address.as_ref().map(ParsedAddress::name).or_else(|| own("hostname").and_then(Node::scalar));
     let name = own("name").or(own("friendly_name")).or(own("title")).cloned();
     let Some(name) = name.or(named.map(|name| Node::new(row.at.clone(), name))) else {
         draft.wrong(&row.at, "a monitor", "`name` is missing");
@@ -71,7 +71,7 @@ pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &ListContext<'_>) -
     let mut fields = columns(draft, &what, choice, entries);
     let is_said = |one: &&Entry| !row.entries().iter().chain(&addressed).any(|own| same_key(&own.key, &one.key));
     let unset: Vec<Entry> = around.inherited.iter().filter(is_said).cloned().collect();
-    fields.extend(columns(draft, &what, ColumnChoice { keep: Keep::Inherited, ..choice }, &unset));
+    fields.extend(columns(draft, &what, ColumnChoice { keep: KeptFields::Inherited, ..choice }, &unset));
     fields.extend(tags_of(draft, row, inherited("tags")));
     let notified = ["notifications", "notification", "notificationIDList", "notification_list"];
     let notified = notified.iter().find_map(|key| row.find(key).or(inherited(key)));
@@ -79,7 +79,7 @@ pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &ListContext<'_>) -
     let mut above = around.above.to_vec();
     above.extend(own("group").or(own("parent")).map(groups).unwrap_or_default());
     let key = draft.key(&title);
-    draft.monitor(Monitor {
+    draft.monitor(DraftMonitor {
         at: row.at.clone(),
         name,
         kind,
@@ -106,7 +106,7 @@ fn same_key(a: &str, b: &str) -> bool {
 }
 
 /// The type, as written or derived from the other columns.
-fn kind(row: &Node, inherited: Option<&Node>, address: Option<&Address>) -> Option<Node> {
+fn kind(row: &Node, inherited: Option<&Node>, address: Option<&ParsedAddress>) -> Option<Node> {
     let written = row.first(&["type", "kind"]).or(inherited);
     if let Some(written) = written.filter(|kind| kind.text().is_some_and(|kind| !kind.is_empty())) {
         return Some(Node::new(written.at.clone(), kind_of(written.text().unwrap_or_default())));
@@ -118,8 +118,8 @@ fn kind(row: &Node, inherited: Option<&Node>, address: Option<&Address>) -> Opti
             .any(|one| !is_empty(&one.value) && field_of(&one.key).is_some_and(|field| field.column == column))
     };
     let reported = match address {
-        Some(Address::Web(_)) if has("json_path") && has("expected_value") => "json-query",
-        Some(Address::Web(_)) if has("keyword") => "keyword",
+        Some(ParsedAddress::Web(_)) if has("json_path") && has("expected_value") => "json-query",
+        Some(ParsedAddress::Web(_)) if has("keyword") => "keyword",
         Some(address) => address.kind(),
         None if has("url") => return None,
         None if has("dns_resolve_server") || has("dns_resolve_type") => "dns",
@@ -132,11 +132,11 @@ fn kind(row: &Node, inherited: Option<&Node>, address: Option<&Address>) -> Opti
 }
 
 /// Host and port from `url`, for types without a URL.
-fn addressed(row: &Node, kind: &str, address: Option<&Address>) -> Vec<Entry> {
+fn addressed(row: &Node, kind: &str, address: Option<&ParsedAddress>) -> Vec<Entry> {
     let is_hosted = crate::model::kind(kind).is_some_and(|kind| kind.needs.contains(&"hostname"));
     let Some(url) = row.find("url").filter(|url| is_hosted && !is_empty(url)) else { return Vec::new() };
     let columns = match address {
-        Some(Address::Web(text) | Address::Socket(text)) => {
+        Some(ParsedAddress::Web(text) | ParsedAddress::Socket(text)) => {
             host_of(text).map(|host| vec![entry("hostname", Node::new(url.at.clone(), host))]).unwrap_or_default()
         }
         Some(address) => address.columns(url),

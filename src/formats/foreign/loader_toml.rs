@@ -1,8 +1,8 @@
 //! TOML of a loader script: `[[monitor]]`, `[[notification]]`, `[[docker]]`, `[[maintenance]]`, `[[status]]`.
 
 use super::super::node::{Data, Entry, Node};
-use super::Source;
-use super::columns::Keep;
+use super::SourceFile;
+use super::columns::KeptFields;
 use super::draft::{Draft, entry};
 use super::dump::{self, Dump, ListOf};
 use super::listed::{self, ListContext};
@@ -19,13 +19,13 @@ const TABLES: [(&[&str], ListOf); 8] = [
     (&["maintenance"], |dump| &mut dump.maintenance),
 ];
 
-pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
     let documents = sources.iter().flat_map(|source| &source.documents);
     let dumps: Vec<Dump> = documents.map(|document| tables(draft, document)).collect();
     for dump in &dumps {
         dump::things(draft, dump);
     }
-    let around = ListContext { above: &[], inherited: &[], keep: Keep::newest() };
+    let around = ListContext { above: &[], inherited: &[], keep: KeptFields::newest() };
     for one in dumps.iter().flat_map(|dump| &dump.monitors) {
         listed::monitor(draft, one, &around);
     }

@@ -2,8 +2,8 @@
 //! their group.
 
 use super::super::node::{Data, Entry, Node};
-use super::Source;
-use super::columns::Keep;
+use super::SourceFile;
+use super::columns::KeptFields;
 use super::draft::{Draft, entry};
 use super::listed::{self, ListContext};
 
@@ -16,7 +16,7 @@ pub(super) fn is_lookshe(document: &Node) -> bool {
     !monitors.is_empty() && monitors.iter().all(|one| one.value.find("type").is_some_and(|kind| kind.text().is_some()))
 }
 
-pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
     for (scope, document) in sources.iter().flat_map(|source| &source.documents).enumerate() {
         draft.scope = scope;
         monitors(draft, document, &[], None);
@@ -53,7 +53,7 @@ fn add(draft: &mut Draft, name: &Node, monitor: &Node, above: &[Node]) {
     let fields = monitor.entries().iter().filter(|one| !matches!(one.key.as_str(), "ips" | "monitors")).cloned();
     let fields: Vec<Entry> = fields.chain([entry("name", name.clone())]).collect();
     let row = Node { at: monitor.at.clone(), data: Data::Map(fields) };
-    listed::monitor(draft, &row, &ListContext { above, inherited: &[], keep: Keep::newest() });
+    listed::monitor(draft, &row, &ListContext { above, inherited: &[], keep: KeptFields::newest() });
 }
 
 /// `monitor` with `address` in its texts.

@@ -7,19 +7,19 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::super::node::{Data, Entry, Node};
-use super::columns::{Keep, field_of};
+use super::columns::{KeptFields, field_of};
 use super::draft::{Draft, entry};
 use super::listed::{self, ListContext, OWN};
 use super::path::Path;
 use super::words::{flag, is_nothing};
-use super::{Source, problem};
+use super::{SourceFile, problem};
 use crate::model::fields::FIELDS;
 use crate::text::did_you_mean;
 
 /// Where the monitors of a list are, and what their values mean.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Map {
+pub struct ListMap {
     /// The path of the monitors: `$.services[*]`.
     pub each: String,
     /// Fields of a monitor, each with the path of its value; `!path` negates, `=text` is the text itself.
@@ -30,7 +30,7 @@ pub struct Map {
     pub values: BTreeMap<String, Words>,
     /// References by id: the field, and where its name is.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub names: BTreeMap<String, Names>,
+    pub names: BTreeMap<String, NameList>,
     /// Fields that are lists of words between blanks.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub blank_separated: Vec<String>,
@@ -47,7 +47,7 @@ pub struct Map {
 
 /// A list in which a reference by id is looked up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Names {
+pub struct NameList {
     /// The path of its items.
     pub each: String,
     /// The path of their ids.
@@ -56,7 +56,7 @@ pub struct Names {
     pub name: String,
 }
 
-impl Map {
+impl ListMap {
     /// What is wrong with it, for a user who wrote it.
     ///
     /// # Errors
@@ -84,7 +84,7 @@ impl Map {
 }
 
 /// Adds the monitors of `sources` by `map`.
-pub(super) fn convert(draft: &mut Draft, sources: &[Source], map: &Map) {
+pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile], map: &ListMap) {
     for (scope, document) in sources.iter().flat_map(|source| &source.documents).enumerate() {
         draft.scope = scope;
         let reader = Reader { map, document };
@@ -118,7 +118,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[Source], map: &Map) {
 }
 
 /// Reports paths of `map` at which no monitor of `sources` has a value.
-pub(super) fn report_unused(draft: &mut Draft, sources: &[Source], map: &Map) {
+pub(super) fn report_unused(draft: &mut Draft, sources: &[SourceFile], map: &ListMap) {
     let each = Path::read(if map.each.is_empty() { "$[*]" } else { &map.each });
     let documents = sources.iter().flat_map(|source| &source.documents);
     let items: Vec<&Node> = documents.flat_map(|document| each.iter().flat_map(|each| each.find(document))).collect();
@@ -132,7 +132,7 @@ pub(super) fn report_unused(draft: &mut Draft, sources: &[Source], map: &Map) {
 }
 
 struct Reader<'m> {
-    map: &'m Map,
+    map: &'m ListMap,
     document: &'m Node,
 }
 
@@ -148,7 +148,7 @@ impl Reader<'_> {
             }
         }
         let row = Node { at: item.at.clone(), data: Data::Map(entries) };
-        listed::monitor(draft, &row, &ListContext { above: &[], inherited: &[], keep: Keep::newest() });
+        listed::monitor(draft, &row, &ListContext { above: &[], inherited: &[], keep: KeptFields::newest() });
     }
 
     /// The value of a field; `None` if the item has none.
@@ -190,7 +190,7 @@ impl Reader<'_> {
     }
 
     /// The name of the item with this id; `0` refers to none.
-    fn name(&self, draft: &mut Draft, names: &Names, id: &Node) -> Option<Node> {
+    fn name(&self, draft: &mut Draft, names: &NameList, id: &Node) -> Option<Node> {
         let [each, id_path, name] = [&names.each, &names.id, &names.name].map(|path| Path::read(path));
         let (each, id_path, name) = (each?, id_path?, name?);
         let desired = id.scalar()?;

@@ -32,13 +32,13 @@ mod yaml_list;
 use super::node::{At, Node};
 use crate::error::Problem;
 
-pub use autokuma::{Container, of_containers};
+pub use autokuma::{LabelledContainer, of_containers};
 use draft::Draft;
-pub use mapped::{Map, Names};
+pub use mapped::{ListMap, NameList};
 
 /// An input file, already read.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct SourceFile {
     /// The file name as specified.
     pub file: String,
     /// Its text.
@@ -70,12 +70,12 @@ pub struct ReportLine {
     /// The reason.
     pub why: String,
     /// What happened to it.
-    pub outcome: Outcome,
+    pub outcome: ImportOutcome,
 }
 
 /// What happened to a part of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ImportOutcome {
     /// It is not imported.
     Skipped,
     /// It is not imported, and had no effect in the source either.
@@ -86,7 +86,7 @@ pub enum Outcome {
 
 /// A foreign format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum ForeignFormat {
     /// The JSON backup of 1.x.
     KumaV1,
     /// The list of monitors that the socket API sends, or a wrapper around it.
@@ -131,156 +131,159 @@ pub enum Format {
     Lookshe,
 }
 
-impl Format {
+impl ForeignFormat {
     /// All of them.
-    pub const ALL: [Format; 21] = [
-        Format::KumaV1,
-        Format::MonitorList,
-        Format::Autokuma,
-        Format::Kumaconf,
-        Format::Csv,
-        Format::UptimeRobot,
-        Format::LoaderToml,
-        Format::YamlList,
-        Format::Lines,
-        Format::Gatus,
-        Format::TerraformState,
-        Format::BetterStack,
-        Format::Healthchecks,
-        Format::Statping,
-        Format::Checkmate,
-        Format::OpenStatus,
-        Format::Upptime,
-        Format::PrometheusSd,
-        Format::Homepage,
-        Format::KumaSync,
-        Format::Lookshe,
+    pub const ALL: [ForeignFormat; 21] = [
+        ForeignFormat::KumaV1,
+        ForeignFormat::MonitorList,
+        ForeignFormat::Autokuma,
+        ForeignFormat::Kumaconf,
+        ForeignFormat::Csv,
+        ForeignFormat::UptimeRobot,
+        ForeignFormat::LoaderToml,
+        ForeignFormat::YamlList,
+        ForeignFormat::Lines,
+        ForeignFormat::Gatus,
+        ForeignFormat::TerraformState,
+        ForeignFormat::BetterStack,
+        ForeignFormat::Healthchecks,
+        ForeignFormat::Statping,
+        ForeignFormat::Checkmate,
+        ForeignFormat::OpenStatus,
+        ForeignFormat::Upptime,
+        ForeignFormat::PrometheusSd,
+        ForeignFormat::Homepage,
+        ForeignFormat::KumaSync,
+        ForeignFormat::Lookshe,
     ];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
-            Format::KumaV1 => "kuma-v1",
-            Format::MonitorList => "monitor-list",
-            Format::Autokuma => "autokuma",
-            Format::Kumaconf => "kumaconf",
-            Format::Csv => "csv",
-            Format::UptimeRobot => "uptimerobot",
-            Format::LoaderToml => "loader-toml",
-            Format::YamlList => "yaml-list",
-            Format::Lines => "lines",
-            Format::Gatus => "gatus",
-            Format::TerraformState => "terraform-state",
-            Format::BetterStack => "better-stack",
-            Format::Healthchecks => "healthchecks",
-            Format::Statping => "statping",
-            Format::Checkmate => "checkmate",
-            Format::OpenStatus => "openstatus",
-            Format::Upptime => "upptime",
-            Format::PrometheusSd => "prometheus-sd",
-            Format::Homepage => "homepage",
-            Format::KumaSync => "kuma-sync",
-            Format::Lookshe => "lookshe",
+            ForeignFormat::KumaV1 => "kuma-v1",
+            ForeignFormat::MonitorList => "monitor-list",
+            ForeignFormat::Autokuma => "autokuma",
+            ForeignFormat::Kumaconf => "kumaconf",
+            ForeignFormat::Csv => "csv",
+            ForeignFormat::UptimeRobot => "uptimerobot",
+            ForeignFormat::LoaderToml => "loader-toml",
+            ForeignFormat::YamlList => "yaml-list",
+            ForeignFormat::Lines => "lines",
+            ForeignFormat::Gatus => "gatus",
+            ForeignFormat::TerraformState => "terraform-state",
+            ForeignFormat::BetterStack => "better-stack",
+            ForeignFormat::Healthchecks => "healthchecks",
+            ForeignFormat::Statping => "statping",
+            ForeignFormat::Checkmate => "checkmate",
+            ForeignFormat::OpenStatus => "openstatus",
+            ForeignFormat::Upptime => "upptime",
+            ForeignFormat::PrometheusSd => "prometheus-sd",
+            ForeignFormat::Homepage => "homepage",
+            ForeignFormat::KumaSync => "kuma-sync",
+            ForeignFormat::Lookshe => "lookshe",
         }
     }
 
     /// What its files are, in one line.
     pub fn about(self) -> &'static str {
         match self {
-            Format::KumaV1 => "the JSON backup of Uptime Kuma 1.x",
-            Format::MonitorList => "monitors as the socket API of Uptime Kuma sends them (JSON)",
-            Format::Autokuma => "AutoKuma: entities, labels, Compose files, docker inspect, KumaEntity resources",
-            Format::Kumaconf => "tables of the database of Uptime Kuma as JSON",
-            Format::Csv => "a table with a line of headers: name, url, and any field of a monitor",
-            Format::UptimeRobot => "UptimeRobot: the CSV export, or the JSON of its API v2 and v3",
-            Format::LoaderToml => "TOML with [[monitor]], [[notification]], [[docker]], [[status]]",
-            Format::YamlList => "YAML or JSON lists of monitors, also under the names of their groups",
-            Format::Lines => "one monitor a line: ping:host, https://host, tcp:host:port, host",
-            Format::Gatus => "the configuration of Gatus (YAML)",
-            Format::TerraformState => "the state of the Terraform provider uptimekuma (JSON)",
-            Format::BetterStack => "monitors of the Better Stack API (JSON)",
-            Format::Healthchecks => "checks of the Healthchecks.io API (JSON), as push monitors",
-            Format::Statping => "the export of Statping and Statping-ng (JSON)",
-            Format::Checkmate => "the table of the bulk import of Checkmate (CSV)",
-            Format::OpenStatus => "monitors of the OpenStatus CLI (YAML)",
-            Format::Upptime => "the configuration of Upptime (.upptimerc.yml)",
-            Format::PrometheusSd => "target lists of Prometheus file_sd (JSON or YAML)",
-            Format::Homepage => "the services of Homepage (services.yaml)",
-            Format::KumaSync => "the configuration of kuma-sync (YAML)",
-            Format::Lookshe => "the configuration of uptime-kuma-monitor-configure by lookshe (YAML)",
+            ForeignFormat::KumaV1 => "the JSON backup of Uptime Kuma 1.x",
+            ForeignFormat::MonitorList => "monitors as the socket API of Uptime Kuma sends them (JSON)",
+            ForeignFormat::Autokuma => {
+                "AutoKuma: entities, labels, Compose files, docker inspect, KumaEntity resources"
+            }
+            ForeignFormat::Kumaconf => "tables of the database of Uptime Kuma as JSON",
+            ForeignFormat::Csv => "a table with a line of headers: name, url, and any field of a monitor",
+            ForeignFormat::UptimeRobot => "UptimeRobot: the CSV export, or the JSON of its API v2 and v3",
+            ForeignFormat::LoaderToml => "TOML with [[monitor]], [[notification]], [[docker]], [[status]]",
+            ForeignFormat::YamlList => "YAML or JSON lists of monitors, also under the names of their groups",
+            ForeignFormat::Lines => "one monitor a line: ping:host, https://host, tcp:host:port, host",
+            ForeignFormat::Gatus => "the configuration of Gatus (YAML)",
+            ForeignFormat::TerraformState => "the state of the Terraform provider uptimekuma (JSON)",
+            ForeignFormat::BetterStack => "monitors of the Better Stack API (JSON)",
+            ForeignFormat::Healthchecks => "checks of the Healthchecks.io API (JSON), as push monitors",
+            ForeignFormat::Statping => "the export of Statping and Statping-ng (JSON)",
+            ForeignFormat::Checkmate => "the table of the bulk import of Checkmate (CSV)",
+            ForeignFormat::OpenStatus => "monitors of the OpenStatus CLI (YAML)",
+            ForeignFormat::Upptime => "the configuration of Upptime (.upptimerc.yml)",
+            ForeignFormat::PrometheusSd => "target lists of Prometheus file_sd (JSON or YAML)",
+            ForeignFormat::Homepage => "the services of Homepage (services.yaml)",
+            ForeignFormat::KumaSync => "the configuration of kuma-sync (YAML)",
+            ForeignFormat::Lookshe => "the configuration of uptime-kuma-monitor-configure by lookshe (YAML)",
         }
     }
 
     /// Its map, if it is a list under other names.
-    fn map(self) -> Option<Map> {
+    fn map(self) -> Option<ListMap> {
         let text = match self {
-            Format::BetterStack => include_str!("maps/better-stack.toml"),
-            Format::Healthchecks => include_str!("maps/healthchecks.toml"),
-            Format::Statping => include_str!("maps/statping.toml"),
-            Format::Checkmate => include_str!("maps/checkmate.toml"),
-            Format::OpenStatus => include_str!("maps/openstatus.toml"),
-            Format::Upptime => include_str!("maps/upptime.toml"),
-            Format::PrometheusSd => include_str!("maps/prometheus-sd.toml"),
-            Format::KumaSync => include_str!("maps/kuma-sync.toml"),
+            ForeignFormat::BetterStack => include_str!("maps/better-stack.toml"),
+            ForeignFormat::Healthchecks => include_str!("maps/healthchecks.toml"),
+            ForeignFormat::Statping => include_str!("maps/statping.toml"),
+            ForeignFormat::Checkmate => include_str!("maps/checkmate.toml"),
+            ForeignFormat::OpenStatus => include_str!("maps/openstatus.toml"),
+            ForeignFormat::Upptime => include_str!("maps/upptime.toml"),
+            ForeignFormat::PrometheusSd => include_str!("maps/prometheus-sd.toml"),
+            ForeignFormat::KumaSync => include_str!("maps/kuma-sync.toml"),
             _ => return None,
         };
         toml::from_str(text).ok()
     }
 
     /// The format with this name.
-    pub fn parse(name: &str) -> Option<Format> {
-        Format::ALL.into_iter().find(|format| format.name() == name)
+    pub fn parse(name: &str) -> Option<ForeignFormat> {
+        ForeignFormat::ALL.into_iter().find(|format| format.name() == name)
     }
 
     /// The format of a text whose file name does not show it, if it is not YAML or JSON.
-    pub fn of_text(file: &str, text: &str) -> Option<Format> {
+    pub fn of_text(file: &str, text: &str) -> Option<ForeignFormat> {
         guess::of_text(file, text)
     }
 
     /// Whether its own tool expands variables of the environment in these files.
-    pub fn has_variables(self, sources: &[Source]) -> bool {
-        let is_compose = |source: &Source| source.documents.iter().any(|document| document.find("services").is_some());
-        self == Format::Gatus || self == Format::Autokuma && sources.iter().any(is_compose)
+    pub fn has_variables(self, sources: &[SourceFile]) -> bool {
+        let is_compose =
+            |source: &SourceFile| source.documents.iter().any(|document| document.find("services").is_some());
+        self == ForeignFormat::Gatus || self == ForeignFormat::Autokuma && sources.iter().any(is_compose)
     }
 
     /// The format of `source`, if it can be detected; `None` for a native fixture.
-    pub fn guess(source: &Source) -> Option<Format> {
+    pub fn guess(source: &SourceFile) -> Option<ForeignFormat> {
         guess::guess(source)
     }
 }
 
 /// Converts `sources` to a native fixture, with everything that is wrong with them.
-pub fn convert(format: Format, sources: &[Source]) -> Converted {
+pub fn convert(format: ForeignFormat, sources: &[SourceFile]) -> Converted {
     let mut draft = Draft::new(start_of(sources));
     match format {
-        Format::KumaV1 => kuma_v1::convert(&mut draft, sources),
-        Format::MonitorList => monitor_list::convert(&mut draft, sources),
-        Format::Autokuma => autokuma::convert(&mut draft, sources),
-        Format::Kumaconf => kumaconf::convert(&mut draft, sources),
-        Format::Csv => csv::convert(&mut draft, sources),
-        Format::UptimeRobot => uptimerobot::convert(&mut draft, sources),
-        Format::LoaderToml => loader_toml::convert(&mut draft, sources),
-        Format::YamlList => yaml_list::convert(&mut draft, sources),
-        Format::Lines => lines::convert(&mut draft, sources),
-        Format::Gatus => gatus::convert(&mut draft, sources),
-        Format::TerraformState => terraform::convert(&mut draft, sources),
-        Format::Homepage => homepage::convert(&mut draft, sources),
-        Format::Lookshe => lookshe::convert(&mut draft, sources),
+        ForeignFormat::KumaV1 => kuma_v1::convert(&mut draft, sources),
+        ForeignFormat::MonitorList => monitor_list::convert(&mut draft, sources),
+        ForeignFormat::Autokuma => autokuma::convert(&mut draft, sources),
+        ForeignFormat::Kumaconf => kumaconf::convert(&mut draft, sources),
+        ForeignFormat::Csv => csv::convert(&mut draft, sources),
+        ForeignFormat::UptimeRobot => uptimerobot::convert(&mut draft, sources),
+        ForeignFormat::LoaderToml => loader_toml::convert(&mut draft, sources),
+        ForeignFormat::YamlList => yaml_list::convert(&mut draft, sources),
+        ForeignFormat::Lines => lines::convert(&mut draft, sources),
+        ForeignFormat::Gatus => gatus::convert(&mut draft, sources),
+        ForeignFormat::TerraformState => terraform::convert(&mut draft, sources),
+        ForeignFormat::Homepage => homepage::convert(&mut draft, sources),
+        ForeignFormat::Lookshe => lookshe::convert(&mut draft, sources),
         listed => mapped::convert(&mut draft, sources, &listed.map().unwrap_or_default()),
     }
     draft.finish(format.name(), sources)
 }
 
 /// Converts files of AutoKuma, of which labels begin with `prefix` and a point.
-pub fn convert_labels(prefix: &str, sources: &[Source]) -> Converted {
+pub fn convert_labels(prefix: &str, sources: &[SourceFile]) -> Converted {
     let mut draft = Draft::new(start_of(sources));
     draft.label_prefix = Some(prefix.to_owned());
     autokuma::convert(&mut draft, sources);
-    draft.finish(Format::Autokuma.name(), sources)
+    draft.finish(ForeignFormat::Autokuma.name(), sources)
 }
 
 /// Converts `sources` by a map of the user.
-pub fn convert_by(map: &Map, sources: &[Source]) -> Converted {
+pub fn convert_by(map: &ListMap, sources: &[SourceFile]) -> Converted {
     let mut draft = Draft::new(start_of(sources));
     mapped::convert(&mut draft, sources, map);
     mapped::report_unused(&mut draft, sources, map);
@@ -288,7 +291,7 @@ pub fn convert_by(map: &Map, sources: &[Source]) -> Converted {
 }
 
 /// The position at which `sources` begin.
-fn start_of(sources: &[Source]) -> At {
+fn start_of(sources: &[SourceFile]) -> At {
     let first = sources.first().map(|source| match source.documents.first() {
         Some(document) => document.at.clone(),
         None => At { file: source.file.as_str().into(), line: 1, column: 1 },

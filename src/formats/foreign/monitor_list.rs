@@ -1,11 +1,11 @@
 //! The list of monitors that the socket API sends: an array, a map by number, or a wrapper with more lists in it.
 
 use super::super::node::{Data, Node};
-use super::Source;
+use super::SourceFile;
 use super::draft::Draft;
 use super::dump::{self, Dump, LISTS};
 
-pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
     let mut dumps = Vec::new();
     for document in sources.iter().flat_map(|source| &source.documents) {
         let is_wrapper = LISTS.iter().any(|(keys, _)| document.first(keys).is_some_and(is_listing));

@@ -2,7 +2,7 @@
 
 use super::super::node::{Data, Entry, Node};
 use super::super::resources::{self, PREFIX};
-use super::Source;
+use super::SourceFile;
 use super::draft::id_of;
 use super::draft::{Draft, entry};
 use super::dump::{self, Dump};
@@ -21,7 +21,7 @@ pub(super) fn is_state(document: &Node) -> bool {
     document.find("terraform_version").is_some() && document.first(&["resources", "values"]).is_some()
 }
 
-pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
     let mut dumps = Vec::new();
     for document in sources.iter().flat_map(|source| &source.documents) {
         let (found, others) = resources(document);

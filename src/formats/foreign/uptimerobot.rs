@@ -1,11 +1,11 @@
 //! UptimeRobot exports: a CSV with words, the JSON of version 2 of its API with numbers, or of version 3 with words.
 
 use super::super::node::{Data, Entry, Node};
-use super::Source;
-use super::address::{Address, host_and_port, host_of};
+use super::SourceFile;
+use super::address::{ParsedAddress, host_and_port, host_of};
 use super::columns::tags;
 use super::csv;
-use super::draft::{Draft, Monitor, Parent, entry};
+use super::draft::{Draft, DraftMonitor, Parent, entry};
 use super::words::{codes, flag, is_off, number};
 
 /// Names in the CSV and both versions of the API, without spaces and in lower case, each with ours.
@@ -82,7 +82,7 @@ const LOST: [(&str, &str); 10] = [
 /// HTTP methods, by number from 1.
 const METHODS: [&str; 7] = ["HEAD", "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
     for source in sources {
         let is_read = source.documents.iter().any(|document| matches!(document.data, Data::Map(_) | Data::List(_)));
         match is_read {
@@ -224,7 +224,7 @@ fn monitor(draft: &mut Draft, one: &Node) {
     }
     fields.extend(robot.any("tags").and_then(|list| tags(draft, list)));
     let kind = Node::new(robot.given("type").map_or(&one.at, |kind| &kind.at).clone(), kind);
-    draft.monitor(Monitor { at: one.at.clone(), name, kind, keys: Vec::new(), parent: Parent::Root, fields });
+    draft.monitor(DraftMonitor { at: one.at.clone(), name, kind, keys: Vec::new(), parent: Parent::Root, fields });
 }
 
 /// A name with line breaks, which the page cannot show.
@@ -349,7 +349,7 @@ fn host_fields(draft: &mut Draft, what: &str, robot: &Robot<'_>, kind: &str) -> 
     let bare = text.split_once("://").map_or(text.as_str(), |(_, rest)| rest);
     let bare = bare.split(['/', '?', '#']).next().unwrap_or_default();
     let (host, inner) = host_and_port(bare).unwrap_or_else(|| (bare.to_owned(), None));
-    let mut fields = Address::Ping(host).columns(url);
+    let mut fields = ParsedAddress::Ping(host).columns(url);
     if kind == "ping" {
         return fields;
     }

@@ -2,9 +2,9 @@
 //! `monitors` and defaults for its content.
 
 use super::super::node::{Data, Entry, Node};
-use super::Source;
-use super::address::Address;
-use super::columns::{Keep, field_of};
+use super::SourceFile;
+use super::address::ParsedAddress;
+use super::columns::{KeptFields, field_of};
 use super::draft::{Draft, entry};
 use super::lines;
 use super::listed::{self, ListContext, OWN};
@@ -37,7 +37,7 @@ impl Group {
     }
 }
 
-pub(super) fn convert(draft: &mut Draft, sources: &[Source]) {
+pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
     for (scope, document) in sources.iter().flat_map(|source| &source.documents).enumerate() {
         draft.scope = scope;
         match &document.data {
@@ -143,7 +143,7 @@ fn members(draft: &mut Draft, own: &Group, list: &Node) {
                 group(draft, &inner, one);
             }
             Data::Map(_) => {
-                let around = ListContext { above: &own.path, inherited: &own.defaults, keep: Keep::All };
+                let around = ListContext { above: &own.path, inherited: &own.defaults, keep: KeptFields::All };
                 listed::monitor(draft, one, &around);
             }
             Data::Text(text) => written(draft, own, one, text),
@@ -154,7 +154,7 @@ fn members(draft: &mut Draft, own: &Group, list: &Node) {
 
 /// Reads a monitor that is a single line of text.
 fn written(draft: &mut Draft, own: &Group, one: &Node, text: &str) {
-    let entries = match (lines::read(text), Address::read(text)) {
+    let entries = match (lines::read(text), ParsedAddress::read(text)) {
         (Some(line), _) => line.entries(one),
         (None, Some(_)) => vec![entry("url", one.clone())],
         (None, None) => {
@@ -167,6 +167,6 @@ fn written(draft: &mut Draft, own: &Group, one: &Node, text: &str) {
             return;
         }
     };
-    let around = ListContext { above: &own.path, inherited: &own.defaults, keep: Keep::All };
+    let around = ListContext { above: &own.path, inherited: &own.defaults, keep: KeptFields::All };
     listed::monitor(draft, &Node { at: one.at.clone(), data: Data::Map(entries) }, &around);
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Cell, Put, Refused, Resolution, Transform};
+use super::{Put, Refused, RefusedCell, Resolution, Transform};
 use crate::engine::fit::{Loss, Misfit};
 use crate::engine::{EngineKind, Reader};
 use crate::error::Result;
@@ -91,7 +91,7 @@ impl Convert {
         self.last_setting = self.last_setting.max(id);
     }
 
-    fn rename(&mut self, cell: &Cell<'_>, misfit: &Misfit) -> Option<String> {
+    fn rename(&mut self, cell: &RefusedCell<'_>, misfit: &Misfit) -> Option<String> {
         let text = cell.value.text()?;
         let narrow: String = text.chars().map(|letter| if letter > '\u{ffff}' { '_' } else { letter }).collect();
         let longest = cell.fit.longest().map_or(usize::MAX, |(longest, _)| longest);
@@ -146,7 +146,7 @@ impl Transform for Convert {
         Ok(())
     }
 
-    fn resolve(&mut self, cell: &Cell<'_>, misfit: &Misfit) -> Resolution {
+    fn resolve(&mut self, cell: &RefusedCell<'_>, misfit: &Misfit) -> Resolution {
         let refused = Resolution::Refuse;
         let replaced =
             |value: Option<Value>, loss| value.map_or(refused.clone(), |value| Resolution::Replace(value, loss));
@@ -201,7 +201,7 @@ pub fn choice_for(refused: &Refused) -> Option<&'static str> {
 }
 
 /// The beginning of the text of `cell` that the column can store.
-fn cut(cell: &Cell<'_>) -> Option<String> {
+fn cut(cell: &RefusedCell<'_>) -> Option<String> {
     let (text, (longest, in_bytes)) = (cell.value.text()?, cell.fit.longest()?);
     Some(match in_bytes {
         true => text[..(0..=longest).rev().find(|end| text.is_char_boundary(*end))?].to_owned(),

@@ -4,7 +4,7 @@
 //! the table of the same name, and the columns that both have. [`check`] reads everything and loads nothing; [`load`] creates
 //! the tables, loads the rows with one batch in memory, reads all of them back, and compares them with what was to be stored.
 //! What the target cannot store is refused, unless the transform [resolves](Transform::resolve) it; what becomes less exact,
-//! and every table and column without a place in the target, is in the [`Report`].
+//! and every table and column without a place in the target, is in the [`TransferReport`].
 
 pub mod convert;
 mod report;
@@ -12,8 +12,8 @@ mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::report::{LeftOut, Lossy, Refused, Report, TableCount};
-pub use self::target::{Target, load, publish};
+pub use self::report::{LeftOutColumn, Lossy, Refused, TableCount, TransferReport};
+pub use self::target::{NewDatabase, load, publish};
 
 use self::report::Duplicates;
 use crate::engine::fit::{ColumnFit, Loss, Misfit};
@@ -48,7 +48,7 @@ pub struct Feed {
 }
 
 /// The cell that a column of the target cannot store.
-pub struct Cell<'a> {
+pub struct RefusedCell<'a> {
     /// The table of the target.
     pub table: &'a str,
     /// The column of the target.
@@ -108,7 +108,7 @@ pub trait Transform {
     }
 
     /// What becomes of a cell that the target cannot store.
-    fn resolve(&mut self, _cell: &Cell<'_>, _misfit: &Misfit) -> Resolution {
+    fn resolve(&mut self, _cell: &RefusedCell<'_>, _misfit: &Misfit) -> Resolution {
         Resolution::Refuse
     }
 }
@@ -125,7 +125,7 @@ pub fn check(
     recording: &Recording,
     transform: &mut dyn Transform,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<Report> {
+) -> Result<TransferReport> {
     let mut pipe = Pipe::new(source, recording, transform, progress)?;
     for table in pipe.tables() {
         if !pipe.count_fitting(&table)? {
@@ -143,7 +143,7 @@ struct Pipe<'a> {
     engine: EngineKind,
     from: Schema,
     to: Schema,
-    report: Report,
+    report: TransferReport,
     done: u64,
     total: u64,
 }
@@ -156,7 +156,7 @@ impl<'a> Pipe<'a> {
         progress: &'a mut dyn FnMut(u64, u64),
     ) -> Result<Pipe<'a>> {
         let (from, to) = (source.schema()?, recording.schema());
-        let report = Report::default();
+        let report = TransferReport::default();
         let mut pipe =
             Pipe { source, transform, progress, engine: recording.engine, from, to, report, done: 0, total: 0 };
         for table in pipe.tables() {
@@ -258,7 +258,7 @@ impl<'a> Pipe<'a> {
     }
 
     /// Adds what of the source has no place in the target, and returns the report.
-    fn finish(mut self) -> Result<Report> {
+    fn finish(mut self) -> Result<TransferReport> {
         let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for table in self.tables() {
             for feed in self.transform.feeds(&table, self.schemas()) {
@@ -270,14 +270,18 @@ impl<'a> Pipe<'a> {
             let Some(used) = used.get(table) else {
                 if !self.transform.drops(table, None) && !self.to.tables.contains_key(table) {
                     let values = self.count(table, None)?;
-                    self.report.left_out.push(LeftOut { table: table.clone(), column: None, values });
+                    self.report.left_out.push(LeftOutColumn { table: table.clone(), column: None, values });
                 }
                 continue;
             };
             for column in described.columns.iter().map(|column| &column.name).filter(|name| !used.contains(*name)) {
                 if !self.transform.drops(table, Some(column)) {
                     let values = self.count(table, Some(column))?;
-                    self.report.left_out.push(LeftOut { table: table.clone(), column: Some(column.clone()), values });
+                    self.report.left_out.push(LeftOutColumn {
+                        table: table.clone(),
+                        column: Some(column.clone()),
+                        values,
+                    });
                 }
             }
         }
@@ -339,7 +343,7 @@ impl<'a> Fitter<'a> {
     }
 
     /// Fits `row`; `false` if it is left out or refused, which is in the report.
-    fn fit(&mut self, row: &mut [Value], transform: &mut dyn Transform, report: &mut Report) -> bool {
+    fn fit(&mut self, row: &mut [Value], transform: &mut dyn Transform, report: &mut TransferReport) -> bool {
         let refused = report.refused_total;
         for at in 0..row.len() {
             match self.fits[at].fit(&mut row[at]) {
@@ -379,10 +383,10 @@ impl<'a> Fitter<'a> {
         row: &mut [Value],
         UnfitCell { at, misfit }: UnfitCell<'_>,
         transform: &mut dyn Transform,
-        report: &mut Report,
+        report: &mut TransferReport,
     ) -> bool {
         let (table, column, fit) = (self.table, &self.columns[at], &self.fits[at]);
-        match transform.resolve(&Cell { table, column, fit, value: &row[at] }, misfit) {
+        match transform.resolve(&RefusedCell { table, column, fit, value: &row[at] }, misfit) {
             Resolution::Replace(value, loss) => {
                 row[at] = value;
                 match fit.fit(&mut row[at]) {

@@ -61,7 +61,7 @@ pub struct Refused {
 
 /// A table or column of the source without a place in the target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LeftOut {
+pub struct LeftOutColumn {
     /// The table of the source.
     pub table: String,
     /// Its column; `None` for the whole table.
@@ -72,7 +72,7 @@ pub struct LeftOut {
 
 /// The result of a transfer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Report {
+pub struct TransferReport {
     /// Every table of the target.
     pub tables: Vec<TableCount>,
     /// What became less exact.
@@ -86,10 +86,10 @@ pub struct Report {
     /// The number of all of them.
     pub rows_left_out_total: u64,
     /// Tables and columns of the source without a place in the target.
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<LeftOutColumn>,
 }
 
-impl Report {
+impl TransferReport {
     /// Rows per table of the target.
     pub fn counts(&self) -> Counts {
         self.tables.iter().map(|count| (count.table.clone(), count.written)).collect()
@@ -177,7 +177,7 @@ impl Lossy {
     }
 }
 
-impl LeftOut {
+impl LeftOutColumn {
     /// The table or column and its size.
     pub fn words(&self) -> String {
         let values = usize::try_from(self.values).unwrap_or(usize::MAX);

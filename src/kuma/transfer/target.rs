@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::thread::{self, ScopedJoinHandle};
 
-use super::{Pipe, Report, Transform};
+use super::{Pipe, TransferReport, Transform};
 use crate::cancel::Cancel;
 use crate::engine::mariadb::{Address, UNFINISHED, split_keys};
 use crate::engine::sqlite::SqliteFile;
@@ -20,7 +20,7 @@ use crate::value::Value;
 
 /// A new database.
 #[derive(Clone, Copy)]
-pub enum Target<'a> {
+pub enum NewDatabase<'a> {
     /// A file that does not exist.
     Sqlite(&'a Path),
     /// A database without tables.
@@ -43,21 +43,21 @@ const BATCH: (usize, usize) = (256 << 10, 500);
 /// [`OperationError::ChecksFailed`] where it reads back differently.
 pub fn load(
     source: &mut dyn Reader,
-    target: Target<'_>,
+    target: NewDatabase<'_>,
     recording: &Recording,
     transform: &mut dyn Transform,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<Report> {
+) -> Result<TransferReport> {
     let loaded = match target {
-        Target::Sqlite(path) => load_sqlite(source, path, recording, transform, progress),
-        Target::MariaDb(address) => load_mariadb(source, address, recording, transform, progress),
+        NewDatabase::Sqlite(path) => load_sqlite(source, path, recording, transform, progress),
+        NewDatabase::MariaDb(address) => load_mariadb(source, address, recording, transform, progress),
     };
     if loaded.is_err() {
         // The first error is reported. What cannot be removed now is recognised later.
         let _ = match target {
-            Target::Sqlite(path) => files::remove(path),
+            NewDatabase::Sqlite(path) => files::remove(path),
             // Also where a signal has ended the load.
-            Target::MariaDb(address) => {
+            NewDatabase::MariaDb(address) => {
                 clear(&Address { cancel: Cancel::default(), ..address.clone() }, &tables_of(recording))
             }
         };
@@ -81,7 +81,7 @@ fn load_sqlite(
     recording: &Recording,
     transform: &mut dyn Transform,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<Report> {
+) -> Result<TransferReport> {
     let sequences = read_sequences(source)?;
     let mut writer = SqliteFile::new(path).create()?;
     for statement in schema::script(recording.sql).filter(|sql| sql.starts_with("PRAGMA")) {
@@ -154,7 +154,7 @@ fn load_mariadb(
     recording: &Recording,
     transform: &mut dyn Transform,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<Report> {
+) -> Result<TransferReport> {
     let sequences = read_sequences(source)?;
     let mut writer = address.loader(&WriteKey::new())?;
     let mark = "(`fingerprint` varchar(64) NOT NULL, `last_beat` bigint NOT NULL)";

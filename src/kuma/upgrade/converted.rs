@@ -1,11 +1,11 @@
 //! An upgrade into a database on the other engine: the rows of the upgrade, as a conversion stores them.
 
-use super::{Options, Upgrade, Upgraded};
+use super::{Upgrade, UpgradeOptions, Upgraded};
 use crate::engine::Reader;
 use crate::engine::fit::Misfit;
 use crate::error::Result;
 use crate::kuma::transfer::convert::{Convert, OnConflict};
-use crate::kuma::transfer::{Cell, Feed, Put, Resolution, Schemas, Transform};
+use crate::kuma::transfer::{Feed, Put, RefusedCell, Resolution, Schemas, Transform};
 use crate::model::state::Database;
 use crate::upgrade::Route;
 use crate::upgrade::preflight::Facts;
@@ -22,7 +22,7 @@ impl<'r> UpgradeConverted<'r> {
         source: &mut dyn Reader,
         (database, facts): (&Database, &Facts),
         route: &'r Route,
-        options: Options,
+        options: UpgradeOptions,
         on_conflict: OnConflict,
     ) -> Result<UpgradeConverted<'r>> {
         let upgrade = Upgrade::prepare(source, database, route, facts, options)?;
@@ -62,7 +62,7 @@ impl Transform for UpgradeConverted<'_> {
         self.upgrade.drops(table, column)
     }
 
-    fn resolve(&mut self, cell: &Cell<'_>, misfit: &Misfit) -> Resolution {
+    fn resolve(&mut self, cell: &RefusedCell<'_>, misfit: &Misfit) -> Resolution {
         self.convert.resolve(cell, misfit)
     }
 }

@@ -12,7 +12,7 @@ use crate::engine::{EngineKind, Reader, Writer, quote};
 use crate::error::{Error, OperationError, Result, SnapshotError};
 use crate::kuma::read::read_database;
 use crate::schema::Schema;
-use crate::upgrade::correction::{Border, Part, Verdict, decide, reach};
+use crate::upgrade::correction::{Border, BucketVerdict, HistoryPart, decide, reach};
 use crate::upgrade::settings::{AGGREGATED, AggregationState, MIGRATED};
 use crate::upgrade::statistics::{Aggregation, Bucket, Buckets, TABLES, time_of};
 use crate::value::{Value, server_text};
@@ -262,7 +262,7 @@ fn read_since(live: &mut dyn Reader, schema: &Schema, old: &UtcStatistics, now: 
         for (at_table, (_, length)) in TABLES.iter().enumerate() {
             let second = at.div_euclid(1000);
             let start = second - second.rem_euclid(*length);
-            if old.monitors.contains(&monitor) && borders[at_table].part(start) != Part::Since {
+            if old.monitors.contains(&monitor) && borders[at_table].part(start) != HistoryPart::Since {
                 let counted = || old.tables[at_table].get(&monitor).and_then(|buckets| buckets.get(&start)).copied();
                 let bucket = tables[at_table].entry((monitor, start)).or_insert_with(|| counted().unwrap_or_default());
                 // A status that no release has does not count.
@@ -327,9 +327,9 @@ fn compare_table(
         let own = int(4).saturating_add(int(5)).saturating_add(maintenance(row.at(8)));
         let counted = bucket.map_or(0, |bucket| bucket.total());
         match (decide(part, own, counted, since.is_complete), bucket) {
-            (Verdict::Keep, _) => found.kept += 1,
-            (Verdict::KeepGreater, _) => found.kept_greater += 1,
-            (Verdict::Replace, Some(bucket)) => {
+            (BucketVerdict::Keep, _) => found.kept += 1,
+            (BucketVerdict::KeepGreater, _) => found.kept_greater += 1,
+            (BucketVerdict::Replace, Some(bucket)) => {
                 let made = cells.make(&bucket)?;
                 if cells.is_same(&made, &row.cells()[3..]) {
                     found.kept += 1;
@@ -338,10 +338,10 @@ fn compare_table(
                 found.deleted.push(id);
                 found.put(Some(id), (monitor, start), made, part);
             }
-            (Verdict::Replace, None) => {
+            (BucketVerdict::Replace, None) => {
                 found.deleted.push(id);
                 found.removed += 1;
-                found.border += u64::from(part == Part::Border);
+                found.border += u64::from(part == HistoryPart::Border);
             }
         }
         Ok(())
@@ -353,10 +353,10 @@ fn compare_table(
 }
 
 impl TableCorrection {
-    fn put(&mut self, id: Option<i64>, (monitor, start): (i64, i64), made: Vec<Value>, part: Part) {
+    fn put(&mut self, id: Option<i64>, (monitor, start): (i64, i64), made: Vec<Value>, part: HistoryPart) {
         let count = if id.is_some() { &mut self.replaced } else { &mut self.added };
         *count += 1;
-        self.border += u64::from(part == Part::Border);
+        self.border += u64::from(part == HistoryPart::Border);
         let row = id.into_iter().chain([monitor, start]).map(Value::Int).chain(made).collect();
         self.inserted.push((id, row));
     }

@@ -14,7 +14,7 @@ use chrono_tz::Tz;
 pub use converted::UpgradeConverted;
 pub use facts::{read_facts, read_state};
 
-use self::row::Map;
+use self::row::TableMap;
 use super::transfer::{Feed, Put, Schemas, Transform};
 use crate::engine::{EngineKind, Reader, quote};
 use crate::error::{Error, OperationError, Result};
@@ -22,7 +22,7 @@ use crate::model::state::Database;
 use crate::schema::Schema;
 use crate::upgrade::Route;
 use crate::upgrade::preflight::Facts;
-use crate::upgrade::rules::{Style, Verdict, is_line_notify};
+use crate::upgrade::rules::{RuleResult, Style, is_line_notify};
 use crate::upgrade::settings::{AGGREGATED, MIGRATED, PATCHED, with_patches};
 use crate::upgrade::statistics::{Aggregation, TABLES};
 use crate::upgrade::thinning::Thinning;
@@ -30,7 +30,7 @@ use crate::value::{Value, server_text};
 
 /// How an upgrade is done.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct UpgradeOptions {
     /// With the mistakes of the server or without them.
     pub style: Style,
     /// As the server: the time zone of its process.
@@ -53,8 +53,8 @@ pub struct Upgraded {
 /// The upgrade of one database.
 pub struct Upgrade<'r> {
     route: &'r Route,
-    options: Options,
-    maps: BTreeMap<String, Map>,
+    options: UpgradeOptions,
+    maps: BTreeMap<String, TableMap>,
     /// Tables whose rows may refer to monitors that do not exist.
     unguarded: BTreeSet<String>,
     monitors: BTreeSet<i64>,
@@ -81,7 +81,7 @@ impl<'r> Upgrade<'r> {
         database: &Database,
         route: &'r Route,
         facts: &Facts,
-        options: Options,
+        options: UpgradeOptions,
     ) -> Result<Upgrade<'r>> {
         let (schema, target) = (&database.schema, route.target.schema());
         let mut upgrade = Upgrade {
@@ -146,10 +146,10 @@ impl<'r> Upgrade<'r> {
         let mut made = map.make(row);
         for rule in &map.rules {
             let verdict = (rule.apply)(&mut made, self.options.style);
-            if verdict != Verdict::Same {
+            if verdict != RuleResult::Same {
                 *self.done.rules.entry(rule.what).or_insert(0) += 1;
             }
-            if verdict == Verdict::Deleted {
+            if verdict == RuleResult::Deleted {
                 return None;
             }
         }

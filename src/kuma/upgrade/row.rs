@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::schema::{Column, Schema};
-use crate::upgrade::rules::{Cells, Rule, due, renamed_from};
+use crate::upgrade::rules::{RowCells, Rule, due, renamed_from};
 use crate::value::Value;
 
 /// One table of both releases.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Map {
+pub(super) struct TableMap {
     /// The columns of the source.
     pub source: Vec<String>,
     /// The columns of the target.
@@ -26,7 +26,7 @@ enum From {
     Default(Value),
 }
 
-impl Map {
+impl TableMap {
     /// The row before any rule.
     pub fn make<'a>(&'a self, old: &'a [Value]) -> NewRow<'a> {
         let cells = self.from.iter().map(|from| match from {
@@ -49,7 +49,7 @@ fn position(columns: &[String], column: &str) -> Option<usize> {
 }
 
 /// The maps of all tables that both releases have.
-pub(super) fn maps(schema: &Schema, target: &Schema, missing: &BTreeSet<String>) -> BTreeMap<String, Map> {
+pub(super) fn maps(schema: &Schema, target: &Schema, missing: &BTreeSet<String>) -> BTreeMap<String, TableMap> {
     let mut maps = BTreeMap::new();
     for (name, table) in &target.tables {
         let Some(old) = schema.table(name) else { continue };
@@ -64,7 +64,7 @@ pub(super) fn maps(schema: &Schema, target: &Schema, missing: &BTreeSet<String>)
             let at = renamed.or_else(|| position(&source, &column.name));
             at.map_or_else(|| From::Default(default_of(column)), From::Column)
         });
-        let map = Map {
+        let map = TableMap {
             from: from.collect(),
             source,
             columns: table.columns.iter().map(|column| column.name.clone()).collect(),
@@ -89,7 +89,7 @@ fn default_of(column: &Column) -> Value {
 
 /// A row that is being made.
 pub(super) struct NewRow<'a> {
-    map: &'a Map,
+    map: &'a TableMap,
     old: &'a [Value],
     /// Its cells, in the order of the columns of the target.
     pub cells: Vec<Value>,
@@ -102,7 +102,7 @@ impl NewRow<'_> {
     }
 }
 
-impl Cells for NewRow<'_> {
+impl RowCells for NewRow<'_> {
     fn old(&self, column: &str) -> &Value {
         self.map.old(self.old, column)
     }

@@ -10,10 +10,10 @@ use crate::error::{ConvertError, DockerError, Error, OperationError, Result};
 use crate::files;
 use crate::instance::target::check_socket;
 use crate::instance::{DbLocation, Instance};
-use crate::kuma::create::{self, Content, read_content};
+use crate::kuma::create::{self, ExistingTables, read_content};
 use crate::kuma::read::read_database;
 use crate::operation::release::check_writable;
-use crate::operation::upgrade::{Start, preflight, refuse};
+use crate::operation::upgrade::{UpgradeStart, preflight, refuse};
 use crate::operation::work::Settings;
 use crate::schema::{self, Recording};
 use crate::text::quoted;
@@ -125,9 +125,9 @@ pub fn check_destination(instance: &Instance, folder: &Path, to: &Destination) -
 pub fn check_empty(address: &Address, recording: &Recording) -> Result<Vec<String>> {
     let schema = recording.schema();
     match read_content(address, &|table| schema.table(table).is_some())? {
-        Content::Nothing => Ok(Vec::new()),
-        Content::Unfinished(tables) => Ok(tables),
-        Content::Server(what) | Content::Other(what) => {
+        ExistingTables::Nothing => Ok(Vec::new()),
+        ExistingTables::Unfinished(tables) => Ok(tables),
+        ExistingTables::Server(what) | ExistingTables::Other(what) => {
             Err(Error::Convert(ConvertError::NotEmpty { database: address.to_string(), what }))
         }
     }
@@ -157,7 +157,7 @@ pub fn check_database(
         let route = Route::find(to.engine(), &database.migrations, &from, newer)
             .map_err(|why| refuse(why, &from, &newer.to_string()))?;
         if !route.is_current() {
-            let Start { preflight, .. } = preflight(reader, database, &route)?;
+            let UpgradeStart { preflight, .. } = preflight(reader, database, &route)?;
             return match preflight.blockers.is_empty() {
                 true => Ok((route.target, Some(route))),
                 false => Err(OperationError::CannotUpgrade(preflight.blockers).into()),

@@ -2,7 +2,7 @@
 
 use crate::engine::EngineKind;
 use crate::engine::mariadb::Address;
-use crate::instance::config::{self, Config};
+use crate::instance::config::{self, DbConfig};
 use crate::kuma::transfer::convert::OnConflict;
 use crate::schema::Release;
 
@@ -20,11 +20,11 @@ pub enum Destination {
 
 impl Destination {
     /// The content of `db-config.json`.
-    pub fn config(&self) -> Config {
+    pub fn config(&self) -> DbConfig {
         match self {
-            Destination::Sqlite => Config::Sqlite,
-            Destination::Embedded => Config::Embedded,
-            Destination::External(address) => Config::External(config::External::of(address)),
+            Destination::Sqlite => DbConfig::Sqlite,
+            Destination::Embedded => DbConfig::Embedded,
+            Destination::External(address) => DbConfig::External(config::External::of(address)),
         }
     }
 

@@ -12,7 +12,7 @@ use crate::instance::{DbLocation, Instance};
 /// A kind of database, by its files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Files {
+pub(super) enum DatabaseFiles {
     /// `kuma.db` and its parts.
     Sqlite,
     /// The folder `mariadb`.
@@ -21,12 +21,12 @@ pub(super) enum Files {
     External,
 }
 
-impl Files {
+impl DatabaseFiles {
     pub(super) fn names(self) -> &'static [&'static str] {
         match self {
-            Files::Sqlite => &["kuma.db-wal", "kuma.db-shm", "kuma.db-journal", "kuma.db"],
-            Files::Embedded => &["mariadb"],
-            Files::External => &[],
+            DatabaseFiles::Sqlite => &["kuma.db-wal", "kuma.db-shm", "kuma.db-journal", "kuma.db"],
+            DatabaseFiles::Embedded => &["mariadb"],
+            DatabaseFiles::External => &[],
         }
     }
 }
@@ -34,8 +34,8 @@ impl Files {
 /// From which database to which; the text of `db-config.json` shows which of them is used now.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EngineSwitch {
-    pub(super) from: Files,
-    pub(super) to: Files,
+    pub(super) from: DatabaseFiles,
+    pub(super) to: DatabaseFiles,
     /// The hash of the new `db-config.json`.
     after: String,
     /// Whether there was one before.
@@ -53,14 +53,14 @@ impl EngineSwitch {
     pub(super) fn new(instance: &Instance, config: &str, to: &Destination) -> Result<EngineSwitch> {
         let had_config = instance.config_path().is_some();
         let from = match instance.place {
-            DbLocation::Sqlite(_) => Files::Sqlite,
-            DbLocation::Embedded(_) => Files::Embedded,
-            DbLocation::External(_) => Files::External,
+            DbLocation::Sqlite(_) => DatabaseFiles::Sqlite,
+            DbLocation::Embedded(_) => DatabaseFiles::Embedded,
+            DbLocation::External(_) => DatabaseFiles::External,
         };
         let to = match to {
-            Destination::Sqlite => Files::Sqlite,
-            Destination::Embedded => Files::Embedded,
-            Destination::External(_) => Files::External,
+            Destination::Sqlite => DatabaseFiles::Sqlite,
+            Destination::Embedded => DatabaseFiles::Embedded,
+            Destination::External(_) => DatabaseFiles::External,
         };
         Ok(EngineSwitch { from, to, after: hash(config), had_config, placed: false })
     }

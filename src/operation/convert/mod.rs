@@ -20,13 +20,13 @@ pub use self::engine_switch::EngineSwitch;
 use super::begin::{check_mode, check_server};
 use super::journal::Phase;
 use super::run::Run;
-use super::upgrade::{Start, note, preflight};
+use super::upgrade::{UpgradeStart, note, preflight};
 use super::work::{Mode, Outcome, Settings, UpgradeResult};
 use super::{Observer, Step, label, pending, space};
-use crate::backup::stage::{CopyScope, Label, Source};
+use crate::backup::stage::{CopyScope, CopySource, SnapshotLabel};
 use crate::backup::{Changed, StagedCopy, Store};
 use crate::docker::RunState;
-use crate::engine::mariadb::{Address, Scratch};
+use crate::engine::mariadb::{Address, ScratchMariaDb};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, EngineKind, Reader};
 use crate::error::{ConvertError, Error, OperationError, Result};
@@ -37,8 +37,8 @@ use crate::instance::{DbLocation, Instance, Session};
 use crate::kuma::create;
 use crate::kuma::read::{read_database, read_last_beat};
 use crate::kuma::transfer::convert::{Convert, OnConflict};
-use crate::kuma::transfer::{Report, Target, Transform, check, load};
-use crate::kuma::upgrade::{Options, UpgradeConverted, Upgraded};
+use crate::kuma::transfer::{NewDatabase, TransferReport, Transform, check, load};
+use crate::kuma::upgrade::{UpgradeConverted, UpgradeOptions, Upgraded};
 use crate::schema::Recording;
 use crate::upgrade::Route;
 use crate::upgrade::rules::Style;
@@ -65,7 +65,7 @@ pub struct Conversion {
     /// The text of the new db-config.json.
     config: String,
     /// What happens to every value, and what is refused.
-    pub report: Report,
+    pub report: TransferReport,
 }
 
 impl Conversion {
@@ -109,7 +109,7 @@ impl Conversion {
         session.read(|reader| {
             let (recording, route) = checks::check_database(instance, reader, &goal, settings)?;
             let ConversionTarget { to, on_conflict, .. } = goal;
-            let (report, upgraded) = (Report::default(), None);
+            let (report, upgraded) = (TransferReport::default(), None);
             let mut conversion = Conversion { to, on_conflict, recording, route, upgraded, now, place, config, report };
             let mut progress = |done, total| observer.progress(done, total);
             (conversion.report, conversion.upgraded) = conversion.transfer(reader, None, &mut progress)?;
@@ -122,9 +122,9 @@ impl Conversion {
     fn transfer(
         &self,
         source: &mut dyn Reader,
-        target: Option<Target<'_>>,
+        target: Option<NewDatabase<'_>>,
         progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<(Report, Option<Upgraded>)> {
+    ) -> Result<(TransferReport, Option<Upgraded>)> {
         let mut pump = |source: &mut dyn Reader, transform: &mut dyn Transform| match target {
             Some(target) => load(source, target, self.recording, transform, progress),
             None => check(source, self.recording, transform, progress),
@@ -135,11 +135,11 @@ impl Conversion {
         };
         let database = read_database(source, "the database")?;
         // The server may have written between the first look and its stop.
-        let Start { database, facts, preflight } = preflight(source, database, route)?;
+        let UpgradeStart { database, facts, preflight } = preflight(source, database, route)?;
         if !preflight.blockers.is_empty() {
             return Err(OperationError::CannotUpgrade(preflight.blockers).into());
         }
-        let options = Options { style: Style::Intended, zone: None, now: self.now };
+        let options = UpgradeOptions { style: Style::Intended, zone: None, now: self.now };
         let mut both = UpgradeConverted::prepare(source, (&database, &facts), route, options, self.on_conflict)?;
         let report = pump(source, &mut both)?;
         Ok((report, Some(both.done())))
@@ -166,16 +166,16 @@ impl Conversion {
         observer.step(&Step::Fill)?;
         let scratch = files::temp_folder("kumadb-", None)?;
         files::require_space(scratch.path(), 3 * instance.size())?;
-        let mut tried = |target: Target<'_>| {
+        let mut tried = |target: NewDatabase<'_>| {
             let mut progress = |done, total| observer.progress(done, total);
             instance.open()?.read(|reader| self.transfer(reader, Some(target), &mut progress))
         };
         if self.to.engine() == EngineKind::Sqlite {
-            return tried(Target::Sqlite(&scratch.path().join("kuma.db"))).map(|_| true);
+            return tried(NewDatabase::Sqlite(&scratch.path().join("kuma.db"))).map(|_| true);
         }
-        let Ok(server) = Scratch::start(scratch.path()) else { return Ok(false) };
+        let Ok(server) = ScratchMariaDb::start(scratch.path()) else { return Ok(false) };
         create::make_database(&server.address(""), EMBEDDED)?;
-        tried(Target::MariaDb(&server.address(EMBEDDED))).map(|_| true)
+        tried(NewDatabase::MariaDb(&server.address(EMBEDDED))).map(|_| true)
     }
 
     /// Converts `instance`, which it was prepared for.
@@ -241,10 +241,10 @@ impl Run<'_> {
         observer.step(&Step::Hold { bytes: self.instance.size() })?;
         let began = Instant::now();
         let source = match &self.instance.place {
-            DbLocation::Sqlite(file) => Source::Still(file),
-            _ => Source::Live(connect),
+            DbLocation::Sqlite(file) => CopySource::Still(file),
+            _ => CopySource::Live(connect),
         };
-        let label = Label { undo: true, ..label(self.instance, &self.settings.verb) };
+        let label = SnapshotLabel { undo: true, ..label(self.instance, &self.settings.verb) };
         let mut progress = |done, total| observer.progress(done, total);
         let staged = StagedCopy::take(&source, &self.staged_folder(), &label, &CopyScope::default(), &mut progress)?;
         observer.step(&Step::Held { bytes: staged.manifest.size(), took: began.elapsed() })?;
@@ -258,13 +258,13 @@ impl Run<'_> {
         match &conversion.to {
             Destination::Sqlite => {
                 let path = workshop.join("kuma.db");
-                self.load_into(connect, Target::Sqlite(&path), conversion, observer)
+                self.load_into(connect, NewDatabase::Sqlite(&path), conversion, observer)
             }
             Destination::External(address) => {
                 let tables = checks::check_empty(address, conversion.recording)?;
                 create::clear(address, &tables)?;
                 let address = Address { cancel: connect.cancel(), ..address.clone() };
-                self.load_into(connect, Target::MariaDb(&address), conversion, observer)
+                self.load_into(connect, NewDatabase::MariaDb(&address), conversion, observer)
             }
             Destination::Embedded => self.load_embedded(connect, &workshop, conversion, observer),
         }
@@ -273,7 +273,7 @@ impl Run<'_> {
     fn load_into(
         &mut self,
         connect: &dyn Connect,
-        target: Target<'_>,
+        target: NewDatabase<'_>,
         conversion: &Conversion,
         observer: &mut dyn Observer,
     ) -> Result<()> {
@@ -308,7 +308,7 @@ impl Run<'_> {
         let helper = server.install_helper(&data, &label, &mut || on_socket.reader().is_ok())?;
         let database = Address { database: EMBEDDED.into(), cancel: connect.cancel(), ..on_socket.clone() };
         let loaded = create::make_database(&on_socket, EMBEDDED)
-            .and_then(|()| self.load_into(connect, Target::MariaDb(&database), conversion, observer))
+            .and_then(|()| self.load_into(connect, NewDatabase::MariaDb(&database), conversion, observer))
             // No other process can reach it, and its mark would stay in the folder.
             .and_then(|()| crate::kuma::transfer::publish(&database));
         let stopped = helper.stop();

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::engine_switch::Files;
+use super::engine_switch::DatabaseFiles;
 use super::installed;
 use crate::engine::mariadb::UNFINISHED;
 use crate::engine::{Connect as _, EngineKind};
@@ -13,7 +13,7 @@ use crate::instance::DbLocation;
 use crate::instance::config;
 use crate::kuma::create;
 use crate::kuma::transfer::publish;
-use crate::operation::journal::{Phase, Record};
+use crate::operation::journal::{JournalRecord, Phase};
 use crate::operation::run::Run;
 use crate::operation::{Observer, Step};
 use crate::schema;
@@ -23,10 +23,10 @@ fn aside(name: &str, started: chrono::DateTime<chrono::Utc>) -> String {
     format!("{name}.before-convert-{}", started.format("%Y%m%dT%H%M%SZ"))
 }
 
-impl Record {
+impl JournalRecord {
     /// Whether an interrupted conversion that was rolled back has left tables in a database whose address is not known any more.
     pub fn leaves_tables(&self, was_switched: bool) -> bool {
-        let is_external = self.converts.as_ref().is_some_and(|switch| switch.to == Files::External);
+        let is_external = self.converts.as_ref().is_some_and(|switch| switch.to == DatabaseFiles::External);
         is_external && !was_switched && !matches!(self.phase, Phase::Noted | Phase::Stopping)
     }
 }
@@ -39,7 +39,7 @@ impl Run<'_> {
         };
         self.place(switch.to, &folder)?;
         observer.step(&Step::Commit)?;
-        write_config(&folder, config, switch.to == Files::External)?;
+        write_config(&folder, config, switch.to == DatabaseFiles::External)?;
         self.committed();
         self.wrote = true;
         observer.step(&Step::Committed)?;
@@ -47,18 +47,18 @@ impl Run<'_> {
     }
 
     /// Moves the files of the new database, which no server opens yet, into the data folder.
-    fn place(&mut self, to: Files, folder: &Path) -> Result<()> {
+    fn place(&mut self, to: DatabaseFiles, folder: &Path) -> Result<()> {
         let (workshop, name) = match to {
-            Files::Sqlite => (self.workshop(), "kuma.db"),
-            Files::Embedded => (self.workshop().join("data"), "mariadb"),
-            Files::External => return Ok(()),
+            DatabaseFiles::Sqlite => (self.workshop(), "kuma.db"),
+            DatabaseFiles::Embedded => (self.workshop().join("data"), "mariadb"),
+            DatabaseFiles::External => return Ok(()),
         };
         let (built, path) = (workshop.join(name), folder.join(name));
         if files::is_there(&path)? {
             return Err(Error::Convert(ConvertError::Exists { path }));
         }
         match to {
-            Files::Embedded => let_pass(folder)?,
+            DatabaseFiles::Embedded => let_pass(folder)?,
             _ => {
                 let (uid, gid) = files::about_target(folder)?.owner();
                 files::set_owner(&built, uid, gid)?;

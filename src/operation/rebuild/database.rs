@@ -7,7 +7,7 @@ use super::workshop::BuildFolder;
 use crate::backup::{Manifest, StagedCopy};
 use crate::cancel::Cancel;
 use crate::docker::{Docker, Helper, Image};
-use crate::engine::mariadb::{Address, PendingCreate, Scratch};
+use crate::engine::mariadb::{Address, PendingCreate, ScratchMariaDb};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Depth, EngineKind};
 use crate::error::{Error, Result, SnapshotError};
@@ -161,7 +161,7 @@ fn with_programs(data: &Path, fill: Fill<'_>) -> Result<(Manifest, Vec<String>)>
     let folder = data.join(MARIADB);
     files::make_folder(&folder)?;
     let_pass(data)?;
-    let server = Scratch::start_kept(&folder, super::NODE)?;
+    let server = ScratchMariaDb::start_kept(&folder, super::NODE)?;
     let filled = fill(&server.address(""))?;
     server.keep()?;
     files::set_mode(&folder, 0o755)?;

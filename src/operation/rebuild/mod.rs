@@ -12,18 +12,18 @@ mod workshop;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use self::place::Found;
+use self::place::PlaceContent;
 use self::workshop::BuildFolder;
 use super::{Observer, Step};
 use crate::backup::{Manifest, StagedCopy};
 use crate::cancel::Cancel;
 use crate::docker::{Docker, Image};
 use crate::engine::EngineKind;
-use crate::engine::mariadb::{Address, Scratch, scratch};
+use crate::engine::mariadb::{Address, ScratchMariaDb, scratch};
 use crate::error::{DatabaseError, DockerError, Error, FileError, Hint, InputError, Result, SnapshotError};
 use crate::files;
-use crate::instance::config::{self, Config};
-use crate::kuma::create::{self, Content};
+use crate::instance::config::{self, DbConfig};
+use crate::kuma::create::{self, ExistingTables};
 use crate::schema::Recording;
 
 /// The user of an embedded MariaDB in every image of the server.
@@ -40,7 +40,7 @@ pub struct Rebuild<'a> {
     /// The data folder, absent or empty; `None` where only a database is loaded.
     pub folder: Option<PathBuf>,
     /// The database.
-    pub database: Database<'a>,
+    pub database: RebuiltDatabase<'a>,
     /// The owner of the files; by default the owner of the folder or, where that is created, this user.
     pub owner: Option<(u32, u32)>,
     /// What ends the work early; the rest of it is removed then.
@@ -48,7 +48,7 @@ pub struct Rebuild<'a> {
 }
 
 /// How the new instance stores its database.
-pub enum Database<'a> {
+pub enum RebuiltDatabase<'a> {
     /// In a `kuma.db`.
     Sqlite,
     /// In the embedded MariaDB of its container.
@@ -61,7 +61,7 @@ pub enum Database<'a> {
 pub enum Initializer<'a> {
     /// The programs of the server's own image.
     Image(&'a Docker, Image),
-    /// The programs of this machine, see [`Scratch::check_series`].
+    /// The programs of this machine, see [`ScratchMariaDb::check_series`].
     Local,
 }
 
@@ -76,21 +76,21 @@ pub struct Rebuilt {
     pub rounded: Vec<String>,
 }
 
-impl Database<'_> {
+impl RebuiltDatabase<'_> {
     /// The engine.
     pub fn engine(&self) -> EngineKind {
         match self {
-            Database::Sqlite => EngineKind::Sqlite,
-            Database::Embedded(_) | Database::External(_) => EngineKind::MariaDb,
+            RebuiltDatabase::Sqlite => EngineKind::Sqlite,
+            RebuiltDatabase::Embedded(_) | RebuiltDatabase::External(_) => EngineKind::MariaDb,
         }
     }
 
     /// The content of `db-config.json`.
-    pub fn config(&self) -> Config {
+    pub fn config(&self) -> DbConfig {
         match self {
-            Database::Sqlite => Config::Sqlite,
-            Database::Embedded(_) => Config::Embedded,
-            Database::External(address) => Config::External(config::External::of(address)),
+            RebuiltDatabase::Sqlite => DbConfig::Sqlite,
+            RebuiltDatabase::Embedded(_) => DbConfig::Embedded,
+            RebuiltDatabase::External(address) => DbConfig::External(config::External::of(address)),
         }
     }
 }
@@ -116,15 +116,15 @@ impl Rebuild<'_> {
             files::require_space(files::nearest(folder), self.size(manifest))?;
         }
         match &self.database {
-            Database::External(address) => check_database(address, manifest).map(drop),
-            Database::Sqlite | Database::Embedded(_) => Ok(()),
+            RebuiltDatabase::External(address) => check_database(address, manifest).map(drop),
+            RebuiltDatabase::Sqlite | RebuiltDatabase::Embedded(_) => Ok(()),
         }
     }
 
     fn check_owner(&self, folder: &Path) -> Result<()> {
         let us = rustix::process::geteuid();
         let desired = match &self.database {
-            Database::Embedded(_) => Some(NODE),
+            RebuiltDatabase::Embedded(_) => Some(NODE),
             _ => self.owner.map(|(uid, _)| uid),
         };
         match desired.filter(|uid| !us.is_root() && *uid != us.as_raw()) {
@@ -142,10 +142,10 @@ impl Rebuild<'_> {
         SPARE
             + files
             + match (&self.database, manifest.engine) {
-                (Database::Sqlite, EngineKind::Sqlite) => rows,
-                (Database::Sqlite, EngineKind::MariaDb) => 2 * rows,
-                (Database::Embedded(_), _) => 3 * rows + BARE_MARIADB,
-                (Database::External(_), _) => 0,
+                (RebuiltDatabase::Sqlite, EngineKind::Sqlite) => rows,
+                (RebuiltDatabase::Sqlite, EngineKind::MariaDb) => 2 * rows,
+                (RebuiltDatabase::Embedded(_), _) => 3 * rows + BARE_MARIADB,
+                (RebuiltDatabase::External(_), _) => 0,
             }
     }
 
@@ -156,7 +156,7 @@ impl Rebuild<'_> {
     pub fn run(&self, staged: StagedCopy, observer: &mut dyn Observer) -> Result<Rebuilt> {
         self.check(&staged.manifest)?;
         let staged = match self.database {
-            Database::Sqlite => staged.for_engine(EngineKind::Sqlite)?,
+            RebuiltDatabase::Sqlite => staged.for_engine(EngineKind::Sqlite)?,
             _ => staged,
         };
         match &self.folder {
@@ -181,15 +181,15 @@ impl Rebuild<'_> {
 
     /// The address of an external database, whose work ends early too.
     fn external(&self) -> Option<Address> {
-        let Database::External(address) = &self.database else { return None };
+        let RebuiltDatabase::External(address) = &self.database else { return None };
         Some(Address { cancel: self.cancel.clone(), ..address.clone() })
     }
 
     fn make_folder(&self, staged: StagedCopy, folder: &Path, observer: &mut dyn Observer) -> Result<Rebuilt> {
         observer.step(&Step::Rebuild { place: folder.display().to_string() })?;
         let end_left = |data: &Path| match &self.database {
-            Database::Embedded(maker) => maker.end_left(data),
-            Database::Sqlite | Database::External(_) => scratch::end_left(data).map(drop),
+            RebuiltDatabase::Embedded(maker) => maker.end_left(data),
+            RebuiltDatabase::Sqlite | RebuiltDatabase::External(_) => scratch::end_left(data).map(drop),
         };
         let mut workshop = BuildFolder::open(folder, &staged.manifest.id, self.owner, &end_left)?;
         let desired = staged.clone();
@@ -199,7 +199,7 @@ impl Rebuild<'_> {
             put_files(&desired, workshop.data())?;
             self.write_config(&desired, workshop.data())?;
             workshop.give_away()?;
-            if matches!(self.database, Database::Embedded(_)) {
+            if matches!(self.database, RebuiltDatabase::Embedded(_)) {
                 workshop.let_through()?;
             }
         }
@@ -229,16 +229,16 @@ impl Rebuild<'_> {
         observer: &mut dyn Observer,
     ) -> Result<(Manifest, Vec<String>)> {
         match &self.database {
-            Database::Sqlite => {
+            RebuiltDatabase::Sqlite => {
                 observer.step(&Step::Fill)?;
                 database::make_sqlite(&staged, workshop.data(), &self.cancel)?;
                 Ok((staged.manifest, Vec::new()))
             }
-            Database::Embedded(maker) => {
+            RebuiltDatabase::Embedded(maker) => {
                 observer.step(&Step::Install)?;
                 database::make_embedded(maker, staged, workshop, &self.cancel, observer)
             }
-            Database::External(_) => Ok((staged.manifest, Vec::new())),
+            RebuiltDatabase::External(_) => Ok((staged.manifest, Vec::new())),
         }
     }
 
@@ -261,16 +261,16 @@ fn check_database(address: &Address, manifest: &Manifest) -> Result<Vec<String>>
         Err(Error::Database(DatabaseError::Occupied { place: address.to_string(), why, hint }))
     };
     match create::read_content(address, &known)? {
-        Content::Nothing => Ok(Vec::new()),
-        Content::Unfinished(tables) => Ok(tables),
-        Content::Server(what) => {
+        ExistingTables::Nothing => Ok(Vec::new()),
+        ExistingTables::Unfinished(tables) => Ok(tables),
+        ExistingTables::Server(what) => {
             let target = address.url();
             occupied(
                 format!("it is not empty: {what}"),
                 Hint::command(format!("kumadb -t {target} restore {}", manifest.id)),
             )
         }
-        Content::Other(what) => occupied(
+        ExistingTables::Other(what) => occupied(
             format!("it is not empty: {what}"),
             Hint::advice("create and use another database (CREATE DATABASE another CHARACTER SET utf8mb4)"),
         ),
@@ -332,12 +332,12 @@ impl Initializer<'_> {
             Initializer::Image(_, image) => {
                 Err(Error::Docker(DockerError::ImageWithoutMariaDb { image: image.name.clone() }))
             }
-            Initializer::Local => Scratch::check_series(),
+            Initializer::Local => ScratchMariaDb::check_series(),
         }
     }
 }
 
 /// Whether `folder` is empty or does not exist.
 pub fn is_free(folder: &Path) -> Result<bool> {
-    Ok(matches!(place::look(folder)?, Found::Absent | Found::Empty))
+    Ok(matches!(place::look(folder)?, PlaceContent::Absent | PlaceContent::Empty))
 }

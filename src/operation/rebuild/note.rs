@@ -15,7 +15,7 @@ pub(super) const NOTE: &str = "ready.json";
 
 /// The note that everything is built and verified: from here on the next run finishes an interrupted one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Note {
+pub struct ReadyNote {
     /// The snapshot.
     pub snapshot: String,
     /// The entries to move up, in this order.
@@ -23,7 +23,7 @@ pub struct Note {
 }
 
 /// Reads the note in `folder`, if there is one.
-pub(super) fn read_note(folder: &Path) -> Result<Option<Note>> {
+pub(super) fn read_note(folder: &Path) -> Result<Option<ReadyNote>> {
     let path = folder.join(NAME).join(NOTE);
     let note = files::read_text(&path)?.map(|text| serde_json::from_str(&text));
     note.transpose().map_err(|error| Error::File(FileError::Decode { path: path.clone(), why: error.to_string() }))

@@ -3,8 +3,8 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::note::{NAME, NOTE, Note, read_note};
-use super::place::Found;
+use super::note::{NAME, NOTE, ReadyNote, read_note};
+use super::place::PlaceContent;
 use crate::error::{DatabaseError, Error, FileError, Hint, Result};
 use crate::files::{self, Lock, Pinned};
 use crate::instance::config;
@@ -27,7 +27,7 @@ pub struct BuildFolder {
     snapshot: String,
     owner: (u32, u32),
     made: bool,
-    note: Option<Note>,
+    note: Option<ReadyNote>,
     done: bool,
     _lock: Lock,
 }
@@ -57,7 +57,7 @@ impl BuildFolder {
         let note = format!("`restore`, pid {}", std::process::id());
         let _lock = Lock::take(&inside.path().join(LOCK), &note)?;
         // Another run may have finished before we had the lock.
-        if !matches!(super::place::look(folder.path())?, Found::Unfinished(_)) {
+        if !matches!(super::place::look(folder.path())?, PlaceContent::Unfinished(_)) {
             return Err(Error::Database(DatabaseError::Occupied {
                 place: format!("`{}`", place.display()),
                 why: "another restore into it has just finished".into(),
@@ -121,7 +121,7 @@ impl BuildFolder {
         let names = files::entries(&self.data)?.into_iter();
         let mut entries: Vec<String> = names.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
         entries.sort_by_key(|name| LAST.iter().position(|last| last == name).map_or(0, |at| at + 1));
-        let note = Note { snapshot: self.snapshot.clone(), entries };
+        let note = ReadyNote { snapshot: self.snapshot.clone(), entries };
         let text = serde_json::to_vec_pretty(&note).map_err(|error| {
             Error::File(FileError::Encode { what: "the notes of a restore", why: error.to_string() })
         })?;

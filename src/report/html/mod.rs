@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 
-use super::status::{BeatStatus, Status};
+use super::status::{BeatStatus, MonitorStatus};
 use crate::value::{local_time, rfc3339};
 
 /// Places in the bar of a monitor.
@@ -47,9 +47,9 @@ pub struct HtmlPage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Overview {
     /// How many monitors have each status.
-    Counts(Vec<(Status, usize)>),
+    Counts(Vec<(MonitorStatus, usize)>),
     /// The line of a status page, and the status whose colour it has.
-    Line(&'static str, Status),
+    Line(&'static str, MonitorStatus),
 }
 
 /// Monitors under one heading.
@@ -58,18 +58,18 @@ pub struct Section {
     /// The heading.
     pub name: String,
     /// The status of the group itself.
-    pub status: Option<Status>,
+    pub status: Option<MonitorStatus>,
     /// Its monitors.
-    pub monitors: Vec<Entry>,
+    pub monitors: Vec<MonitorLine>,
 }
 
 /// One monitor.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct MonitorLine {
     /// Its name.
     pub name: String,
     /// Its status.
-    pub status: Status,
+    pub status: MonitorStatus,
     /// How long it has had that, and its message, where it is not up.
     pub detail: String,
     /// Its last heartbeats, oldest first.
@@ -122,16 +122,16 @@ pub struct Health {
 /// The overall line of a status page, from the last heartbeats of its monitors (`overallStatus`, 2.5.3).
 pub fn overall(beats: &[Option<BeatStatus>]) -> Overview {
     if beats.is_empty() {
-        return Overview::Line("No Services", Status::NeverChecked);
+        return Overview::Line("No Services", MonitorStatus::NeverChecked);
     }
     if beats.contains(&Some(BeatStatus::Maintenance)) {
-        return Overview::Line("Under maintenance", Status::Maintenance);
+        return Overview::Line("Under maintenance", MonitorStatus::Maintenance);
     }
     let up = beats.iter().filter(|beat| **beat == Some(BeatStatus::Up)).count();
     match up {
-        0 => Overview::Line("Degraded Service", Status::Down),
-        up if up < beats.len() => Overview::Line("Partially Degraded Service", Status::Pending),
-        _ => Overview::Line("All Systems Operational", Status::Up),
+        0 => Overview::Line("Degraded Service", MonitorStatus::Down),
+        up if up < beats.len() => Overview::Line("Partially Degraded Service", MonitorStatus::Pending),
+        _ => Overview::Line("All Systems Operational", MonitorStatus::Up),
     }
 }
 

@@ -2,24 +2,26 @@
 
 use std::fmt::Write as _;
 
-use super::{BAR, Entry, Health, MaintenanceLine, OutageLine, Overview, Section, escape, lines, time};
+use super::{BAR, Health, MaintenanceLine, MonitorLine, OutageLine, Overview, Section, escape, lines, time};
 use crate::report::chart;
-use crate::report::status::Status;
+use crate::report::status::MonitorStatus;
 use crate::report::strip;
 use crate::report::uptime::{percent_text, ping_text};
 
 /// The class of a status, which gives its colour and its mark.
-fn class(status: Status) -> char {
+fn class(status: MonitorStatus) -> char {
     match status {
-        Status::Down => 'd',
-        Status::Up => 'u',
-        Status::Pending => 'p',
-        Status::Maintenance => 'm',
-        Status::Paused | Status::PausedByGroup | Status::NeverChecked | Status::Unknown => 'x',
+        MonitorStatus::Down => 'd',
+        MonitorStatus::Up => 'u',
+        MonitorStatus::Pending => 'p',
+        MonitorStatus::Maintenance => 'm',
+        MonitorStatus::Paused | MonitorStatus::PausedByGroup | MonitorStatus::NeverChecked | MonitorStatus::Unknown => {
+            'x'
+        }
     }
 }
 
-fn badge(status: Status) -> String {
+fn badge(status: MonitorStatus) -> String {
     format!("<span class=\"s {}\">{}</span>", class(status), status.word())
 }
 
@@ -63,7 +65,7 @@ pub(super) fn section(html: &mut String, section: &Section, is_public: bool) {
     html.push_str("</tbody></table></section>\n");
 }
 
-fn row(html: &mut String, entry: &Entry) {
+fn row(html: &mut String, entry: &MonitorLine) {
     let _ = write!(html, "<tr><th scope=row>{}", escape(&entry.name));
     if !entry.tags.is_empty() {
         html.push_str("<small>");

@@ -5,20 +5,25 @@ use std::collections::BTreeMap;
 
 use chrono::DateTime;
 use kumadb::kuma::uptime::read_latest;
-use kumadb::report::uptime::{Tally, Unit, Window};
+use kumadb::report::uptime::{Unit, UptimeTally, Window};
 use serde_json::Value as Json;
 
 use crate::house::layers::root;
 use crate::support::lab::{Lab, instance_at};
 
 /// The rows of `monitor` in `window`, counted.
-fn tally(monitor: &Json, window: &Window) -> Tally {
+fn tally(monitor: &Json, window: &Window) -> UptimeTally {
     let rows = monitor["rows"][window.unit.table()].as_array().unwrap().iter();
     let number = |row: &Json, at: usize| row[at].as_f64().unwrap();
     let is_inside = |row: &&Json| (window.first..=window.last).contains(&row[0].as_i64().unwrap());
-    rows.filter(is_inside).fold(Tally::default(), |sum, row| {
+    rows.filter(is_inside).fold(UptimeTally::default(), |sum, row| {
         let (up, down, ping) = (number(row, 1), number(row, 2), number(row, 3));
-        Tally { up: sum.up + up, total: sum.total + up + down, ping: sum.ping + ping * up, pinged: sum.pinged + up }
+        UptimeTally {
+            up: sum.up + up,
+            total: sum.total + up + down,
+            ping: sum.ping + ping * up,
+            pinged: sum.pinged + up,
+        }
     })
 }
 

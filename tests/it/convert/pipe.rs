@@ -8,9 +8,9 @@ use kumadb::engine::mariadb::Address;
 use kumadb::engine::sqlite::SqliteFile;
 use kumadb::engine::{Connect as _, EngineKind, Reader};
 use kumadb::error::{DatabaseError, Error};
-use kumadb::kuma::create::{Content, read_content};
+use kumadb::kuma::create::{ExistingTables, read_content};
 use kumadb::kuma::transfer::convert::{Convert, OnConflict};
-use kumadb::kuma::transfer::{Report, Target, check, load, publish};
+use kumadb::kuma::transfer::{NewDatabase, TransferReport, check, load, publish};
 use kumadb::schema::{self, Recording, Release};
 use kumadb::value::Value;
 
@@ -58,10 +58,10 @@ fn recording(engine: EngineKind, release: &str) -> &'static Recording {
     schema::recording(engine, release.parse().unwrap()).unwrap()
 }
 
-fn convert(source: &mut dyn Reader, target: Target<'_>, release: &str, on_conflict: OnConflict) -> Report {
+fn convert(source: &mut dyn Reader, target: NewDatabase<'_>, release: &str, on_conflict: OnConflict) -> TransferReport {
     let engine = match target {
-        Target::Sqlite(_) => EngineKind::Sqlite,
-        Target::MariaDb(_) => EngineKind::MariaDb,
+        NewDatabase::Sqlite(_) => EngineKind::Sqlite,
+        NewDatabase::MariaDb(_) => EngineKind::MariaDb,
     };
     let recording = recording(engine, release);
     let mut convert = Convert::of(source, recording, on_conflict).unwrap();
@@ -69,14 +69,14 @@ fn convert(source: &mut dyn Reader, target: Target<'_>, release: &str, on_confli
     let mut convert = Convert::of(source, recording, on_conflict).unwrap();
     let loaded = load(source, target, recording, &mut convert, &mut |_, _| {}).unwrap();
     assert_eq!(checked, loaded, "what is told before is what happens");
-    if let Target::MariaDb(address) = target {
-        assert!(matches!(read_content(address, &|_| true), Ok(Content::Unfinished(_))));
+    if let NewDatabase::MariaDb(address) = target {
+        assert!(matches!(read_content(address, &|_| true), Ok(ExistingTables::Unfinished(_))));
         publish(address).unwrap();
     }
     loaded
 }
 
-fn lost(report: &Report) -> Vec<(String, Loss, u64)> {
+fn lost(report: &TransferReport) -> Vec<(String, Loss, u64)> {
     let cell = |loss: &kumadb::kuma::transfer::Lossy| format!("{}.{}", loss.table, loss.column);
     report.losses.iter().map(|loss| (cell(loss), loss.loss, loss.cells)).collect()
 }
@@ -91,7 +91,7 @@ fn every_release_is_converted_and_back_with_the_losses_that_are_reported() {
         lab.sql(HISTORY);
         let address = server.create_database(&format!("kuma{}", release.replace('.', "_")), "utf8mb4");
         let mut source = sqlite(&lab.folder().join("kuma.db"));
-        let report = convert(&mut *source, Target::MariaDb(&address), &release, OnConflict::default());
+        let report = convert(&mut *source, NewDatabase::MariaDb(&address), &release, OnConflict::default());
         let rounded = if recorded.release < Release::new(2, 1, 0) { Loss::Fraction } else { Loss::Precision };
         let expected = [
             ("heartbeat.ping", Loss::Fraction, 1),
@@ -118,7 +118,7 @@ fn every_release_is_converted_and_back_with_the_losses_that_are_reported() {
         server.sql(&address.database, "DELETE FROM heartbeat WHERE id = 901");
 
         let back = lab.root.path().join("back.db");
-        let report = convert(&mut *there, Target::Sqlite(&back), &release, OnConflict::default());
+        let report = convert(&mut *there, NewDatabase::Sqlite(&back), &release, OnConflict::default());
         assert_eq!(lost(&report), [], "{release}");
         let again = server.create_database(&format!("again{}", release.replace('.', "_")), "utf8mb4");
         let mut back = sqlite(&back);
@@ -128,7 +128,7 @@ fn every_release_is_converted_and_back_with_the_losses_that_are_reported() {
         let sequence = back.query("SELECT seq FROM sqlite_sequence WHERE name = 'heartbeat'", &[]).unwrap();
         assert_eq!(sequence[0].int("seq"), Some(901));
         // What is on MariaDB now has nothing left to lose.
-        let report = convert(&mut *back, Target::MariaDb(&again), &release, OnConflict::default());
+        let report = convert(&mut *back, NewDatabase::MariaDb(&again), &release, OnConflict::default());
         assert_eq!(lost(&report), [], "{release}");
         let (mut one, mut other) = (rows(&mut *again.reader().unwrap()), rows(&mut *there));
         let without_ids =
@@ -187,7 +187,7 @@ fn what_does_not_fit_is_refused_or_resolved_as_chosen() {
     // A part of a request is another request.
     assert_eq!(reported(OnConflict { cut: true, rename: true }), ["monitor.body Some(1)"]);
     let mut request = Convert::of(&mut *source, recording, OnConflict::default()).unwrap();
-    let refused = load(&mut *source, Target::MariaDb(&address), recording, &mut request, &mut |_, _| {});
+    let refused = load(&mut *source, NewDatabase::MariaDb(&address), recording, &mut request, &mut |_, _| {});
     assert!(
         matches!(refused, Err(Error::Database(DatabaseError::CannotConvert { total: 9, cells })) if cells.len() == 9)
     );
@@ -195,7 +195,7 @@ fn what_does_not_fit_is_refused_or_resolved_as_chosen() {
 
     lab.sql("UPDATE monitor SET body = NULL");
     let mut source = sqlite(&lab.folder().join("kuma.db"));
-    let report = convert(&mut *source, Target::MariaDb(&address), "2.5.3", OnConflict { cut: true, rename: true });
+    let report = convert(&mut *source, NewDatabase::MariaDb(&address), "2.5.3", OnConflict { cut: true, rename: true });
     assert_eq!(
         server.sql("kuma", "SELECT id, username FROM user ORDER BY id"),
         "1\tadmin _\n2\tÄdmin\n3\tadmin-2\n4\tADMIN -3\n"
@@ -219,10 +219,10 @@ fn a_database_that_a_server_has_used_since_is_not_cleared() {
     let mut source = sqlite(&lab.folder().join("kuma.db"));
     let recording = recording(EngineKind::MariaDb, "2.5.3");
     let mut convert = Convert::of(&mut *source, recording, OnConflict::default()).unwrap();
-    load(&mut *source, Target::MariaDb(&address), recording, &mut convert, &mut |_, _| {}).unwrap();
-    assert!(matches!(read_content(&address, &|_| true), Ok(Content::Unfinished(tables)) if tables.len() == 28));
+    load(&mut *source, NewDatabase::MariaDb(&address), recording, &mut convert, &mut |_, _| {}).unwrap();
+    assert!(matches!(read_content(&address, &|_| true), Ok(ExistingTables::Unfinished(tables)) if tables.len() == 28));
     server.sql("kuma", "INSERT INTO heartbeat (monitor_id, status, time) VALUES (2, 1, now())");
-    assert!(matches!(read_content(&address, &|_| true), Ok(Content::Server(_))));
+    assert!(matches!(read_content(&address, &|_| true), Ok(ExistingTables::Server(_))));
 }
 
 #[test]

@@ -5,14 +5,14 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
-use kumadb::formats::foreign::{Converted, Format, Source, convert};
-use kumadb::formats::import::{From, read_source};
+use kumadb::formats::foreign::{Converted, ForeignFormat, SourceFile, convert};
+use kumadb::formats::import::{InputFormat, read_source};
 use kumadb::formats::{At, Data, Entry, NoSources, Node};
 
 /// What is put into the files.
 const STRANGE: &str = "strange-value";
 
-fn sources() -> Vec<(Format, Source)> {
+fn sources() -> Vec<(ForeignFormat, SourceFile)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/foreign");
     let mut found = Vec::new();
     for folder in [folder.clone(), folder.join("autokuma"), folder.join("cases")] {
@@ -20,7 +20,7 @@ fn sources() -> Vec<(Format, Source)> {
             let Ok(text) = String::from_utf8(fs::read(entry.path()).unwrap()) else { continue };
             let name = entry.file_name().into_string().unwrap();
             let text = text.trim_start_matches('\u{feff}').to_owned();
-            if let Ok((Some(format), source)) = read_source(name, text, From::Detected, &NoSources) {
+            if let Ok((Some(format), source)) = read_source(name, text, InputFormat::Detected, &NoSources) {
                 found.push((format, source));
             }
         }
@@ -79,7 +79,7 @@ fn has_arrived(node: &Node, places: &HashSet<At>) -> bool {
 }
 
 /// Whether a changed file shows the change.
-fn shows(format: Format, source: &Source, before: &HashSet<String>) -> bool {
+fn shows(format: ForeignFormat, source: &SourceFile, before: &HashSet<String>) -> bool {
     let after = convert(format, std::slice::from_ref(source));
     after.document.json().to_string().contains(STRANGE) || !lines(&after).is_subset(before)
 }
@@ -92,7 +92,10 @@ fn strange(at: &At) -> Node {
 
 /// Makes `edit` at each node of `sources` where it is possible, given the places that arrive in the result; every such change
 /// must show.
-fn every_change_shows(sources: impl Iterator<Item = (Format, Source)>, edit: fn(&mut Node, &HashSet<At>) -> bool) {
+fn every_change_shows(
+    sources: impl Iterator<Item = (ForeignFormat, SourceFile)>,
+    edit: fn(&mut Node, &HashSet<At>) -> bool,
+) {
     let (mut tried, mut lost) = (0, Vec::new());
     for (format, source) in sources {
         let converted = convert(format, std::slice::from_ref(&source));

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use kumadb::doctor::examine;
 use kumadb::engine::{Connect as _, Depth, Reader};
 use kumadb::formats::NoSources;
-use kumadb::formats::export::{Choice, Secrets, export};
+use kumadb::formats::export::{ExportChoice, Secrets, export};
 use kumadb::formats::native::read_fixture;
 use kumadb::formats::render::render;
 use kumadb::formats::text::{Syntax, no_files, read};
@@ -68,7 +68,7 @@ fn codes(target: &str, root: &Path) -> Vec<&'static str> {
 
 /// What an export leaves out, and the changes that applying it to the same database would make.
 fn round_trip(config: &Config) -> (Vec<String>, Vec<String>) {
-    let exported = export(config, &Choice { secrets: Secrets::Include, ..Choice::default() });
+    let exported = export(config, &ExportChoice { secrets: Secrets::Include, ..ExportChoice::default() });
     let text = render(&exported.document, Syntax::Yaml).unwrap();
     let documents = read("export.yaml", &text, Syntax::Yaml, &no_files).unwrap();
     let changes = match read_fixture(&documents, &NoSources) {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use kumadb::formats::foreign::{Converted, Format, Source, convert};
+use kumadb::formats::foreign::{Converted, ForeignFormat, SourceFile, convert};
 use kumadb::formats::text::{self, Syntax};
 use serde_json::Value as Json;
 use snapbox::{Data, assert_data_eq, file};
@@ -11,34 +11,34 @@ use snapbox::{Data, assert_data_eq, file};
 use crate::support::lab::Lab;
 
 /// A text as the import reads it.
-pub fn source(file: &str, text: &str) -> Source {
+pub fn source(file: &str, text: &str) -> SourceFile {
     let syntax = Syntax::of(file).unwrap_or_else(|| Syntax::guess(text));
     let is_lines = Syntax::of(file).is_none() && syntax == Syntax::Yaml;
     let documents = match is_lines {
         true => Vec::new(),
         false => text::read(file, text, syntax, &text::no_files).unwrap(),
     };
-    Source { file: file.to_owned(), text: text.to_owned(), documents, problems: Vec::new() }
+    SourceFile { file: file.to_owned(), text: text.to_owned(), documents, problems: Vec::new() }
 }
 
-fn fixture(name: &str) -> Source {
+fn fixture(name: &str) -> SourceFile {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/foreign").join(name);
     source(name, &fs::read_to_string(path).unwrap())
 }
 
-fn converted(format: Format, sources: &[Source]) -> Converted {
+fn converted(format: ForeignFormat, sources: &[SourceFile]) -> Converted {
     let converted = convert(format, sources);
     assert!(converted.problems.is_empty(), "{:#?}", converted.problems);
     converted
 }
 
 /// The document of one text.
-fn document(format: Format, file: &str, text: &str) -> Json {
+fn document(format: ForeignFormat, file: &str, text: &str) -> Json {
     converted(format, &[source(file, text)]).document.json()
 }
 
 /// What is wrong with one text, a line each.
-fn problems(format: Format, file: &str, text: &str) -> String {
+fn problems(format: ForeignFormat, file: &str, text: &str) -> String {
     let problems = convert(format, &[source(file, text)]).problems;
     assert!(!problems.is_empty(), "it is refused");
     problems.iter().map(|problem| format!("{}: {}\n", problem.subject, problem.message)).collect()
@@ -50,10 +50,10 @@ fn skipped(converted: &Converted) -> String {
 }
 
 /// Converts fixtures, which must be guessed, and compares document and skipped with a snapshot.
-fn check(format: Format, names: &[&str], expected: Data) {
-    let sources: Vec<Source> = names.iter().map(|name| fixture(name)).collect();
+fn check(format: ForeignFormat, names: &[&str], expected: Data) {
+    let sources: Vec<SourceFile> = names.iter().map(|name| fixture(name)).collect();
     for source in &sources {
-        assert_eq!(Format::guess(source), Some(format), "{}", source.file);
+        assert_eq!(ForeignFormat::guess(source), Some(format), "{}", source.file);
     }
     let converted = converted(format, &sources);
     let document = serde_json::to_string_pretty(&converted.document.json()).unwrap();
@@ -63,59 +63,59 @@ fn check(format: Format, names: &[&str], expected: Data) {
 
 #[test]
 fn a_backup_of_1x_becomes_a_document() {
-    check(Format::KumaV1, &["kuma-v1.json"], file!["foreign/kuma-v1.txt"]);
+    check(ForeignFormat::KumaV1, &["kuma-v1.json"], file!["foreign/kuma-v1.txt"]);
 }
 
 #[test]
 fn a_list_of_monitors_becomes_a_document() {
-    check(Format::MonitorList, &["monitor-list.json"], file!["foreign/monitor-list.txt"]);
+    check(ForeignFormat::MonitorList, &["monitor-list.json"], file!["foreign/monitor-list.txt"]);
 }
 
 #[test]
 fn a_list_of_monitors_in_a_wrapper_becomes_a_document() {
-    check(Format::MonitorList, &["monitor-list-wrapped.json"], file!["foreign/monitor-list-wrapped.txt"]);
+    check(ForeignFormat::MonitorList, &["monitor-list-wrapped.json"], file!["foreign/monitor-list-wrapped.txt"]);
 }
 
 #[test]
 fn entities_of_autokuma_become_one_document() {
     let names = ["autokuma/apps.json", "autokuma/labels.env", "autokuma/stack.json", "autokuma/wiki.toml"];
-    check(Format::Autokuma, &names, file!["foreign/autokuma.txt"]);
+    check(ForeignFormat::Autokuma, &names, file!["foreign/autokuma.txt"]);
 }
 
 #[test]
 fn tables_become_a_document() {
-    check(Format::Kumaconf, &["kumaconf.json"], file!["foreign/kumaconf.txt"]);
+    check(ForeignFormat::Kumaconf, &["kumaconf.json"], file!["foreign/kumaconf.txt"]);
 }
 
 #[test]
 fn a_table_of_monitors_becomes_a_document() {
-    check(Format::Csv, &["monitors.csv"], file!["foreign/monitors.txt"]);
+    check(ForeignFormat::Csv, &["monitors.csv"], file!["foreign/monitors.txt"]);
 }
 
 #[test]
 fn a_table_of_names_and_addresses_becomes_a_document() {
-    check(Format::Csv, &["plain.csv"], file!["foreign/plain.txt"]);
+    check(ForeignFormat::Csv, &["plain.csv"], file!["foreign/plain.txt"]);
 }
 
 #[test]
 fn exports_of_uptimerobot_become_documents() {
-    check(Format::UptimeRobot, &["uptimerobot.csv"], file!["foreign/uptimerobot-csv.txt"]);
-    check(Format::UptimeRobot, &["uptimerobot.json"], file!["foreign/uptimerobot-json.txt"]);
+    check(ForeignFormat::UptimeRobot, &["uptimerobot.csv"], file!["foreign/uptimerobot-csv.txt"]);
+    check(ForeignFormat::UptimeRobot, &["uptimerobot.json"], file!["foreign/uptimerobot-json.txt"]);
 }
 
 #[test]
 fn toml_of_a_loader_becomes_a_document() {
-    check(Format::LoaderToml, &["loader.toml"], file!["foreign/loader.txt"]);
+    check(ForeignFormat::LoaderToml, &["loader.toml"], file!["foreign/loader.txt"]);
 }
 
 #[test]
 fn groups_in_yaml_become_a_document() {
-    check(Format::YamlList, &["groups.yaml"], file!["foreign/groups.txt"]);
+    check(ForeignFormat::YamlList, &["groups.yaml"], file!["foreign/groups.txt"]);
 }
 
 #[test]
 fn lines_become_a_document() {
-    check(Format::Lines, &["lines.txt"], file!["foreign/lines.txt"]);
+    check(ForeignFormat::Lines, &["lines.txt"], file!["foreign/lines.txt"]);
 }
 
 #[test]
@@ -135,48 +135,48 @@ fn a_native_document_is_guessed_as_none() {
         ("e.txt", "nothing that could be known\n"),
         ("f.yaml", "some: {thing: else}\n"),
     ] {
-        assert_eq!(Format::guess(&source(file, text)), None, "{file}: {text}");
+        assert_eq!(ForeignFormat::guess(&source(file, text)), None, "{file}: {text}");
     }
 }
 
 #[test]
 fn every_format_has_a_name_of_its_own() {
-    for format in Format::ALL {
-        assert_eq!(Format::parse(format.name()), Some(format));
+    for format in ForeignFormat::ALL {
+        assert_eq!(ForeignFormat::parse(format.name()), Some(format));
     }
-    assert_eq!(Format::parse("kuma-db"), None);
+    assert_eq!(ForeignFormat::parse("kuma-db"), None);
 }
 
 #[test]
 fn groups_of_yaml_without_a_list_of_their_own_are_guessed() {
     let text = "Network:\n  interval: 20\n  monitors:\n    - {name: Router, type: ping, hostname: 192.168.1.1}\n";
-    assert_eq!(Format::guess(&source("a.yaml", text)), Some(Format::YamlList));
+    assert_eq!(ForeignFormat::guess(&source("a.yaml", text)), Some(ForeignFormat::YamlList));
     let below = "Site:\n  Network:\n    monitors: [ping:192.168.1.1]\n";
-    assert_eq!(Format::guess(&source("a.yaml", below)), Some(Format::YamlList));
-    let document = document(Format::YamlList, "a.yaml", below);
+    assert_eq!(ForeignFormat::guess(&source("a.yaml", below)), Some(ForeignFormat::YamlList));
+    let document = document(ForeignFormat::YamlList, "a.yaml", below);
     assert_eq!(document["monitors"][2]["parent"], "Site/Network");
 }
 
 #[test]
 fn a_table_from_standard_input_is_guessed_and_read() {
     let piped = source("-", "name,url\nShop,https://shop.example.com\n");
-    assert_eq!(Format::guess(&piped), Some(Format::Csv));
-    assert_eq!(converted(Format::Csv, &[piped]).document.json()["monitors"][0]["name"], "Shop");
+    assert_eq!(ForeignFormat::guess(&piped), Some(ForeignFormat::Csv));
+    assert_eq!(converted(ForeignFormat::Csv, &[piped]).document.json()["monitors"][0]["name"], "Shop");
     let robot = source("-", "ID,Type,Status,Friendly Name,URL/IP\n1,HTTP,Up,Shop,https://shop.example.com\n");
-    assert_eq!(Format::guess(&robot), Some(Format::UptimeRobot));
-    assert_eq!(converted(Format::UptimeRobot, &[robot]).document.json()["monitors"][0]["name"], "Shop");
+    assert_eq!(ForeignFormat::guess(&robot), Some(ForeignFormat::UptimeRobot));
+    assert_eq!(converted(ForeignFormat::UptimeRobot, &[robot]).document.json()["monitors"][0]["name"], "Shop");
 }
 
 #[test]
 fn everything_that_is_wrong_with_a_table_is_reported_at_once() {
     let text = "nam,hostnme,type,url\n,,,\nShop,,http,https://shop.example.com\n,,ping,\n,,,not an address\n";
-    let reported = problems(Format::Csv, "a.csv", text);
+    let reported = problems(ForeignFormat::Csv, "a.csv", text);
     assert_data_eq!(reported, file!["foreign/problems-csv.txt"].raw());
 }
 
 #[test]
 fn lines_that_mean_nothing_are_reported_with_their_places() {
-    let reported = problems(Format::Lines, "hosts.txt", "ping:a\n  tcp:host\nexample.com\nudp:host:53\n");
+    let reported = problems(ForeignFormat::Lines, "hosts.txt", "ping:a\n  tcp:host\nexample.com\nudp:host:53\n");
     assert_data_eq!(reported, file!["foreign/problems-lines.txt"].raw());
 }
 
@@ -187,10 +187,10 @@ fn slips_in_what_people_write_by_hand_are_reported() {
     let label = "kuma.shop.http.nmae=Shop\nkuma.shop.http.url={{url}}\nkuma.shop.http.interval=1\nkuma.shop.http.interval=2\nkuma.shop.http\n";
     let entity = r#"{"shop": {"url": "https://shop.example.com"}}"#;
     let reported = [
-        problems(Format::YamlList, "a.yaml", yaml),
-        problems(Format::LoaderToml, "a.toml", toml),
-        problems(Format::Autokuma, "a.env", label),
-        problems(Format::Autokuma, "a.json", entity),
+        problems(ForeignFormat::YamlList, "a.yaml", yaml),
+        problems(ForeignFormat::LoaderToml, "a.toml", toml),
+        problems(ForeignFormat::Autokuma, "a.env", label),
+        problems(ForeignFormat::Autokuma, "a.json", entity),
     ];
     assert_data_eq!(reported.concat(), file!["foreign/problems-by-hand.txt"].raw());
 }
@@ -198,22 +198,22 @@ fn slips_in_what_people_write_by_hand_are_reported() {
 #[test]
 fn broken_exports_are_reported() {
     let reported = [
-        problems(Format::KumaV1, "a.json", r#"{"version": "1.23.16"}"#),
+        problems(ForeignFormat::KumaV1, "a.json", r#"{"version": "1.23.16"}"#),
         problems(
-            Format::KumaV1,
+            ForeignFormat::KumaV1,
             "b.json",
             r#"{"monitorList": [{"name": "A"}, {"type": "http"}, {"name": "B", "type": "http", "urll": "x"}],
                 "notificationList": [{"id": 1, "name": "ops", "config": "{\"type\""}]}"#,
         ),
-        problems(Format::MonitorList, "c.json", "7"),
+        problems(ForeignFormat::MonitorList, "c.json", "7"),
         problems(
-            Format::UptimeRobot,
+            ForeignFormat::UptimeRobot,
             "d.json",
             r#"[{"friendly_name": "A", "type": 4, "url": "a"}, {"type": 1, "colour": 1}]"#,
         ),
-        problems(Format::Kumaconf, "e.json", r#"{"kumaconf": {}}"#),
+        problems(ForeignFormat::Kumaconf, "e.json", r#"{"kumaconf": {}}"#),
         problems(
-            Format::Kumaconf,
+            ForeignFormat::Kumaconf,
             "f.json",
             r#"{"kumaconf": {}, "tables": {"monitor": {"columns": ["id", "name"], "rows": [[1]]}, "monitr": {"columns": [], "rows": []}}}"#,
         ),
@@ -234,13 +234,13 @@ fn secrets_that_were_left_out_are_refused_until_somebody_writes_them_in() {
         )
     };
     assert_eq!(
-        problems(Format::Kumaconf, "a.json", &with("null", "null"))
+        problems(ForeignFormat::Kumaconf, "a.json", &with("null", "null"))
             .lines()
             .map(|line| line.split(": ").nth(1).unwrap())
             .collect::<Vec<_>>(),
         ["`notification.config`", "`monitor.basic_auth_pass`"]
     );
-    let supplied = document(Format::Kumaconf, "a.json", &with(r#""{\"type\": \"ntfy\"}""#, r#""hunter2""#));
+    let supplied = document(ForeignFormat::Kumaconf, "a.json", &with(r#""{\"type\": \"ntfy\"}""#, r#""hunter2""#));
     assert_eq!(supplied["notifications"][0]["type"], "ntfy");
     assert_eq!(supplied["monitors"][1]["basic_auth_pass"], "hunter2");
 }
@@ -248,13 +248,13 @@ fn secrets_that_were_left_out_are_refused_until_somebody_writes_them_in() {
 #[test]
 fn masked_secrets_are_passed_on_for_others_to_refuse() {
     let text = r#"{"monitorList": [{"id": 1, "name": "A", "type": "http", "url": "https://a", "basic_auth_pass": "********"}]}"#;
-    assert_eq!(document(Format::KumaV1, "a.json", text)["monitors"][0]["basic_auth_pass"], "********");
+    assert_eq!(document(ForeignFormat::KumaV1, "a.json", text)["monitors"][0]["basic_auth_pass"], "********");
 }
 
 #[test]
 fn an_unknown_type_keeps_every_known_column() {
     let text = r#"[{"id": 1, "name": "A", "type": "quantum", "notificationIDList": {}, "maxredirects": 10, "hostname": "a", "keyword": null}]"#;
-    let monitor = &document(Format::MonitorList, "a.json", text)["monitors"][0];
+    let monitor = &document(ForeignFormat::MonitorList, "a.json", text)["monitors"][0];
     let expected = r#"{"name":"A","type":"quantum","maxredirects":10,"hostname":"a","notifications":[]}"#;
     assert_eq!(monitor.to_string(), expected);
 }
@@ -265,7 +265,7 @@ fn a_group_inside_itself_is_taken_out() {
         {"id": 2, "name": "B", "type": "group", "parent": 1, "notificationIDList": {}},
         {"id": 3, "name": "C", "type": "push", "parent": 2, "notificationIDList": {}},
         {"id": 4, "name": "D", "type": "push", "parent": 77, "notificationIDList": {}}]"#;
-    let converted = converted(Format::MonitorList, &[source("a.json", text)]);
+    let converted = converted(ForeignFormat::MonitorList, &[source("a.json", text)]);
     let parents: Vec<Json> =
         converted.document.json()["monitors"].as_array().unwrap().iter().map(|one| one["parent"].clone()).collect();
     assert_eq!(parents, [Json::Null, "A".into(), "A/B".into(), Json::Null]);
@@ -282,7 +282,7 @@ fn numbers_of_one_file_mean_nothing_in_another() {
         source(&format!("{name}.json"), &text)
     };
     let document =
-        converted(Format::KumaV1, &[backup("A", "ops"), backup("B", "dev"), backup("C", "ops")]).document.json();
+        converted(ForeignFormat::KumaV1, &[backup("A", "ops"), backup("B", "dev"), backup("C", "ops")]).document.json();
     let names: Vec<&Json> =
         document["monitors"].as_array().unwrap().iter().map(|one| &one["notifications"][0]).collect();
     assert_eq!(names, ["ops", "dev", "ops (2)"]);
@@ -292,7 +292,7 @@ fn numbers_of_one_file_mean_nothing_in_another() {
 fn one_name_has_one_color() {
     let text = r##"{"monitors": [{"id": 1, "name": "A", "type": "push", "notificationIDList": {}}],
         "tags": [{"id": 1, "name": "env", "color": "#111111"}, {"id": 2, "name": "env", "color": "#222222"}]}"##;
-    let converted = converted(Format::MonitorList, &[source("a.json", text)]);
+    let converted = converted(ForeignFormat::MonitorList, &[source("a.json", text)]);
     assert_eq!(converted.document.json()["tags"].as_array().unwrap().len(), 1);
     assert!(skipped(&converted).contains("tag `env` in #222222"), "{}", skipped(&converted));
 }
@@ -300,7 +300,7 @@ fn one_name_has_one_color() {
 #[test]
 fn values_keep_the_places_they_have_in_the_source() {
     let converted = converted(
-        Format::Csv,
+        ForeignFormat::Csv,
         &[source("a.csv", "name,url\nDocs,https://docs.example.com\nShop,https://shop.example.com\n")],
     );
     let monitor = &converted.document.find("monitors").unwrap().list()[1];
@@ -311,14 +311,15 @@ fn values_keep_the_places_they_have_in_the_source() {
 #[test]
 fn thousands_of_the_same_name_are_distinguished_at_once() {
     let lines = "ping:host\n".repeat(5_000);
-    let document = converted(Format::Lines, &[source("hosts.txt", &lines)]).document;
+    let document = converted(ForeignFormat::Lines, &[source("hosts.txt", &lines)]).document;
     let last = document.find("monitors").unwrap().list().last().unwrap().clone();
     assert_eq!(last.find("name").unwrap().text(), Some("host (5000)"));
 }
 
 #[test]
 fn a_name_that_looks_like_the_next_twin_stays_free_of_it() {
-    let document = document(Format::Csv, "a.csv", "name,url\nA,https://a\nA (2),https://b\nA,https://c\nA,https://d\n");
+    let document =
+        document(ForeignFormat::Csv, "a.csv", "name,url\nA,https://a\nA (2),https://b\nA,https://c\nA,https://d\n");
     let names: Vec<&Json> = document["monitors"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
     assert_eq!(names, ["A", "A (2)", "A (3)", "A (4)"]);
 }
@@ -331,10 +332,10 @@ fn the_examples_in_the_documentation_are_true() {
     let mut shown = Vec::new();
     for section in page.split("\n## ").skip(1) {
         let Some(name) = section.lines().next().and_then(|line| line.split('`').nth(1)) else { continue };
-        let format = Format::parse(name).unwrap_or_else(|| panic!("{name} is no format"));
+        let format = ForeignFormat::parse(name).unwrap_or_else(|| panic!("{name} is no format"));
         let blocks: Vec<&str> = section.split("\n```").skip(1).step_by(2).collect();
         let (becomes, files) = blocks.split_last().unwrap();
-        let sources: Vec<Source> = files
+        let sources: Vec<SourceFile> = files
             .iter()
             .map(|block| {
                 let (head, text) = block.split_once('\n').unwrap();
@@ -342,7 +343,7 @@ fn the_examples_in_the_documentation_are_true() {
             })
             .collect();
         for source in &sources {
-            assert_eq!(Format::guess(source), Some(format), "{}", source.file);
+            assert_eq!(ForeignFormat::guess(source), Some(format), "{}", source.file);
         }
         let text = becomes.split_once('\n').unwrap().1;
         let expected = text::read("docs", text, Syntax::Yaml, &text::no_files).unwrap();
@@ -353,7 +354,7 @@ fn the_examples_in_the_documentation_are_true() {
         }
         shown.push((format, expected, found));
     }
-    for format in Format::ALL {
+    for format in ForeignFormat::ALL {
         assert!(
             shown.iter().any(|(one, ..)| *one == format),
             "docs/foreign-formats.md has no section `{}`",
@@ -363,7 +364,7 @@ fn the_examples_in_the_documentation_are_true() {
     let order: Vec<_> = shown.iter().map(|(format, ..)| format.name()).collect();
     assert_eq!(
         order,
-        Format::ALL.map(Format::name),
+        ForeignFormat::ALL.map(ForeignFormat::name),
         "sections of docs/foreign-formats.md have the order of Format::ALL"
     );
     for (format, expected, found) in shown {

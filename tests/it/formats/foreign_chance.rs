@@ -1,6 +1,6 @@
 //! Whatever stands in a foreign file, converting it ends in a document or in words.
 
-use kumadb::formats::foreign::{Format, Source, convert};
+use kumadb::formats::foreign::{ForeignFormat, SourceFile, convert};
 use proptest::prelude::*;
 use serde_json::Value as Json;
 
@@ -61,17 +61,17 @@ proptest! {
     #[test]
     fn nothing_that_can_be_read_makes_a_converter_fall(json in any_json(), more in any_json()) {
         let sources = [source("a.json", &json.to_string()), source("b.json", &more.to_string())];
-        for format in Format::ALL {
-            let _ = Format::guess(&sources[0]);
+        for format in ForeignFormat::ALL {
+            let _ = ForeignFormat::guess(&sources[0]);
             let _ = convert(format, &sources);
         }
     }
 
     #[test]
     fn no_text_makes_a_converter_fall(text in "(kuma\\.|ping:|tcp:|http://|[a-z.:/=,\"\\[\\]é \n-]){0,40}") {
-        let sources = [Source { file: "a.txt".into(), text, documents: Vec::new(), problems: Vec::new() }];
-        for format in Format::ALL {
-            let _ = Format::guess(&sources[0]);
+        let sources = [SourceFile { file: "a.txt".into(), text, documents: Vec::new(), problems: Vec::new() }];
+        for format in ForeignFormat::ALL {
+            let _ = ForeignFormat::guess(&sources[0]);
             let _ = convert(format, &sources);
         }
     }

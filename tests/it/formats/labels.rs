@@ -3,18 +3,24 @@
 use std::collections::BTreeMap;
 
 use kumadb::formats::NoSources;
-use kumadb::formats::foreign::{Container, Format, of_containers};
-use kumadb::formats::import::{Import, Options, import, import_sources};
+use kumadb::formats::foreign::{ForeignFormat, LabelledContainer, of_containers};
+use kumadb::formats::import::{Import, ImportOptions, import, import_sources};
 
-fn container(name: &str, labels: &[(&str, &str)]) -> Container {
+fn container(name: &str, labels: &[(&str, &str)]) -> LabelledContainer {
     let labels: BTreeMap<String, String> =
         labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    Container { name: name.into(), id: "f00d".into(), image: "nginx:1".into(), image_id: "sha256:1".into(), labels }
+    LabelledContainer {
+        name: name.into(),
+        id: "f00d".into(),
+        image: "nginx:1".into(),
+        image_id: "sha256:1".into(),
+        labels,
+    }
 }
 
-fn read(prefix: &str, containers: &[Container]) -> Import {
-    let options = Options { label_prefix: Some(prefix.to_owned()), ..Options::default() };
-    import_sources(Format::Autokuma, vec![of_containers(prefix, containers)], &options, &NoSources)
+fn read(prefix: &str, containers: &[LabelledContainer]) -> Import {
+    let options = ImportOptions { label_prefix: Some(prefix.to_owned()), ..ImportOptions::default() };
+    import_sources(ForeignFormat::Autokuma, vec![of_containers(prefix, containers)], &options, &NoSources)
 }
 
 fn fields(read: &Import, name: &str) -> Vec<Option<String>> {
@@ -63,7 +69,7 @@ fn what_only_autokuma_knows_is_reported() {
 #[test]
 fn a_prefix_applies_to_files_too() {
     let text = "services:\n  web:\n    image: nginx\n    labels:\n      ops.web.http.url: https://a\n      kuma.b.http.url: https://b\n";
-    let options = Options { label_prefix: Some("ops".into()), ..Options::default() };
+    let options = ImportOptions { label_prefix: Some("ops".into()), ..ImportOptions::default() };
     let read = import(vec![("compose.yaml".into(), text.into())], &options, &NoSources);
     assert!(read.problems.is_empty(), "{read:#?}");
     assert_eq!(fields(&read, "web")[0].as_deref(), Some("https://a"));

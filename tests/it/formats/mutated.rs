@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kumadb::backup::Store;
-use kumadb::formats::foreign::Format;
+use kumadb::formats::foreign::ForeignFormat;
 
 use crate::support::chance::Chance;
 use crate::support::lab::Lab;
@@ -15,20 +15,20 @@ use crate::support::lab::Lab;
 mod tried;
 
 /// Files of other tools, with their syntax as `tried::foreign` counts them.
-const FILES: [(Format, u8, &str); 13] = [
-    (Format::KumaV1, 1, "kuma-v1.json"),
-    (Format::MonitorList, 1, "monitor-list.json"),
-    (Format::MonitorList, 1, "monitor-list-wrapped.json"),
-    (Format::Autokuma, 1, "autokuma/stack.json"),
-    (Format::Autokuma, 2, "autokuma/wiki.toml"),
-    (Format::Autokuma, 4, "autokuma/labels.env"),
-    (Format::Kumaconf, 1, "kumaconf.json"),
-    (Format::Csv, 3, "monitors.csv"),
-    (Format::UptimeRobot, 3, "uptimerobot.csv"),
-    (Format::UptimeRobot, 1, "uptimerobot.json"),
-    (Format::LoaderToml, 2, "loader.toml"),
-    (Format::YamlList, 0, "groups.yaml"),
-    (Format::Lines, 4, "lines.txt"),
+const FILES: [(ForeignFormat, u8, &str); 13] = [
+    (ForeignFormat::KumaV1, 1, "kuma-v1.json"),
+    (ForeignFormat::MonitorList, 1, "monitor-list.json"),
+    (ForeignFormat::MonitorList, 1, "monitor-list-wrapped.json"),
+    (ForeignFormat::Autokuma, 1, "autokuma/stack.json"),
+    (ForeignFormat::Autokuma, 2, "autokuma/wiki.toml"),
+    (ForeignFormat::Autokuma, 4, "autokuma/labels.env"),
+    (ForeignFormat::Kumaconf, 1, "kumaconf.json"),
+    (ForeignFormat::Csv, 3, "monitors.csv"),
+    (ForeignFormat::UptimeRobot, 3, "uptimerobot.csv"),
+    (ForeignFormat::UptimeRobot, 1, "uptimerobot.json"),
+    (ForeignFormat::LoaderToml, 2, "loader.toml"),
+    (ForeignFormat::YamlList, 0, "groups.yaml"),
+    (ForeignFormat::Lines, 4, "lines.txt"),
 ];
 
 fn read(path: &str) -> Vec<u8> {
@@ -129,8 +129,8 @@ fn no_document_makes_the_reader_stumble() {
 #[test]
 fn no_foreign_file_makes_a_converter_stumble() {
     // Format and syntax, as `tried::foreign` reads them.
-    let read = |format: Format, syntax: u8, path: &str| {
-        let format = Format::ALL.iter().position(|one| *one == format).unwrap() as u8;
+    let read = |format: ForeignFormat, syntax: u8, path: &str| {
+        let format = ForeignFormat::ALL.iter().position(|one| *one == format).unwrap() as u8;
         [&[format, syntax], read(&format!("fixtures/foreign/{path}")).as_slice()].concat()
     };
     let seeds = FILES.map(|(format, syntax, path)| read(format, syntax, path)).into();

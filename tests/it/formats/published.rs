@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use kumadb::engine::sqlite::SqliteFile;
 use kumadb::engine::{Connect as _, WriteKey};
 use kumadb::formats::decode::decode;
-use kumadb::formats::foreign::{Outcome, ReportLine, Source, convert};
-use kumadb::formats::import::{From, Options, import, read_source};
+use kumadb::formats::foreign::{ImportOutcome, ReportLine, SourceFile, convert};
+use kumadb::formats::import::{ImportOptions, InputFormat, import, read_source};
 use kumadb::formats::native::read_fixture;
 use kumadb::formats::{At, NoSources, Node};
 use kumadb::kuma::read::read_config;
@@ -43,19 +43,19 @@ fn texts(name: &str) -> Vec<(String, String)> {
 
 fn line(remark: &ReportLine) -> String {
     let end = match remark.outcome {
-        Outcome::Skipped => ": skipped",
-        Outcome::Dropped => ": dropped",
-        Outcome::Doubtful => "",
+        ImportOutcome::Skipped => ": skipped",
+        ImportOutcome::Dropped => ": dropped",
+        ImportOutcome::Doubtful => "",
     };
     format!("{}: {}: {}{end}\n", remark.at, remark.what, remark.why)
 }
 
 /// What becomes of a file: its format, the fixture, the report and the problems.
 fn reported(name: &str) -> String {
-    let mut sources: Vec<Source> = Vec::new();
+    let mut sources: Vec<SourceFile> = Vec::new();
     let mut format = None;
     for (file, text) in texts(name) {
-        match read_source(file, text, From::Detected, &NoSources) {
+        match read_source(file, text, InputFormat::Detected, &NoSources) {
             Err(problem) => return format!("{}: {}\n{:?}\n", problem.subject, problem.message, problem.hint),
             Ok((found, source)) => {
                 format = found;
@@ -90,7 +90,7 @@ fn every_published_file_is_read_or_named() {
 }
 
 /// Reads one text as `plan` does, without variables and files.
-fn read(file: &str, text: &str, options: &Options) -> kumadb::formats::import::Import {
+fn read(file: &str, text: &str, options: &ImportOptions) -> kumadb::formats::import::Import {
     import(vec![(file.to_owned(), text.to_owned())], options, &NoSources)
 }
 
@@ -98,17 +98,17 @@ fn read(file: &str, text: &str, options: &Options) -> kumadb::formats::import::I
 fn nothing_in_a_file_of_others_is_expanded() {
     let backup = r#"{"version": "1.23.17", "monitorList": [{"id": 1, "name": "A", "type": "http", "url": "https://a",
         "method": "POST", "body": "${HOME} ${file:/etc/shadow} $${X}", "notificationIDList": {}}]}"#;
-    let read_body = |options: &Options| {
+    let read_body = |options: &ImportOptions| {
         let read = read("a.json", backup, options);
         (read.fixture.things.first().map(|one| one.text("body").unwrap().to_owned()), read.problems)
     };
-    let (body, problems) = read_body(&Options::default());
+    let (body, problems) = read_body(&ImportOptions::default());
     assert!(problems.is_empty(), "{problems:?}");
     assert_eq!(body.as_deref(), Some("${HOME} ${file:/etc/shadow} $${X}"));
-    let (_, problems) = read_body(&Options { expand_env: true, ..Options::default() });
+    let (_, problems) = read_body(&ImportOptions { expand_env: true, ..ImportOptions::default() });
     assert!(problems[0].message.contains("HOME"), "{problems:?}");
     let file = backup.replace("${HOME} ", "");
-    let problems = read("a.json", &file, &Options { expand_env: true, ..Options::default() }).problems;
+    let problems = read("a.json", &file, &ImportOptions { expand_env: true, ..ImportOptions::default() }).problems;
     assert!(problems[0].message.contains("`${file:…}` is only expanded in fixtures"), "{problems:?}");
 }
 
@@ -123,20 +123,20 @@ fn a_file_that_yields_nothing_is_an_error() {
         ("a.txt", ""),
         ("a.csv", "name,url\n"),
     ] {
-        let read = read(file, text, &Options::default());
+        let read = read(file, text, &ImportOptions::default());
         assert!(!read.problems.is_empty(), "{file}: {text}: {read:?}");
     }
     // One of several.
     let texts = ["name,url\nA,https://a\n", "name,url\n"];
     let texts = texts.iter().zip(1..).map(|(text, n)| (format!("{n}.csv"), (*text).to_owned())).collect();
-    let problems = import(texts, &Options::default(), &NoSources).problems;
+    let problems = import(texts, &ImportOptions::default(), &NoSources).problems;
     assert_eq!(problems.iter().map(|problem| problem.subject.as_str()).collect::<Vec<_>>(), ["2.csv"]);
-    assert!(read("a.yaml", "monitors: []\n", &Options::default()).problems.is_empty());
+    assert!(read("a.yaml", "monitors: []\n", &ImportOptions::default()).problems.is_empty());
 }
 
 #[test]
 fn invalid_entries_of_any_format_can_be_skipped() {
-    let skip = Options { skip_invalid: true, ..Options::default() };
+    let skip = ImportOptions { skip_invalid: true, ..ImportOptions::default() };
     for (file, text) in [
         ("a.csv", "name,url\nA,https://a\nB,mailto:x@y\n"),
         ("a.csv", "name,url\nA,https://a\nB,https://b,more\n"),
@@ -145,7 +145,7 @@ fn invalid_entries_of_any_format_can_be_skipped() {
         ("a.txt", "ping:a\nnot a line\n"),
         ("a.yaml", "monitors:\n- {name: A, type: push}\n- {name: B, intervall: 3, type: push}\n"),
     ] {
-        assert!(!read(file, text, &Options::default()).problems.is_empty(), "{text}");
+        assert!(!read(file, text, &ImportOptions::default()).problems.is_empty(), "{text}");
         let read = read(file, text, &skip);
         assert!(read.problems.is_empty(), "{:?}", read.problems);
         assert_eq!((read.fixture.things.len(), read.remarks.len()), (1, 1), "{text}: {:?}", read.remarks);
@@ -154,14 +154,14 @@ fn invalid_entries_of_any_format_can_be_skipped() {
 
 #[test]
 fn problems_of_converted_files_name_the_monitor() {
-    let problems = read("a.csv", "name,url,interval\nA,https://a,soon\n", &Options::default()).problems;
+    let problems = read("a.csv", "name,url,interval\nA,https://a,soon\n", &ImportOptions::default()).problems;
     assert_eq!(problems[0].subject, "a.csv:2:3: monitors[A].interval");
 }
 
 #[test]
 fn numbers_keep_their_text_where_a_text_is_meant() {
     let yaml = "monitors:\n- {name: 1.10, type: push, interval: 0060}\n- {name: 0x1F, type: push}\n- {name: 0755, type: push}\n";
-    let read = read("a.yaml", yaml, &Options::default());
+    let read = read("a.yaml", yaml, &ImportOptions::default());
     assert!(read.problems.is_empty(), "{:?}", read.problems);
     let names: Vec<String> = read.fixture.things.iter().map(|one| one.name()).collect();
     assert_eq!(names, ["1.10", "0x1F", "0755"]);
@@ -169,7 +169,8 @@ fn numbers_keep_their_text_where_a_text_is_meant() {
 
 #[test]
 fn a_template_is_named_with_its_line() {
-    let problems = read("a.yaml", "monitors:\n{% for host in hosts %}\n- {name: a}\n", &Options::default()).problems;
+    let problems =
+        read("a.yaml", "monitors:\n{% for host in hosts %}\n- {name: a}\n", &ImportOptions::default()).problems;
     assert_eq!(problems[0].subject, "a.yaml:2:1");
     assert!(problems[0].message.contains("is a template"), "{problems:?}");
 }
@@ -270,7 +271,7 @@ fn every_published_file_gives_its_rows() {
     let mut reported = String::new();
     let wishes = ApplyOptions { skip_invalid: true, skip_unsupported: true, ..ApplyOptions::default() };
     for (number, name) in names.iter().enumerate() {
-        let read = import(texts(name), &Options { skip_invalid: true, ..Options::default() }, &NoSources);
+        let read = import(texts(name), &ImportOptions { skip_invalid: true, ..ImportOptions::default() }, &NoSources);
         if let Some(problem) = read.problems.first() {
             reported.push_str(&format!("{name}: refused: {}\n", problem.message));
             continue;
@@ -293,7 +294,7 @@ fn every_published_file_gives_its_rows() {
 
 #[test]
 fn a_file_of_which_nothing_is_left_is_an_error() {
-    let skip = Options { skip_invalid: true, ..Options::default() };
+    let skip = ImportOptions { skip_invalid: true, ..ImportOptions::default() };
     for (file, text, expected) in [
         ("b.yaml", "monitors: [", "is not valid YAML"),
         ("b.yaml", "{\"a\": 1}", "is in no known format"),
@@ -307,7 +308,7 @@ fn a_file_of_which_nothing_is_left_is_an_error() {
         assert!(given.starts_with(file) && given.contains(expected), "{given}");
     }
     // Of a folder, something is left.
-    let options = Options { in_folders: ["b.yaml".to_owned()].into(), ..skip.clone() };
+    let options = ImportOptions { in_folders: ["b.yaml".to_owned()].into(), ..skip.clone() };
     let texts = [("a.yaml", "monitors: [{name: A, type: push}]\n"), ("b.yaml", "monitors: [")];
     let found = import(texts.map(|(file, text)| (file.to_owned(), text.to_owned())).into(), &options, &NoSources);
     assert_eq!((found.problems.len(), found.left_out.len()), (0, 1), "{:?}", found.problems);
@@ -317,7 +318,7 @@ fn a_file_of_which_nothing_is_left_is_an_error() {
 
 #[test]
 fn what_is_left_out_is_named_with_all_that_is_wrong_with_it() {
-    let skip = Options { skip_invalid: true, ..Options::default() };
+    let skip = ImportOptions { skip_invalid: true, ..ImportOptions::default() };
     let text = "monitors:\n- {name: A, type: push}\n- {name: B, type: push, interval: soon, intervall: 3}\n- {type: group}\n\
                 - {name: C, type: push, interval: soon}\n";
     let found = read("a.yaml", text, &skip);

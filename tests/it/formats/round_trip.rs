@@ -9,7 +9,7 @@ use kumadb::engine::sqlite::SqliteFile;
 use kumadb::engine::{Connect, EngineKind, WriteKey};
 use kumadb::error::Result;
 use kumadb::formats::NoSources;
-use kumadb::formats::export::{Choice, Secrets, export};
+use kumadb::formats::export::{ExportChoice, Secrets, export};
 use kumadb::formats::native::read_fixture;
 use kumadb::formats::render::render;
 use kumadb::formats::text::{Syntax, no_files, read};
@@ -211,7 +211,7 @@ impl Made {
     }
 
     fn export(&self) -> Node {
-        let choice = Choice { secrets: Secrets::Include, ..Choice::default() };
+        let choice = ExportChoice { secrets: Secrets::Include, ..ExportChoice::default() };
         let exported = export(&self.config(), &choice);
         assert_eq!(exported.warnings, Vec::<String>::new());
         exported.document

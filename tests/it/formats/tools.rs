@@ -5,10 +5,10 @@ use std::path::Path;
 
 use hcl::eval::{Context, Evaluate as _, FuncArgs, FuncDef, ParamType};
 use hcl::{Body, Value, expr};
-use kumadb::formats::export::tool::{Files, Tool, export_to};
-use kumadb::formats::export::{Choice, Secrets};
-use kumadb::formats::foreign::Format;
-use kumadb::formats::import::{From, Import, Options, import};
+use kumadb::formats::export::tool::{Tool, ToolFiles, export_to};
+use kumadb::formats::export::{ExportChoice, Secrets};
+use kumadb::formats::foreign::ForeignFormat;
+use kumadb::formats::import::{Import, ImportOptions, InputFormat, import};
 use kumadb::formats::text::{Syntax, no_files, read};
 use kumadb::formats::{At, NoSources, Node};
 use kumadb::model::state::Config;
@@ -95,29 +95,30 @@ fn existing(kind: &str, body: &Body, config: &Config) -> Json {
         .into()
 }
 
-fn exported(tool: Tool, config: &Config, secrets: Secrets) -> Files {
-    export_to(tool, config, &Choice { secrets, ..Choice::default() })
+fn exported(tool: Tool, config: &Config, secrets: Secrets) -> ToolFiles {
+    export_to(tool, config, &ExportChoice { secrets, ..ExportChoice::default() })
 }
 
 /// The files, read again.
-fn read_again(tool: Tool, files: &Files, config: &Config) -> Import {
+fn read_again(tool: Tool, files: &ToolFiles, config: &Config) -> Import {
     let (format, texts) = match tool {
         Tool::Terraform => {
             let state = state(&files.files[0].1, &files.variables, config);
-            (Format::TerraformState, vec![("state.json".to_owned(), state)])
+            (ForeignFormat::TerraformState, vec![("state.json".to_owned(), state)])
         }
         Tool::Autokuma => {
             let texts = files.files.iter().map(|(name, text)| (format!("out/{name}"), text.clone()));
-            (Format::Autokuma, texts.collect())
+            (ForeignFormat::Autokuma, texts.collect())
         }
     };
-    let read = import(texts, &Options { from: From::Foreign(format), ..Options::default() }, &NoSources);
+    let read =
+        import(texts, &ImportOptions { from: InputFormat::Foreign(format), ..ImportOptions::default() }, &NoSources);
     assert!(read.problems.is_empty(), "{:#?}", read.problems);
     read
 }
 
 /// The changes that the files, read again, would make to the instance that they come from.
-fn changes(tool: Tool, secrets: Secrets, config: &Config) -> (Files, Vec<String>) {
+fn changes(tool: Tool, secrets: Secrets, config: &Config) -> (ToolFiles, Vec<String>) {
     let files = exported(tool, config, secrets);
     let read = read_again(tool, &files, config);
     let report = plan_fixture(config, &read.fixture, &ApplyOptions::default(), &mut Counted(0)).unwrap();
@@ -158,7 +159,7 @@ fn everything_that_a_tool_holds_is_read_again_as_it_was() {
 fn secrets_are_not_in_the_files_unless_they_are_requested() {
     let config = everything().config();
     for tool in [Tool::Terraform, Tool::Autokuma] {
-        let text = |files: &Files| files.files.iter().map(|(_, text)| text.as_str()).collect::<String>();
+        let text = |files: &ToolFiles| files.files.iter().map(|(_, text)| text.as_str()).collect::<String>();
         let files = exported(tool, &config, Secrets::LeaveOut);
         assert!(!text(&files).contains("secret-word"), "{}", text(&files));
         assert!(
@@ -206,8 +207,8 @@ fn some_monitors_have_what_they_refer_to() {
     let config = everything().config();
     let kinds = ["monitors".to_owned()].into();
     let shop = config.rows("monitor").iter().find(|row| row.text("name") == Some("Shop")).and_then(|row| row.int("id"));
-    let choice = Choice { kinds, monitors: Some(shop.into_iter().collect()), ..Choice::default() };
-    let names = |files: &Files| files.files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let choice = ExportChoice { kinds, monitors: Some(shop.into_iter().collect()), ..ExportChoice::default() };
+    let names = |files: &ToolFiles| files.files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     let files = export_to(Tool::Autokuma, &config, &choice);
     let expected = ["tags/env", "tags/team", "notifications/night-shift", "notifications/ops", "monitors/web/shop"];
     let mut found = names(&files);

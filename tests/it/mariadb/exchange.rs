@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use kumadb::backup::stage::{Label, Source};
+use kumadb::backup::stage::{CopySource, SnapshotLabel};
 use kumadb::backup::{CopyScope, StagedCopy, Store};
-use kumadb::engine::Fit;
+use kumadb::engine::DumpFit;
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::init;
@@ -209,7 +209,7 @@ impl Place {
             let new = init::NewInstance { release: release.parse().unwrap(), admin, timezone: None };
             let connect = place(name).instance().connect().unwrap();
             init::fill_database(&*connect, &new).unwrap();
-            let label = Label {
+            let label = SnapshotLabel {
                 instance: name.into(),
                 origin: name.into(),
                 reason: "test".into(),
@@ -217,7 +217,7 @@ impl Place {
                 undo: false,
                 undoes: None,
             };
-            let (source, extent) = (Source::Live(&*connect), CopyScope::default());
+            let (source, extent) = (CopySource::Live(&*connect), CopyScope::default());
             StagedCopy::take(&source, &root.join(name), &label, &extent, &mut |_, _| {}).unwrap();
         }
         place("kuma")
@@ -396,7 +396,7 @@ fn it_finds_back_from_every_half_of_a_rename() {
         let mut writer = writer(&address);
         let shadow = writer.shadow().unwrap();
         let desired = root.path().join("older/dump.sql");
-        assert_eq!(shadow.suits(&desired).unwrap(), Fit::Tables);
+        assert_eq!(shadow.suits(&desired).unwrap(), DumpFit::Tables);
         shadow.reserve().unwrap();
         assert_eq!(shadow.fill(&desired, &mut |_, _| {}).unwrap(), []);
         if half > 0 {

@@ -9,7 +9,7 @@ use kumadb::backup::{StagedCopy, Store};
 use kumadb::cancel::Cancel;
 use kumadb::engine::mariadb::Address;
 use kumadb::error::Result;
-use kumadb::operation::rebuild::{Database, Initializer, Rebuild};
+use kumadb::operation::rebuild::{Initializer, Rebuild, RebuiltDatabase};
 use kumadb::operation::{Observer, Step};
 
 use crate::backup::encrypted;
@@ -285,7 +285,7 @@ impl Observer for At {
     }
 }
 
-fn rebuild<'a>(folder: Option<PathBuf>, database: Database<'a>) -> Rebuild<'a> {
+fn rebuild<'a>(folder: Option<PathBuf>, database: RebuiltDatabase<'a>) -> Rebuild<'a> {
     Rebuild { folder, database, owner: None, cancel: Cancel::default() }
 }
 
@@ -294,9 +294,9 @@ fn rebuild<'a>(folder: Option<PathBuf>, database: Database<'a>) -> Rebuild<'a> {
 fn killed_child() {
     let (staged, folder): (PathBuf, PathBuf) = (reported("HELD"), reported("FOLDER"));
     let database = match reported::<String>("DATABASE").as_str() {
-        "sqlite" => Database::Sqlite,
-        "embedded" => Database::Embedded(Initializer::Local),
-        socket => Database::External(Address::on_socket(socket, reported::<String>("USER"), "again")),
+        "sqlite" => RebuiltDatabase::Sqlite,
+        "embedded" => RebuiltDatabase::Embedded(Initializer::Local),
+        socket => RebuiltDatabase::External(Address::on_socket(socket, reported::<String>("USER"), "again")),
     };
     let mut at = At { step: reported("STEP"), kill: true };
     rebuild(Some(folder), database).run(StagedCopy::open(&staged).unwrap(), &mut at).unwrap();
@@ -321,12 +321,13 @@ fn what_fails_leaves_nothing_and_what_is_killed_can_be_typed_again() {
     Store::new(lab.store()).find("latest", &lab.target).unwrap().unpack(&staged).unwrap();
     let (new, open) = (lab.root.path().join("new"), || StagedCopy::open(&staged).unwrap());
     for step in 1..=3 {
-        let failed = rebuild(Some(new.clone()), Database::Sqlite).run(open(), &mut At { step, kill: false });
+        let failed = rebuild(Some(new.clone()), RebuiltDatabase::Sqlite).run(open(), &mut At { step, kill: false });
         assert!(failed.unwrap_err().to_string().starts_with("made to fail"));
         assert!(!new.exists(), "step {step}");
     }
     (1..=3).for_each(|step| killed_at(&staged, &new, ("sqlite", ""), step));
-    let written = rebuild(Some(new.clone()), Database::Sqlite).run(open(), &mut kumadb::operation::NoObserver).unwrap();
+    let written =
+        rebuild(Some(new.clone()), RebuiltDatabase::Sqlite).run(open(), &mut kumadb::operation::NoObserver).unwrap();
     assert_eq!(written.files.len(), 2);
     assert_eq!(dump(&new.join("kuma.db")), lab.sql(".dump"));
     assert_eq!(fs::read_dir(&new).unwrap().count(), 4, "nothing of ours is left");
@@ -353,7 +354,7 @@ fn a_database_that_was_half_filled_is_filled_again() {
     let unpack = || Store::new(lab.store()).find("latest", &lab.target).unwrap().unpack(&staged).unwrap();
     let address = mariadbd.create_database("again", "utf8mb4");
     let (new, tables) = (lab.root.path().join("new"), || mariadbd.sql("again", "SHOW TABLES"));
-    let external = || Database::External(address.clone());
+    let external = || RebuiltDatabase::External(address.clone());
     let failed = rebuild(Some(new.clone()), external()).run(unpack(), &mut At { step: 4, kill: false });
     assert!(failed.unwrap_err().to_string().starts_with("made to fail at: committing"));
     assert!(!new.exists() && tables().is_empty(), "{}", tables());

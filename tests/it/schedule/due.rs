@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
 use kumadb::backup::{Credentials, Store};
-use kumadb::config::{Config, CronSchedule, Target, read_config};
+use kumadb::config::{ConfigFile, CronSchedule, InstanceConfig, read_config};
 use kumadb::error::{DockerError, Error, Hint, JobError, OperationError, Result};
 use kumadb::instance::Locator;
 use kumadb::operation::{Observer, Step};
@@ -121,13 +121,13 @@ impl Host for Clock {
 }
 
 /// Watches `config` on the lab until the clock is at its end.
-fn watch_on(lab: &Lab, config: &Config, clock: &mut Clock) -> Result<()> {
+fn watch_on(lab: &Lab, config: &ConfigFile, clock: &mut Clock) -> Result<()> {
     with_env(lab, |world| watch(config, world, clock))
 }
 
 fn with_env<T>(lab: &Lab, run: impl FnOnce(&RunEnv<'_>) -> T) -> T {
     let root = lab.root.path().to_owned();
-    let locator = |_: &Target| {
+    let locator = |_: &InstanceConfig| {
         let docker = Err(Error::Docker(DockerError::Unreachable {
             address: "nowhere".into(),
             why: "not here".into(),
@@ -149,7 +149,7 @@ fn jobs(lab: &Lab) -> std::path::PathBuf {
 }
 
 /// A config with the lab as `kuma`, and `more`.
-fn config(lab: &Lab, more: &str) -> Config {
+fn config(lab: &Lab, more: &str) -> ConfigFile {
     let text = format!(
         "[stores.local]\naddress = \"{}\"\n[instances.kuma]\ntarget = \"{}\"\n[instances.gone]\ntarget = \
          \"/no/such\"\n{more}",

@@ -10,7 +10,7 @@ use kumadb::error::{Error, OperationError, Result};
 use kumadb::kuma::init::{self, NewInstance};
 use kumadb::kuma::read::read_database;
 use kumadb::kuma::transfer::convert::OnConflict;
-use kumadb::kuma::upgrade::Options;
+use kumadb::kuma::upgrade::UpgradeOptions;
 use kumadb::operation::UpgradeWork;
 use kumadb::operation::convert::{Conversion, ConversionTarget, Destination};
 use kumadb::operation::{self, Observer, Outcome, Settings, Step, Work};
@@ -62,8 +62,10 @@ impl Old {
         let instance = self.lab.instance();
         let database = read_database(&mut *instance.connect()?.reader()?, "test")?;
         let route = Route::find(EngineKind::Sqlite, &database.migrations, "2.0.2", newest()).unwrap();
-        let order =
-            UpgradeWork { route: &route, options: Options { style: Style::Intended, zone: None, now: Utc::now() } };
+        let order = UpgradeWork {
+            route: &route,
+            options: UpgradeOptions { style: Style::Intended, zone: None, now: Utc::now() },
+        };
         operation::run(&instance, &self.lab.store(), &Work::Upgrade(&order), &settings, observer)
     }
 

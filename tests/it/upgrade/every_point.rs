@@ -8,7 +8,7 @@ use chrono::Utc;
 use kumadb::backup::{self, Stores};
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::kuma::read::read_database;
-use kumadb::kuma::upgrade::Options;
+use kumadb::kuma::upgrade::UpgradeOptions;
 use kumadb::operation::UpgradeWork;
 use kumadb::operation::statistics::compare_with;
 use kumadb::operation::{self, Journal, Resumed, Settings, Work, pending};
@@ -30,7 +30,7 @@ fn upgrade(place: &Place, points: &Points) -> Result<()> {
     let mut instance = place.instance();
     let database = read_database(&mut *instance.connect()?.reader()?, "test")?;
     let route = Route::find(instance.engine(), &database.migrations, "old", kumadb::schema::newest()).unwrap();
-    let options = Options { style: Style::Intended, zone: None, now: Utc::now() };
+    let options = UpgradeOptions { style: Style::Intended, zone: None, now: Utc::now() };
     let order = UpgradeWork { route: &route, options };
     points.wrap(&mut instance);
     let settings = Settings::new("upgrade");

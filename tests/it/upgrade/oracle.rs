@@ -8,8 +8,8 @@ use chrono_tz::Tz;
 use kumadb::engine::sqlite::SqliteFile;
 use kumadb::engine::{Connect as _, Reader};
 use kumadb::kuma::read::read_database;
-use kumadb::kuma::transfer::{Target, load};
-use kumadb::kuma::upgrade::{Options, Upgrade, Upgraded, read_facts};
+use kumadb::kuma::transfer::{NewDatabase, load};
+use kumadb::kuma::upgrade::{Upgrade, UpgradeOptions, Upgraded, read_facts};
 use kumadb::schema::{EngineKind, Release};
 use kumadb::upgrade::Route;
 use kumadb::upgrade::rules::Style;
@@ -42,10 +42,10 @@ fn upgrade(folder: &Path, style: Style, zone: Option<Tz>) -> (Box<dyn Reader>, U
     let route = Route::find(EngineKind::Sqlite, &database.migrations, "1.23.17", Release::new(2, 5, 3)).unwrap();
     let facts = read_facts(&mut *source, &database, &route).unwrap();
     assert!(facts.judge(&route).blockers.is_empty());
-    let options = Options { style, zone, now: NOW.parse().unwrap() };
+    let options = UpgradeOptions { style, zone, now: NOW.parse().unwrap() };
     let mut upgrade = Upgrade::prepare(&mut *source, &database, &route, &facts, options).unwrap();
     let to = folder.join("new.db");
-    let report = load(&mut *source, Target::Sqlite(&to), route.target, &mut upgrade, &mut |_, _| {}).unwrap();
+    let report = load(&mut *source, NewDatabase::Sqlite(&to), route.target, &mut upgrade, &mut |_, _| {}).unwrap();
     assert!(report.left_out.is_empty(), "{:?}", report.left_out);
     (SqliteFile::new(&to).reader().unwrap(), upgrade.done)
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kumadb::backup::Store;
 use kumadb::engine::mariadb::Address;
-use kumadb::engine::{Connect, Counts, Depth, EngineKind, Fit, IntegrityError, Reader, Shadow, WriteKey, Writer};
+use kumadb::engine::{Connect, Counts, Depth, DumpFit, EngineKind, IntegrityError, Reader, Shadow, WriteKey, Writer};
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::init;
@@ -193,7 +193,7 @@ impl Counted<Box<dyn Writer>> {
 }
 
 impl Shadow for Counted<Box<dyn Writer>> {
-    fn suits(&mut self, from: &Path) -> Result<Fit> {
+    fn suits(&mut self, from: &Path) -> Result<DumpFit> {
         self.1.pass()?;
         self.inner().suits(from)
     }

@@ -11,7 +11,7 @@ use kumadb::instance::Instance;
 use kumadb::kuma::prune::find_delete_plans;
 use kumadb::operation::script::Script;
 use kumadb::operation::{self, Journal, Resumed, Settings, Work};
-use kumadb::plan::history::{Keep, Pruning};
+use kumadb::plan::history::{HistoryPruning, KeptHistory};
 
 use crate::cli::history::{add_beats, furnish};
 use crate::support::child::{self, reported};
@@ -84,13 +84,13 @@ impl Place {
         operation::run(&instance, &self.store(), &work, &Settings::new("test"), &mut points.clone())
     }
 
-    fn pruning(&self) -> Pruning {
+    fn pruning(&self) -> HistoryPruning {
         let mut reader = self.instance().connect().unwrap().reader().unwrap();
         let schema = reader.schema().unwrap();
         let tables = vec!["heartbeat".to_owned()];
-        let keep = Keep { days: 30, daily_days: 30, important: false, newest: 5, monitors: None, tables };
+        let keep = KeptHistory { days: 30, daily_days: 30, important: false, newest: 5, monitors: None, tables };
         let delete_plans = find_delete_plans(&mut *reader, &schema, &keep, chrono::Utc::now()).unwrap();
-        Pruning { delete_plans, ..Pruning::default() }
+        HistoryPruning { delete_plans, ..HistoryPruning::default() }
     }
 }
 

@@ -16,7 +16,7 @@ use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::read::{read_database, read_state};
 use kumadb::kuma::transfer::convert::OnConflict;
-use kumadb::kuma::upgrade::Options;
+use kumadb::kuma::upgrade::UpgradeOptions;
 use kumadb::model::{NewMonitorContext, new_monitor};
 use kumadb::operation::UpgradeWork;
 use kumadb::operation::convert::{Conversion, Destination};
@@ -384,7 +384,7 @@ fn add(instance: &Instance, store: &Store, settings: &Settings) -> Result<()> {
 fn upgrade(instance: &Instance, store: &Store, settings: &Settings) -> Result<()> {
     let database = instance.open()?.read(|reader| read_database(reader, "test"))?;
     let route = Route::find(instance.engine(), &database.migrations, "old", kumadb::schema::newest()).unwrap();
-    let options = Options { style: Style::Intended, zone: None, now: Utc::now() };
+    let options = UpgradeOptions { style: Style::Intended, zone: None, now: Utc::now() };
     operation::run(instance, store, &Work::Upgrade(&UpgradeWork { route: &route, options }), settings, &mut NoObserver)
         .map(drop)
 }

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::super::super::node::{At, Data, Entry, Node};
-use super::super::Source;
+use super::super::SourceFile;
 use super::super::draft::Draft;
 use super::labels::Label;
 use super::{Entity, spelled};
 
 /// A container on a Docker engine.
 #[derive(Clone, Debug, Default)]
-pub struct Container {
+pub struct LabelledContainer {
     /// Its name.
     pub name: String,
     /// Its id.
@@ -25,7 +25,7 @@ pub struct Container {
 
 /// The containers that have labels with `prefix` and a point, as `docker inspect` shows them. Variables for the container in
 /// these labels are replaced, as AutoKuma does.
-pub fn of_containers(prefix: &str, containers: &[Container]) -> Source {
+pub fn of_containers(prefix: &str, containers: &[LabelledContainer]) -> SourceFile {
     let mut labelled = Vec::new();
     for one in containers {
         let file = format!("container {}", one.name);
@@ -48,10 +48,10 @@ pub fn of_containers(prefix: &str, containers: &[Container]) -> Source {
     }
     let file = "containers".to_owned();
     let document = Node::new(At::nowhere(&file), labelled);
-    Source { file, text: String::new(), documents: vec![document], problems: Vec::new() }
+    SourceFile { file, text: String::new(), documents: vec![document], problems: Vec::new() }
 }
 
-impl Container {
+impl LabelledContainer {
     /// `text` with the values of its variables.
     fn filled(&self, text: &str) -> String {
         let mut text = text.to_owned();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::super::node::{At, Data, Entry, Node};
-use super::super::Source;
+use super::super::SourceFile;
 use super::super::draft::{Draft, entry};
 use super::super::words::parsed;
 use super::{Entity, spelled};
@@ -74,7 +74,7 @@ fn unquoted(text: &str) -> Option<&str> {
 }
 
 /// The labels in the lines of a text.
-pub(super) fn of_lines(source: &Source) -> Vec<Label> {
+pub(super) fn of_lines(source: &SourceFile) -> Vec<Label> {
     let file: Arc<str> = source.file.as_str().into();
     let label = |(number, line, text): (u32, &str, &str)| {
         let column = line.find(text).map_or(0, |at| line[..at].chars().count()) as u32 + 1;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::super::node::{At, Data, Node};
-use super::{Draft, Monitor, Parent, Place, Places, entry};
+use super::{Draft, DraftMonitor, Parent, Place, Places, entry};
 
 impl Draft {
     /// Resolves the parents of monitors and adds them to the fixture, groups first.
@@ -51,7 +51,7 @@ impl Draft {
     }
 
     /// The index of the parent of each monitor; groups that exist only in paths are appended.
-    fn parents(&mut self, monitors: &mut Vec<Monitor>) -> Vec<Option<usize>> {
+    fn parents(&mut self, monitors: &mut Vec<DraftMonitor>) -> Vec<Option<usize>> {
         let mut keys: HashMap<String, usize> = HashMap::new();
         for (at, monitor) in monitors.iter().enumerate() {
             for key in &monitor.keys {
@@ -73,7 +73,7 @@ impl Draft {
             }
         }
         // Shorter paths first: `A/B` then finds `A` in any order of the source.
-        let length = |monitor: &Monitor| match &monitor.parent {
+        let length = |monitor: &DraftMonitor| match &monitor.parent {
             Parent::Groups(names) => names.len(),
             _ => 0,
         };
@@ -104,7 +104,7 @@ impl Draft {
     }
 
     /// Removes monitors from groups that contain themselves.
-    fn open_circles(&mut self, monitors: &[Monitor], parents: &mut [Option<usize>]) {
+    fn open_circles(&mut self, monitors: &[DraftMonitor], parents: &mut [Option<usize>]) {
         for at in 0..parents.len() {
             let mut above = parents[at];
             let mut steps = 0;
@@ -125,7 +125,7 @@ impl Draft {
     }
 }
 
-fn is_group(monitor: &Monitor) -> bool {
+fn is_group(monitor: &DraftMonitor) -> bool {
     monitor.kind.text() == Some("group")
 }
 
@@ -136,7 +136,7 @@ fn depth(parents: &[Option<usize>], at: usize) -> usize {
 /// The index of the last of `names`, each inside the one before; missing ones are created.
 fn open_groups(
     names: &[Node],
-    monitors: &mut Vec<Monitor>,
+    monitors: &mut Vec<DraftMonitor>,
     parents: &mut Vec<Option<usize>>,
     groups: &mut HashMap<(Option<usize>, String), usize>,
 ) -> Option<usize> {
@@ -145,7 +145,7 @@ fn open_groups(
         let key = (above, name.scalar().unwrap_or_default());
         let at = *groups.entry(key).or_insert_with(|| {
             let at = name.at.clone();
-            monitors.push(Monitor {
+            monitors.push(DraftMonitor {
                 at: at.clone(),
                 name: name.clone(),
                 kind: Node::new(at, "group"),
@@ -162,7 +162,7 @@ fn open_groups(
 }
 
 /// A monitor of the native fixture.
-fn node(monitor: Monitor, parent: Option<&str>) -> Node {
+fn node(monitor: DraftMonitor, parent: Option<&str>) -> Node {
     let at = match &monitor.parent {
         Parent::Key(name) | Parent::Existing(name) => name.at.clone(),
         Parent::Groups(names) => names.last().map_or(monitor.at.clone(), |name| name.at.clone()),
