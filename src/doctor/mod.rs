@@ -77,6 +77,7 @@ pub struct Check {
 
 /// One fault, as a check finds it.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Fault {
     /// Where.
     pub subject: Subject,
@@ -108,6 +109,7 @@ impl Subject {
 
 /// How to fix a fault.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Fix {
     /// Changes of rows.
     Rows(Vec<PlanStep>),
@@ -156,6 +158,7 @@ pub enum FileChange {
 
 /// One fault of an instance.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Finding {
     /// `K001`.
     pub code: &'static str,

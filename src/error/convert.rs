@@ -8,6 +8,7 @@ use crate::text::counted;
 /// Why a conversion is refused; all of it is found before the server is stopped.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the report of each variant is its documentation")]
+#[non_exhaustive]
 pub enum ConvertError {
     SameEngine {
         instance: String,

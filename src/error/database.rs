@@ -1,4 +1,4 @@
-//! Why a database cannot be read or written.
+//! Why a database cannot be read or written. Long because it is a table: each variant with its message, exit code and hints.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,6 +9,7 @@ use crate::text::counted;
 /// SQLite or MariaDB refuses, or what is in them is not usable.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the report of each variant is its documentation")]
+#[non_exhaustive]
 pub enum DatabaseError {
     EmptyFile(PathBuf),
     NotSqlite(PathBuf),

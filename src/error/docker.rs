@@ -8,6 +8,7 @@ use crate::text::QUOTE;
 /// The engine or a container.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the report of each variant is its documentation")]
+#[non_exhaustive]
 pub enum DockerError {
     Unreachable {
         address: String,

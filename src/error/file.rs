@@ -9,6 +9,7 @@ use crate::text::bytes;
 /// A file or folder cannot be used.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the report of each variant is its documentation")]
+#[non_exhaustive]
 pub enum FileError {
     Io {
         act: &'static str,

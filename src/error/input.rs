@@ -11,6 +11,7 @@ const SHOWN: usize = 20;
 /// The command line, a fixture, the config file or an environment variable is wrong.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the report of each variant is its documentation")]
+#[non_exhaustive]
 pub enum InputError {
     /// All problems of fixtures, fields and options, collected.
     Problems(Vec<Problem>),
@@ -198,7 +199,7 @@ impl InputError {
                     .with((!known.is_empty()).then(|| Hint::advice(format!("use one of {}", known.join(", ")))))
             }
             Self::Ambiguous { kind, prefix, count } => {
-                Report::new(Exit::NotFound, format!("`{prefix}` matches {}", counted(*count, kind)))
+                ErrorReport::new(Exit::NotFound, format!("`{prefix}` matches {}", counted(*count, kind)))
                     .hint("type more characters of the id")
             }
             Self::Exists { kind, name } => {

@@ -7,6 +7,7 @@ use super::{Error, ErrorReport, Exit};
 /// Scheduled jobs and their notifications.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the report of each variant is its documentation")]
+#[non_exhaustive]
 pub enum JobError {
     Locked {
         job: String,

@@ -52,6 +52,7 @@ macro_rules! areas {
     ($($(#[$about:meta])* $area:ident($error:ty),)*) => {
         /// Everything that can go wrong, by area.
         #[derive(Debug)]
+        #[non_exhaustive]
         pub enum Error {
             $($(#[$about])* $area($error),)*
         }

@@ -8,6 +8,7 @@ use crate::text::counted;
 /// The write path.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the report of each variant is its documentation")]
+#[non_exhaustive]
 pub enum OperationError {
     Locked {
         holder: String,

@@ -7,6 +7,7 @@ use super::{ErrorReport, Exit};
 /// Running on another machine.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the report of each variant is its documentation")]
+#[non_exhaustive]
 pub enum RemoteError {
     /// The data are on the machine of the engine. Commands that can run there do so instead of failing.
     DataNotLocal {

@@ -5,6 +5,7 @@ use super::{ErrorReport, Exit, Hint};
 /// HTTP requests to the server.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the report of each variant is its documentation")]
+#[non_exhaustive]
 pub enum ServerError {
     NoResponse {
         address: String,

@@ -7,6 +7,7 @@ use super::{Error, ErrorReport, Exit, Hint};
 /// Snapshots and their encryption.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the report of each variant is its documentation")]
+#[non_exhaustive]
 pub enum SnapshotError {
     /// An archive, a manifest or a member of one is not as it was written.
     Invalid {

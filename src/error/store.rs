@@ -6,6 +6,7 @@ use crate::text::bytes;
 /// Where snapshots are kept.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the report of each variant is its documentation")]
+#[non_exhaustive]
 pub enum StoreError {
     Action {
         act: &'static str,

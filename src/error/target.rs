@@ -7,6 +7,7 @@ use super::{Error, ErrorReport, Exit, Hint};
 /// The instance is not found, or not complete.
 #[derive(Debug)]
 #[allow(missing_docs, reason = "the report of each variant is its documentation")]
+#[non_exhaustive]
 pub enum TargetError {
     NoneFound,
     NotFound(String),

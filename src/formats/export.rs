@@ -46,6 +46,7 @@ pub struct ExportChoice {
 
 /// An exported fixture with its report.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Export {
     /// The fixture.
     pub document: Node,

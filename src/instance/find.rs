@@ -39,6 +39,7 @@ pub enum How {
 }
 
 /// An instance that was found.
+#[non_exhaustive]
 pub struct FoundInstance {
     /// The value for `-t`.
     pub name: String,

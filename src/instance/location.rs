@@ -17,6 +17,7 @@ pub enum Location<T = Instance> {
 
 /// The data folder of a container that only its host can use.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct RemoteData {
     /// The engine of the container.
     pub docker: Arc<Docker>,

@@ -72,6 +72,7 @@ fn label(instance: &Instance, reason: &str) -> SnapshotLabel {
 /// The steps of the write path, each reported before it is done. An observer can show it, or refuse to continue.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the words of each variant are its documentation")]
+#[non_exhaustive]
 pub enum Step {
     Journal,
     Network { what: String },

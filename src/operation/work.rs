@@ -152,6 +152,7 @@ impl Work<'_> {
 
 /// The outcome of a run.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Outcome {
     /// Ids of the inserted rows.
     pub written: WriteResult,

@@ -56,6 +56,7 @@ pub struct LastBeat {
 
 /// The status of a monitor, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum MonitorStatus {
     /// The last check failed.
     Down,

@@ -86,6 +86,7 @@ pub enum ImportOutcome {
 
 /// A foreign format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ForeignFormat {
     /// The JSON backup of 1.x.
     KumaV1,

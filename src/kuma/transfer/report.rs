@@ -72,6 +72,7 @@ pub struct LeftOutColumn {
 
 /// The result of a transfer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct TransferReport {
     /// Every table of the target.
     pub tables: Vec<TableCount>,

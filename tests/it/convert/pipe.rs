@@ -232,11 +232,11 @@ fn a_null_that_sqlite_does_not_store_is_reported_before() {
     furnish(&lab);
     let address = server.create_database("kuma", "utf8mb4");
     let mut source = sqlite(&lab.folder().join("kuma.db"));
-    convert(&mut *source, Target::MariaDb(&address), "2.5.3", OnConflict::default());
+    convert(&mut *source, NewDatabase::MariaDb(&address), "2.5.3", OnConflict::default());
     server.sql("kuma", "UPDATE notification SET user_id = NULL ORDER BY id LIMIT 1");
     let back = lab.root.path().join("back.db");
     let mut there = address.reader().unwrap();
-    let report = convert(&mut *there, Target::Sqlite(&back), "2.5.3", OnConflict::default());
+    let report = convert(&mut *there, NewDatabase::Sqlite(&back), "2.5.3", OnConflict::default());
     assert_eq!(lost(&report), [("notification.user_id".to_owned(), Loss::Null, 1)]);
     let owners = sqlite(&back).query("SELECT count(*) FROM notification WHERE user_id IS NULL", &[]).unwrap();
     assert_eq!(owners[0].at(0).int(), Some(0));
