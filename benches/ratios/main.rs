@@ -2,6 +2,11 @@
 //!
 //! A benchmark never fails because it is slow: the table shows the results and the targets.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+#![allow(
+    clippy::too_many_lines,
+    clippy::too_many_arguments,
+    reason = "a measurement is read from its beginning to its end"
+)]
 
 mod backup;
 mod convert;
