@@ -155,6 +155,25 @@ pub fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
     for_terminal(&text.replace('\n', "\\n").replace('\t', "\\t")).into_owned().into()
 }
 
+/// `text` without the credentials of the URLs in it, such as those of a monitor.
+pub fn without_credentials(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        clean.push_str(before);
+        let end = after.find(|c: char| c.is_whitespace() || "/?#\"'`<>".contains(c)).unwrap_or(after.len());
+        rest = match after[..end].rfind('@') {
+            Some(at) => {
+                clean.push_str("***");
+                &after[at..]
+            }
+            None => after,
+        };
+    }
+    clean + rest
+}
+
 /// The start of a line of a log in a message.
 pub const QUOTE: &str = "\n  | ";
 
@@ -174,4 +193,20 @@ fn is_unseen(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\t')
         || matches!(c, '\u{61c}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(c, '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_in_urls_are_left_out() {
+        for (text, clean) in [
+            ("cannot reach https://ann:s3cr3t@example.com/a@b", "cannot reach https://***@example.com/a@b"),
+            ("mongodb://u:p@w@db:27017/admin failed", "mongodb://***@db:27017/admin failed"),
+            ("https://example.com/?q=a@b and x://y", "https://example.com/?q=a@b and x://y"),
+        ] {
+            assert_eq!(without_credentials(text), clean);
+        }
+    }
 }

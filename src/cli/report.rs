@@ -26,12 +26,11 @@ use crate::plan::pick::Pick;
 use crate::report::chart;
 use crate::report::html::{
     BAR, Health, HtmlPage, MaintenanceLine, MonitorLine, OutageLine, Overview, Section, overall, render,
-    without_credentials,
 };
 use crate::report::maintenance::{WindowState, end, start, state};
 use crate::report::status::{BeatStatus, MonitorStatus, count};
 use crate::report::uptime::{Unit, UptimeBucket, UptimeTally, Window};
-use crate::text::{age_words, bytes, counted, duration_words};
+use crate::text::{age_words, bytes, counted, duration_words, without_credentials};
 use crate::value::{Row, local_time};
 
 /// Days of outages on the page, and how many at most.

@@ -20,7 +20,7 @@ use crate::model::entities::ENTITIES;
 use crate::model::fields::field;
 use crate::operation::script::{Changes, RowChange, Script};
 use crate::operation::{self, Work};
-use crate::text::{self, counted};
+use crate::text::{self, counted, without_credentials};
 use crate::value::{Row, Value};
 
 /// Number of rows that determine the widths of columns, and are kept in memory for that.
@@ -390,7 +390,11 @@ fn redacted(table: &str, column: &str, cell: &Value) -> Value {
             column != "twofa_secret" && !fields.any(|field| field.column == column && field.secret)
         }
     };
-    if is_reported || cell.is_nothing() { cell.clone() } else { "(secret)".into() }
+    match cell {
+        Value::Text(text) if is_reported => without_credentials(text).into(),
+        cell if is_reported || cell.is_nothing() => cell.clone(),
+        _ => "(secret)".into(),
+    }
 }
 
 fn action(row: &RowChange) -> &'static str {

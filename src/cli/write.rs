@@ -14,7 +14,7 @@ use crate::kuma;
 use crate::model::state::{Config, Configuration};
 use crate::operation::{self, Mode, Outcome, Settings, Work};
 use crate::plan::{Assignment, Cell, Change, Plan, PlanStep};
-use crate::text::{self, counted, one_line};
+use crate::text::{self, counted, one_line, without_credentials};
 use crate::value::Value;
 
 /// Changes of one kind that have a line each on the screen.
@@ -355,14 +355,16 @@ pub fn step_lines(step: &PlanStep) -> Vec<String> {
 
 /// One changed cell: `interval 60 → 30`.
 fn cell_words(cell: &Assignment) -> String {
-    if cell.secret {
-        return format!("{} (secret, changed)", cell.column);
-    }
+    let old = shown(false, &cell.old);
     let new = match &cell.new {
         Cell::Is(value) => shown(false, value),
         Cell::IdOf(_) => "(new)".into(),
     };
-    format!("{} {} → {new}", cell.column, shown(false, &cell.old))
+    // Only the password in a URL may differ.
+    match cell.secret || old == new {
+        true => format!("{} (secret, changed)", cell.column),
+        false => format!("{} {old} → {new}", cell.column),
+    }
 }
 
 fn shown(secret: bool, value: &Value) -> String {
@@ -370,6 +372,7 @@ fn shown(secret: bool, value: &Value) -> String {
         Value::Null => "(none)".into(),
         Value::Text(text) if text.is_empty() => "(empty)".into(),
         _ if secret => "(secret)".into(),
+        Value::Text(text) => without_credentials(text),
         value => value.to_string(),
     }
 }

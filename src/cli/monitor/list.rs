@@ -19,7 +19,7 @@ use crate::model::state::{Configuration, Monitor};
 use crate::report::status::{BeatStatus, MonitorStatus};
 use crate::report::strip;
 use crate::report::uptime::{Unit, UptimeTally, Window, percent, percent_text, ping_text};
-use crate::text::age_words;
+use crate::text::{age_words, without_credentials};
 use crate::value::{local_time, rfc3339};
 
 /// Heartbeats in the bar of a line.
@@ -245,7 +245,7 @@ fn target(monitor: &Monitor) -> String {
     match (text("hostname"), monitor.row.int("port"), text("url")) {
         (Some(host), Some(port), _) => format!("{host}:{port}"),
         (Some(host), None, _) => host.to_owned(),
-        (None, _, Some(url)) if url != "https://" => url.to_owned(),
+        (None, _, Some(url)) if url != "https://" => without_credentials(url),
         _ => String::new(),
     }
 }

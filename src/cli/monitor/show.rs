@@ -22,8 +22,8 @@ use crate::report::status::{LastBeat, MonitorStatus};
 use crate::report::uptime::{UptimeBucket, UptimeTally, Window, percent_text, ping_text};
 use crate::report::{chart, strip};
 use crate::schema;
-use crate::text::{age_words, duration_words, one_line};
-use crate::value::{local_time, rfc3339};
+use crate::text::{age_words, duration_words, one_line, without_credentials};
+use crate::value::{Value, local_time, rfc3339};
 
 /// Heartbeats in the bar, and columns of the chart.
 const BAR: usize = 60;
@@ -148,6 +148,10 @@ fn fields(args: &ShowArgs, shown: &Shown) -> (Map<String, Json>, Vec<Vec<String>
     let mut document = Map::new();
     let mut rows = Vec::new();
     for (column, value) in monitor.row.iter() {
+        let value = &match value {
+            Value::Text(text) if !args.secrets => without_credentials(text).into(),
+            value => value.clone(),
+        };
         let known = field(column);
         let hidden = known.is_some_and(|known| known.secret) && !args.secrets;
         let empty = value.is_nothing();

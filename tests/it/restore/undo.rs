@@ -136,9 +136,15 @@ fn beats(lab: &Lab) -> u64 {
 #[test]
 fn undo_restores_the_configuration_and_keeps_the_heartbeats_since() {
     for lab in Lab::both("2.5.3") {
-        lab.ok("monitor add http --name Shop --url https://shop.example.com --basic-auth-pass old-secret");
+        lab.ok(
+            "monitor add http --name Shop --url https://ann:old-secret@shop.example.com --basic-auth-pass old-secret",
+        );
         let first = configuration(&lab);
-        lab.ok("monitor edit Shop -s interval=30 -s basic_auth_pass=new-secret");
+        let url = "-s url=https://ann:new-secret@shop.example.com";
+        let edited = lab.run(&format!("monitor edit Shop -s interval=30 {url} -s basic_auth_pass=new-secret"));
+        let listed = format!("{}{}", lab.ok("monitor list --format wide"), lab.ok("monitor show Shop"));
+        assert!(listed.contains("https://***@shop.example.com"), "{listed}");
+        assert!(!format!("{edited:?}{listed}").contains("-secret"), "{edited:?}{listed}");
         let second = configuration(&lab);
         lab.ok("monitor add group --name Later");
         beat(&lab, "Shop", 5, 20);
@@ -153,6 +159,7 @@ fn undo_restores_the_configuration_and_keeps_the_heartbeats_since() {
         let shown = lab.run("undo --yes");
         assert!(shown.err.contains("~ monitor `Shop`: interval 30 → 60\n"), "{}", shown.err);
         assert!(shown.err.contains("basic_auth_pass (secret, changed)"), "{}", shown.err);
+        assert!(shown.err.contains("~ monitor `Shop`: url (secret, changed)\n"), "{}", shown.err);
         assert!(!format!("{shown:?}").contains("-secret"), "{shown:?}");
         assert_eq!((configuration(&lab), beats(&lab)), (first, 5), "two steps back");
         // What it printed leads forward again.
