@@ -162,7 +162,9 @@ pub fn without_credentials(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         clean.push_str(before);
-        let end = after.find(|c: char| c.is_whitespace() || "/?#\"'`<>".contains(c)).unwrap_or(after.len());
+        // Servers accept every other character in a password. Only a text that begins with a URL may be nothing else.
+        let is_in_text = clean.contains(char::is_whitespace);
+        let end = after.find(|c: char| "/?#\\".contains(c) || is_in_text && c.is_whitespace()).unwrap_or(after.len());
         rest = match after[..end].rfind('@') {
             Some(at) => {
                 clean.push_str("***");
@@ -205,6 +207,9 @@ mod tests {
             ("cannot reach https://ann:s3cr3t@example.com/a@b", "cannot reach https://***@example.com/a@b"),
             ("mongodb://u:p@w@db:27017/admin failed", "mongodb://***@db:27017/admin failed"),
             ("https://example.com/?q=a@b and x://y", "https://example.com/?q=a@b and x://y"),
+            ("see http://example.com or a@b", "see http://example.com or a@b"),
+            ("http://ann:it's <a> \"word\"@host:80/", "http://***@host:80/"),
+            ("amqp://a:b@c,amqp://d:e@f", "amqp://***@c,amqp://***@f"),
         ] {
             assert_eq!(without_credentials(text), clean);
         }

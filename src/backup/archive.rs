@@ -93,7 +93,7 @@ impl Packed {
         let shown = if encryption.is_some() { manifest.redacted() } else { manifest };
         let manifest = Manifest { archive_blake3, archive_size, ..shown };
         let archive = files::open_uncached(&file)?;
-        prove(&file.to_string_lossy(), Box::new(archive), &manifest, &keys)?;
+        verify(&file.to_string_lossy(), Box::new(archive), &manifest, &keys)?;
         Ok(Packed { file, manifest, size, name })
     }
 
@@ -182,7 +182,7 @@ impl<W: Write> Write for Sink<W> {
 
 /// Reads the archive `raw`, called `name`, completely and compares it with the manifest beside it. Without a key, an
 /// encrypted one is compared with its own hash only.
-pub(super) fn prove(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest, keys: &Keys) -> Result<Verification> {
+pub(super) fn verify(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest, keys: &Keys) -> Result<Verification> {
     if is_encrypted(name) && keys.is_empty() {
         let (hash, size) = hash(name, raw)?;
         return match manifest.archive_blake3.as_ref() == Some(&hash) {
@@ -190,21 +190,21 @@ pub(super) fn prove(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest, 
             false => Err(unusable(name, "its contents differ from the manifest")),
         };
     }
-    let mut proof = Verification { members: 0, bytes: 0, encrypted: false };
+    let mut verified = Verification { members: 0, bytes: 0, encrypted: false };
     let mut buffer = vec![0; PIECE];
     confined(&Confined::default(), name, raw, |raw| {
         walk(name, raw, manifest, keys, &mut |_, content| {
             loop {
                 match content.read(&mut buffer)? {
                     0 => break,
-                    n => proof.bytes += n as u64,
+                    n => verified.bytes += n as u64,
                 }
             }
-            proof.members += 1;
+            verified.members += 1;
             Ok(())
         })
     })?;
-    Ok(proof)
+    Ok(verified)
 }
 
 /// The hash of `raw`, in hex, and its size in bytes.

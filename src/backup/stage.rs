@@ -211,7 +211,7 @@ fn copy_still(file: &SqliteFile, folder: &Path) -> Result<Proof> {
     let there = measure(&mut source, &file.describe())?;
     let source_pages = source.pages()?;
     drop(source);
-    let proof = prove_sqlite(folder, &there, file, false)?;
+    let proof = verify_sqlite(folder, &there, file, false)?;
     compare("pages", &Some(source_pages), &proof.pages)?;
     for suffix in ["-wal", "-shm"] {
         files::remove(&copy.part(suffix))?;
@@ -221,7 +221,7 @@ fn copy_still(file: &SqliteFile, folder: &Path) -> Result<Proof> {
 
 /// Compares the copy in `folder` with the contents `there` of its source, and lets SQLite check it. The check of the structure
 /// takes longest, so everything else runs in parallel.
-fn prove_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect, full: bool) -> Result<Proof> {
+fn verify_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect, full: bool) -> Result<Proof> {
     let (source, cancel) = (source.describe(), source.cancel());
     let copy = SqliteFile::new(folder.join(SQLITE)).cancelled_by(cancel.clone());
     let (check, depth) = if full { ("integrity_check", Depth::Full) } else { ("quick_check", Depth::Structure) };
@@ -279,7 +279,7 @@ fn copy_live(connect: &dyn Connect, folder: &Path, scope: &CopyScope, progress: 
     if scope.compact {
         SqliteFile::new(&copy).cancelled_by(connect.cancel()).read_write()?.compact()?;
     }
-    let proof = prove_sqlite(folder, &(database, counts), connect, scope.full_check)?;
+    let proof = verify_sqlite(folder, &(database, counts), connect, scope.full_check)?;
     Ok(Proof { without, ..proof })
 }
 

@@ -102,7 +102,7 @@ impl VerifyArgs {
 impl CreateArgs {
     /// Checks the options that need no data.
     pub fn check(&self) -> Result<()> {
-        self.encryption.options(self.scope()).map(drop)
+        self.encryption.check()
     }
 
     fn scope(&self) -> CopyScope {

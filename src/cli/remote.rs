@@ -146,11 +146,11 @@ pub fn run(verb: &Verb, data: &RemoteData, context: &mut Context<'_>) -> Result<
     }
     let binary = Binary::read(context.global.remote_binary.as_deref())?;
     let socket = context.global.remote_socket.clone();
-    let far = RemoteVerb { docker, server: &data.container, read, socket, binary };
+    let remote = RemoteVerb { docker, server: &data.container, read, socket, binary };
     // Signals are forwarded to the job.
     context.ui.finish_in_order();
     let mut input = LocalInput::new(context.ui, order.tty, order.asks);
-    let ran = far.run(order, &mut input)?;
+    let ran = remote.run(order, &mut input)?;
     let exit = i32::try_from(ran.code).ok().and_then(Exit::of).ok_or_else(|| {
         Error::Remote(RemoteError::CannotRun {
             engine: docker.address().to_owned(),

@@ -48,6 +48,11 @@ impl EncryptionArgs {
         self.recipients_file.iter().chain(&self.passphrase_file).try_for_each(|file| inputs.take(file))
     }
 
+    /// Checks what is typed. The files are read once, because one may be a pipe.
+    pub fn check(&self) -> Result<()> {
+        Encryption::read(&self.encrypt_to, &[], None).map(drop)
+    }
+
     /// The backup options for a snapshot of `scope`.
     pub fn options(&self, scope: CopyScope) -> Result<BackupOptions> {
         let encryption = Encryption::read(&self.encrypt_to, &self.recipients_file, self.passphrase_file.as_deref())?;

@@ -355,15 +355,22 @@ pub fn step_lines(step: &PlanStep) -> Vec<String> {
 
 /// One changed cell: `interval 60 → 30`.
 fn cell_words(cell: &Assignment) -> String {
-    let old = shown(false, &cell.old);
-    let new = match &cell.new {
-        Cell::Is(value) => shown(false, value),
-        Cell::IdOf(_) => "(new)".into(),
-    };
-    // Only the password in a URL may differ.
-    match cell.secret || old == new {
+    match is_secret(cell) {
         true => format!("{} (secret, changed)", cell.column),
-        false => format!("{} {old} → {new}", cell.column),
+        false => format!("{} {} → {}", cell.column, shown(false, &cell.old), shown_new(cell)),
+    }
+}
+
+/// Whether neither value is shown: also where only the credentials in a URL differ.
+fn is_secret(cell: &Assignment) -> bool {
+    let same = |old: &str, new: &str| without_credentials(old) == without_credentials(new);
+    cell.secret || matches!((&cell.old, &cell.new), (Value::Text(old), Cell::Is(Value::Text(new))) if same(old, new))
+}
+
+fn shown_new(cell: &Assignment) -> String {
+    match &cell.new {
+        Cell::Is(value) => shown(is_secret(cell), value),
+        Cell::IdOf(_) => "(new)".into(),
     }
 }
 
@@ -394,11 +401,8 @@ fn step_json(step: &PlanStep) -> Json {
             let cells: Vec<Json> = set
                 .iter()
                 .map(|cell| {
-                    let new = match &cell.new {
-                        Cell::Is(value) => shown(cell.secret, value),
-                        Cell::IdOf(_) => "(new)".into(),
-                    };
-                    json!({"column": cell.column, "old": shown(cell.secret, &cell.old), "new": new})
+                    let old = shown(is_secret(cell), &cell.old);
+                    json!({"column": cell.column, "old": old, "new": shown_new(cell)})
                 })
                 .collect();
             json!({"action": "change", "id": id, "cells": cells})

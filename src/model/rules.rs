@@ -9,6 +9,7 @@ use super::games::renamed_game;
 use super::release::*;
 use super::subject::{CheckedRow, RowProblem, grouped, shell_word};
 use super::typed::{shown, texts};
+use crate::text::without_credentials;
 
 /// Adds the problems of the fields of the subject's type.
 pub(super) fn check(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
@@ -71,27 +72,17 @@ fn check_url(subject: &CheckedRow, column: &'static str, schemes: &[&str]) -> Op
     let desired = desired.join(" or ");
     let safest = schemes.last().copied().unwrap_or_default();
     if !schemes.iter().any(|known| known.eq_ignore_ascii_case(scheme)) {
-        let message = format!("invalid value `{}`; must start with {desired}", without_login(url));
-        return Some(RowProblem::about(&[column], message).typed(&format!("{safest}://{}", without_login(rest))));
+        let message = format!("invalid value `{}`; must start with {desired}", without_credentials(url));
+        return Some(
+            RowProblem::about(&[column], message)
+                .typed(&without_credentials(&format!("{safest}://{rest}")).replace("***@", "")),
+        );
     }
     if host.is_empty() || host.starts_with(':') || url.contains(char::is_whitespace) {
-        let message = format!("`{}` is not a URL with a host", without_login(url));
+        let message = format!("`{}` is not a URL with a host", without_credentials(url));
         return Some(RowProblem::about(&[column], message).typed(&format!("{safest}://example.com/")));
     }
     None
-}
-
-/// `url` without the user and password that may be in it.
-fn without_login(url: &str) -> String {
-    let (scheme, rest) = match url.split_once("://") {
-        Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None => (String::new(), url),
-    };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}{}", &rest[at + 1..]),
-        None => url.to_owned(),
-    }
 }
 
 fn check_host(subject: &CheckedRow) -> Option<RowProblem> {
@@ -365,7 +356,7 @@ fn check_snmp(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
 fn check_rabbitmq(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
     let Some(nodes) = subject.text("rabbitmq_nodes").and_then(texts) else { return };
     found.extend(nodes.iter().find(|node| !node.starts_with("http://") && !node.starts_with("https://")).map(|node| {
-        let message = format!("`{}` must start with `http://` or `https://`", without_login(node));
+        let message = format!("`{}` must start with `http://` or `https://`", without_credentials(node));
         RowProblem::about(&["rabbitmq_nodes"], message).typed("https://node1:15672")
     }));
 }

@@ -47,7 +47,7 @@ impl Default for CancelSignal {
 
 impl fmt::Debug for CancelSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Cancel")
+        f.write_str("CancelSignal")
     }
 }
 

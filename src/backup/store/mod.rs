@@ -428,7 +428,7 @@ impl Snapshot {
     /// Reads the whole archive and compares every hash with the manifest. Of an encrypted one without a key, only the
     /// archive's own hash.
     pub fn verify(&self) -> Result<Verification> {
-        archive::prove(&self.location(), self.store.objects.open(&self.name)?, &self.manifest, &self.store.keys)
+        archive::verify(&self.location(), self.store.objects.open(&self.name)?, &self.manifest, &self.store.keys)
     }
 
     /// Unpacks into the new folder `folder`, comparing hashes, and opens it as a staged copy.

@@ -182,7 +182,7 @@ impl Listed {
             "status": MonitorStatus::of(state, monitor.id, last).word(),
             "since": last.and_then(|last| last.since).map(rfc3339),
             "checked": last.map(|last| rfc3339(last.at)),
-            "message": last.map(|last| &last.message),
+            "message": last.map(|last| without_credentials(&last.message)),
             "ping": last.and_then(|last| last.ping),
             "uptime_24h": self.uptime(monitor.id),
             "parent": monitor.parent(),
@@ -199,7 +199,7 @@ impl Listed {
         let plain = |text: String| Painted::from(text);
         let since = last.and_then(|last| last.since);
         let ping = last.and_then(|last| last.ping);
-        let message = last.map_or(String::new(), |last| last.message.clone());
+        let message = last.map_or(String::new(), |last| without_credentials(&last.message));
         let every = monitor.row.int("interval").map_or(String::new(), |seconds| format!("{seconds}s"));
         let mut cells = vec![
             plain(monitor.id.to_string()),
@@ -242,12 +242,13 @@ impl Listed {
 /// What the monitor checks, in a few words.
 fn target(monitor: &Monitor) -> String {
     let text = |column: &str| monitor.row.text(column).filter(|text| !text.is_empty());
-    match (text("hostname"), monitor.row.int("port"), text("url")) {
+    let target = match (text("hostname"), monitor.row.int("port"), text("url")) {
         (Some(host), Some(port), _) => format!("{host}:{port}"),
         (Some(host), None, _) => host.to_owned(),
-        (None, _, Some(url)) if url != "https://" => without_credentials(url),
+        (None, _, Some(url)) if url != "https://" => url.to_owned(),
         _ => String::new(),
-    }
+    };
+    without_credentials(&target)
 }
 
 fn tags(state: &Configuration, monitor: &Monitor) -> Vec<String> {

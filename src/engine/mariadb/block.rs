@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::thread;
@@ -25,8 +26,8 @@ const KILL_TIME: Duration = Duration::from_millis(500);
 /// One batch of rows that have arrived, in rows and in bytes of their cells.
 const BATCH: (usize, usize) = (512, 128 << 10);
 
-/// Batches that wait to be processed.
-const QUEUED: usize = 2;
+/// Batches that wait to be processed. A batch has more bytes than its size if a single row has.
+const QUEUED: usize = 1;
 
 /// Streamed rows.
 pub(super) struct Rows<'a> {
@@ -56,15 +57,17 @@ impl Rows<'_> {
         read: &(dyn Fn(Vec<Option<mysql_async::Value>>) -> T + Sync),
         each: &mut dyn FnMut(T) -> Result<()>,
     ) -> Result<()> {
-        let (first, is_last) = self.receive(read)?;
+        let is_ended = AtomicBool::new(false);
+        let (first, is_last) = self.receive(read, &is_ended)?;
         if is_last {
             return first.into_iter().try_for_each(each);
         }
         thread::scope(|scope| {
             let (queue, batches) = mpsc::sync_channel(QUEUED);
-            let receiving = scope.spawn(move || {
+            let receiving = scope.spawn(|| {
+                let queue = queue;
                 loop {
-                    let (batch, is_last) = self.receive(read)?;
+                    let (batch, is_last) = self.receive(read, &is_ended)?;
                     // Who does not take it has failed, and returns the reason.
                     if queue.send(batch).is_err() || is_last {
                         return Ok(());
@@ -72,19 +75,33 @@ impl Rows<'_> {
                 }
             });
             let processed = first.into_iter().chain(batches.iter().flatten()).try_for_each(each);
+            is_ended.store(true, Ordering::Relaxed);
             drop(batches);
             let received = receiving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             processed.and(received)
         })
     }
 
-    /// The next batch, and whether it is the last one.
-    fn receive<T>(&mut self, read: &dyn Fn(Vec<Option<mysql_async::Value>>) -> T) -> Result<(Vec<T>, bool)> {
+    /// The next rows, and whether they are the last ones. Rows that have arrived do not wait for others; once it `is_ended`, there may be
+    /// none.
+    fn receive<T>(
+        &mut self,
+        read: &dyn Fn(Vec<Option<mysql_async::Value>>) -> T,
+        is_ended: &AtomicBool,
+    ) -> Result<(Vec<T>, bool)> {
         let result = &mut self.result;
         let batch = async {
             let (mut rows, mut size) = (Vec::new(), 0);
             while rows.len() < BATCH.0 && size < BATCH.1 {
-                let Some(row) = result.next().await? else { return Ok((rows, true)) };
+                let mut next = pin!(result.next());
+                // A row that has not arrived is asked for again: the connection gives it as a whole.
+                let arrived = poll_fn(|context| match next.as_mut().poll(context) {
+                    Poll::Ready(row) => Poll::Ready(Some(row)),
+                    Poll::Pending if !rows.is_empty() || is_ended.load(Ordering::Relaxed) => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                });
+                let Some(row) = arrived.await else { break };
+                let Some(row) = row? else { return Ok((rows, true)) };
                 let cells = row.unwrap_raw();
                 let bytes = |cell: &Option<mysql_async::Value>| match cell {
                     Some(mysql_async::Value::Bytes(bytes)) => bytes.len(),
@@ -95,9 +112,11 @@ impl Rows<'_> {
             }
             Ok((rows, false))
         };
-        let batch = until(self.runtime, self.address, self.id, batch)?;
-        check(self.runtime, self.address, self.id)?;
-        Ok(batch)
+        let (rows, is_last) = until(self.runtime, self.address, self.id, batch)?;
+        if !is_last {
+            check(self.runtime, self.address, self.id)?;
+        }
+        Ok((rows, is_last))
     }
 }
 

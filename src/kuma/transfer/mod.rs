@@ -1,8 +1,8 @@
 //! Copies every row of a database into a new, empty one of a recorded release, on either engine.
 //!
 //! A [`Transform`] defines what feeds each table of the target, and what becomes of a row; by default, a table gets the rows of
-//! the table of the same name, and the columns that both have. [`check`] reads everything and loads nothing; [`load`] creates
-//! the tables, loads the rows with one batch in memory, reads all of them back, and compares them with what was to be stored.
+//! the table of the same name, and the columns that both have. [`check`] reads all that may not fit, and loads nothing; [`load`]
+//! creates the tables, loads the rows with a few batches in memory, reads all of them back, and compares them with what was to be stored.
 //! What the target cannot store is refused, unless the transform [resolves](Transform::resolve) it; what becomes less exact,
 //! and every table and column without a place in the target, is in the [`TransferReport`].
 
@@ -12,7 +12,7 @@ mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::report::{LeftOutColumn, Lossy, Refused, TableCount, TransferReport};
+pub use self::report::{LeftOutPart, Lossy, Refused, TableCount, TransferReport};
 pub use self::target::{NewDatabase, load, publish};
 
 use self::report::Duplicates;
@@ -119,7 +119,7 @@ pub fn shared_columns(table: &str, schemas: Schemas<'_>) -> Vec<String> {
     columns.iter().map(|column| column.name.clone()).filter(|column| schemas.source.has(table, column)).collect()
 }
 
-/// Reads everything as [`load`] does, without a target: the report has all that would be refused, and what would be lost.
+/// Makes the report of [`load`] without a target: it has all that would be refused, and what would be lost.
 pub fn check(
     source: &mut dyn Reader,
     recording: &Recording,
@@ -146,6 +146,8 @@ struct Pipe<'a> {
     report: TransferReport,
     done: u64,
     total: u64,
+    /// What was counted, by query.
+    counts: BTreeMap<String, u64>,
 }
 
 impl<'a> Pipe<'a> {
@@ -157,8 +159,18 @@ impl<'a> Pipe<'a> {
     ) -> Result<Pipe<'a>> {
         let (from, to) = (source.schema()?, recording.schema());
         let report = TransferReport::default();
-        let mut pipe =
-            Pipe { source, transform, progress, engine: recording.engine, from, to, report, done: 0, total: 0 };
+        let mut pipe = Pipe {
+            source,
+            transform,
+            progress,
+            engine: recording.engine,
+            from,
+            to,
+            report,
+            done: 0,
+            total: 0,
+            counts: BTreeMap::new(),
+        };
         for table in pipe.tables() {
             pipe.total += pipe.source_rows(&table)?;
         }
@@ -186,8 +198,15 @@ impl<'a> Pipe<'a> {
     /// Number of rows of `table` of the source, or of its rows in which `column` is not NULL.
     fn count(&mut self, table: &str, column: Option<&str>) -> Result<u64> {
         let what = column.map_or("*".into(), quote);
-        let rows = self.source.query(&format!("SELECT count({what}) AS n FROM {}", quote(table)), &[])?;
-        Ok(rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs())
+        let sql = format!("SELECT count({what}) AS n FROM {}", quote(table));
+        // A large table takes long to count.
+        if let Some(count) = self.counts.get(&sql) {
+            return Ok(*count);
+        }
+        let rows = self.source.query(&sql, &[])?;
+        let count = rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs();
+        self.counts.insert(sql, count);
+        Ok(count)
     }
 
     /// Counts the rows for `table` instead of reading them; `false` if a value may not fit.
@@ -270,14 +289,14 @@ impl<'a> Pipe<'a> {
             let Some(used) = used.get(table) else {
                 if !self.transform.drops(table, None) && !self.to.tables.contains_key(table) {
                     let values = self.count(table, None)?;
-                    self.report.left_out.push(LeftOutColumn { table: table.clone(), column: None, values });
+                    self.report.left_out.push(LeftOutPart { table: table.clone(), column: None, values });
                 }
                 continue;
             };
             for column in described.columns.iter().map(|column| &column.name).filter(|name| !used.contains(*name)) {
                 if !self.transform.drops(table, Some(column)) {
                     let values = self.count(table, Some(column))?;
-                    self.report.left_out.push(LeftOutColumn {
+                    self.report.left_out.push(LeftOutPart {
                         table: table.clone(),
                         column: Some(column.clone()),
                         values,

@@ -61,7 +61,7 @@ pub struct Refused {
 
 /// A table or column of the source without a place in the target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct LeftOutColumn {
+pub struct LeftOutPart {
     /// The table of the source.
     pub table: String,
     /// Its column; `None` for the whole table.
@@ -87,7 +87,7 @@ pub struct TransferReport {
     /// The number of all of them.
     pub rows_left_out_total: u64,
     /// Tables and columns of the source without a place in the target.
-    pub left_out: Vec<LeftOutColumn>,
+    pub left_out: Vec<LeftOutPart>,
 }
 
 impl TransferReport {
@@ -178,7 +178,7 @@ impl Lossy {
     }
 }
 
-impl LeftOutColumn {
+impl LeftOutPart {
     /// The table or column and its size.
     pub fn words(&self) -> String {
         let values = usize::try_from(self.values).unwrap_or(usize::MAX);

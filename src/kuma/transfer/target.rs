@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread::{self, ScopedJoinHandle};
 
 use super::{Pipe, TransferReport, Transform};
@@ -27,8 +27,11 @@ pub enum NewDatabase<'a> {
     MariaDb(&'a Address),
 }
 
-/// From this number of rows on, the keys of a MariaDB table are created after its rows.
+/// From this number of rows on, a table is large: on MariaDB, its keys are created after its rows.
 const MANY: u64 = 20_000;
+
+/// In how many parts the rows of a large SQLite table are read back.
+const PARTS: i64 = 8;
 
 /// One batch of rows, in bytes of its values and in rows.
 const BATCH: (usize, usize) = (256 << 10, 500);
@@ -91,9 +94,7 @@ fn load_sqlite(
     }
     // No process uses the file before it is complete. Its indexes are sorted beside it, where the space was checked.
     let folder = path.parent().unwrap_or(Path::new(".")).display().to_string().replace('\'', "''");
-    for setting in
-        ["journal_mode = OFF", "synchronous = OFF", "foreign_keys = OFF", "cache_size = -16384", "threads = 1"]
-    {
+    for setting in ["journal_mode = OFF", "synchronous = OFF", "foreign_keys = OFF", "cache_size = -16384"] {
         writer.query(&format!("PRAGMA {setting}"), &[])?;
     }
     writer.query(&format!("PRAGMA temp_store_directory = '{folder}'"), &[])?;
@@ -119,13 +120,16 @@ fn load_sqlite(
     writer.commit()?;
     writer.query("PRAGMA journal_mode = WAL", &[])?;
     let mut reader = SqliteFile::new(path).reader()?;
-    let (compared, faults) = thread::scope(|scope| {
-        let comparing = scope.spawn(|| loaded.compare(&mut *reader, &schema));
-        let faults = writer.check(Depth::Quick);
-        (joined(comparing), faults)
+    let queue = Mutex::new(loaded.pieces(&mut writer)?);
+    let (found, checked) = thread::scope(|scope| {
+        let reading = scope.spawn(|| loaded.read_back(&mut *reader, &queue));
+        let checked =
+            writer.check(Depth::Quick).and_then(|faults| Ok((faults, loaded.read_back(&mut writer, &queue)?)));
+        (joined(reading), checked)
     });
-    compared?;
-    check_faults(faults?)?;
+    let (faults, more) = checked?;
+    loaded.compare([found?, more], &writer.schema()?, &schema)?;
+    check_faults(faults)?;
     drop((reader, writer));
     files::flush(path)?;
     Ok(report)
@@ -187,7 +191,9 @@ fn load_mariadb(
     for (table, last) in sequences.iter().filter(|(table, _)| is_counted(table)) {
         writer.execute(&format!("ALTER TABLE {} AUTO_INCREMENT = {}", quote(table), last + 1), &[])?;
     }
-    loaded.compare(&mut writer, &schema)?;
+    let queue = Mutex::new(loaded.pieces(&mut writer)?);
+    let found = loaded.read_back(&mut writer, &queue)?;
+    loaded.compare([found], &writer.schema()?, &schema)?;
     check_faults(writer.check(Depth::References)?)?;
     let mark = [read_fingerprint(&mut writer, &schema)?.0.into(), Value::Int(read_last_beat(&mut writer)?)];
     writer.execute(&format!("INSERT INTO {} VALUES (?, ?)", quote(UNFINISHED)), &mark)?;
@@ -249,6 +255,12 @@ impl Digest {
             *sum = sum.wrapping_add(key.hash_one(&buffer[..]));
         }
     }
+
+    /// Adds the rows of `part`.
+    fn join(&mut self, part: &Digest) {
+        self.rows += part.rows;
+        self.sums.iter_mut().zip(&part.sums).for_each(|(sum, more)| *sum = sum.wrapping_add(*more));
+    }
 }
 
 impl Loaded {
@@ -283,21 +295,59 @@ impl Loaded {
         Ok(())
     }
 
-    /// Fails unless the tables have exactly these rows.
-    fn compare(&self, reader: &mut dyn Reader, schema: &Schema) -> Result<()> {
-        let live = reader.schema()?;
+    /// The queries that read all rows: those of large tables in several parts, which can be read at the same time.
+    fn pieces(&self, reader: &mut dyn Reader) -> Result<Vec<(String, String)>> {
+        let mut pieces = Vec::new();
+        for (table, loaded) in self.tables.iter().filter(|(_, loaded)| !loaded.columns.is_empty()) {
+            let names: Vec<String> = loaded.columns.iter().map(|column| quote(column)).collect();
+            let all = format!("SELECT {} FROM {}", names.join(", "), quote(table));
+            if reader.kind() == EngineKind::MariaDb || loaded.digest.rows < MANY {
+                pieces.push((table.clone(), all));
+                continue;
+            }
+            let ends = reader.query(&format!("SELECT min(rowid), max(rowid) FROM {}", quote(table)), &[])?;
+            let end = |at: usize| ends.first().and_then(|row| row.at(at).int()).unwrap_or(0);
+            let (mut first, step) = (end(0), (end(1) - end(0)) / PARTS + 1);
+            for _ in 1..PARTS {
+                pieces.push((table.clone(), format!("{all} WHERE rowid >= {first} AND rowid < {}", first + step)));
+                first += step;
+            }
+            pieces.push((table.clone(), format!("{all} WHERE rowid >= {first}")));
+        }
+        Ok(pieces)
+    }
+
+    /// The digests of the rows that the queries in `queue` find, by table, until it is empty.
+    fn read_back(
+        &self,
+        reader: &mut dyn Reader,
+        queue: &Mutex<Vec<(String, String)>>,
+    ) -> Result<BTreeMap<String, Digest>> {
+        let (mut all, mut buffer): (BTreeMap<String, Digest>, _) = (BTreeMap::new(), Vec::new());
+        loop {
+            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let Some((table, sql)) = next else { return Ok(all) };
+            let found = all.entry(table).or_default();
+            reader.stream(&sql, &[], &mut |row| {
+                found.add(row.cells(), &self.keys, &mut buffer);
+                Ok(())
+            })?;
+        }
+    }
+
+    /// Fails unless exactly these rows were `found`, and the `live` tables have the columns of `schema`.
+    fn compare<const N: usize>(
+        &self,
+        found: [BTreeMap<String, Digest>; N],
+        live: &Schema,
+        schema: &Schema,
+    ) -> Result<()> {
         let mut wrong = Vec::new();
         for (table, loaded) in &self.tables {
-            let names: Vec<String> = loaded.columns.iter().map(|column| quote(column)).collect();
-            let (mut found, mut buffer) = (Digest::default(), Vec::new());
-            if !names.is_empty() {
-                reader.stream(&format!("SELECT {} FROM {}", names.join(", "), quote(table)), &[], &mut |row| {
-                    found.add(row.cells(), &self.keys, &mut buffer);
-                    Ok(())
-                })?;
-            }
+            let mut sum = Digest::default();
+            found.iter().filter_map(|found| found.get(table)).for_each(|part| sum.join(part));
             let columns = |schema: &Schema| schema.table(table).map(|table| table.columns.len());
-            if found != loaded.digest || columns(&live) != columns(schema) {
+            if sum != loaded.digest || columns(live) != columns(schema) {
                 wrong.push(format!("{} reads back with other rows than were loaded", quote(table)));
             }
         }

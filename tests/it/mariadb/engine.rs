@@ -362,6 +362,39 @@ fn one_connection_works_inside_a_callback_of_another() {
 }
 
 #[test]
+fn rows_do_not_wait_for_others_and_end_with_their_reader() {
+    let Some(server) = Mariadbd::start() else { return };
+    let address = server.create_database("kuma", "utf8mb4");
+    let mut reader = address.reader().unwrap();
+    // Each is larger than the buffer of the server, which sends it at once.
+    let slow = "SELECT seq, repeat('x', 40000), IF(seq > 4, SLEEP(600), 0) FROM seq_1_to_9";
+    let mut seen = Vec::new();
+    let stopped = reader.stream(slow, &[], &mut |row| {
+        seen.push(row.at(0).int());
+        match seen.len() {
+            2 => Err(Error::Input(InputError::Cancelled)),
+            _ => Ok(()),
+        }
+    });
+    assert!(matches!(stopped, Err(Error::Input(InputError::Cancelled))), "{stopped:?}");
+    assert_eq!(seen, [Some(1), Some(2)]);
+    let mut next = address.reader().unwrap();
+    // Many batches, large rows, and none.
+    let sums = [("seq_1_to_100000", 0, 100_000), ("seq_1_to_20", 1 << 20, 20), ("seq_1_to_5 WHERE seq > 9", 0, 0)];
+    for (table, length, count) in sums {
+        let (mut rows, mut last) = (0, 0);
+        let sql = format!("SELECT seq, repeat('x', {length}) FROM {table}");
+        next.stream(&sql, &[], &mut |row| {
+            assert_eq!(row.at(1).text().map(str::len), Some(length));
+            (rows, last) = (rows + 1, row.at(0).int().unwrap());
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!((rows, last), (count, count), "{table}");
+    }
+}
+
+#[test]
 fn keeps_a_latin1_database_as_it_is() {
     let Some(server) = Mariadbd::start() else { return };
     let folder = tempfile::tempdir().unwrap();
