@@ -145,7 +145,7 @@ impl ReportData {
         let observed = &self.observed;
         let status = observed.status(id);
         let lasting = observed.lasting(id).map(|lasting| format!("for {}", age_words(lasting)));
-        let message = observed.last.get(&id).map(|last| without_credentials(&last.message));
+        let message = observed.last.get(&id).map(|last| last.message.clone());
         let is_news = !matches!(status, MonitorStatus::Up | MonitorStatus::Paused | MonitorStatus::PausedByGroup);
         let message = message.filter(|message| is_news && !message.is_empty());
         let end = self.day.last + self.day.unit.seconds();
@@ -184,7 +184,7 @@ fn private_page(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>) -> Resu
             start: outage.start,
             end: outage.end,
             lasted: duration_words(outage.duration(now)),
-            message: without_credentials(&outage.message),
+            message: outage.message.clone(),
         })
         .collect();
     lines.sort_by_key(|line| std::cmp::Reverse(line.start));

@@ -357,7 +357,7 @@ pub fn step_lines(step: &PlanStep) -> Vec<String> {
 fn cell_words(cell: &Assignment) -> String {
     match is_secret(cell) {
         true => format!("{} (secret, changed)", cell.column),
-        false => format!("{} {} → {}", cell.column, shown(false, &cell.old), shown_new(cell)),
+        false => format!("{} {} → {}", cell.column, shown(false, &cell.old), shown_new(false, &cell.new)),
     }
 }
 
@@ -367,9 +367,9 @@ fn is_secret(cell: &Assignment) -> bool {
     cell.secret || matches!((&cell.old, &cell.new), (Value::Text(old), Cell::Is(Value::Text(new))) if same(old, new))
 }
 
-fn shown_new(cell: &Assignment) -> String {
-    match &cell.new {
-        Cell::Is(value) => shown(is_secret(cell), value),
+fn shown_new(secret: bool, cell: &Cell) -> String {
+    match cell {
+        Cell::Is(value) => shown(secret, value),
         Cell::IdOf(_) => "(new)".into(),
     }
 }
@@ -401,8 +401,9 @@ fn step_json(step: &PlanStep) -> Json {
             let cells: Vec<Json> = set
                 .iter()
                 .map(|cell| {
-                    let old = shown(is_secret(cell), &cell.old);
-                    json!({"column": cell.column, "old": old, "new": shown_new(cell)})
+                    let secret = is_secret(cell);
+                    let (old, new) = (shown(secret, &cell.old), shown_new(secret, &cell.new));
+                    json!({"column": cell.column, "old": old, "new": new})
                 })
                 .collect();
             json!({"action": "change", "id": id, "cells": cells})

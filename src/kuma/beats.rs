@@ -10,6 +10,7 @@ use crate::engine::{EngineKind, Reader};
 use crate::error::Result;
 use crate::report::outage::StatusChange;
 use crate::report::status::{BeatStatus, LastBeat};
+use crate::text::without_credentials;
 use crate::value::{Row, Value, server_text, server_time};
 
 /// Monitors in one statement with a part for each. SQLite allows 500 parts.
@@ -76,12 +77,17 @@ fn add_newest(reader: &mut dyn Reader, beats: &mut BTreeMap<i64, LastBeat>) -> R
     Ok(())
 }
 
+/// A message as it may be shown: the server may quote the URL of the monitor.
+fn message(cell: &Value) -> String {
+    without_credentials(cell.text().unwrap_or_default())
+}
+
 /// Adds the heartbeats `h` of `source`.
 fn add_last(reader: &mut dyn Reader, source: &str, beats: &mut BTreeMap<i64, LastBeat>) -> Result<()> {
     let sql = format!("SELECT h.`monitor_id`, h.`status`, h.`msg`, h.`ping`, h.`time` FROM {source}");
     reader.stream(&sql, &[], &mut |row| {
         if let (Some(monitor), Some(at)) = (row.at(0).int(), time(row.at(4))) {
-            let message = row.at(2).text().unwrap_or_default().to_owned();
+            let message = message(row.at(2));
             let (status, ping) = (status(row.at(1)), row.at(3).number());
             beats.insert(monitor, LastBeat { status, at, message, ping, since: None });
         }
@@ -133,7 +139,7 @@ pub fn read_changes(
     let mut changes: BTreeMap<i64, Vec<StatusChange>> = BTreeMap::new();
     let mut add = |row: Row| {
         if let (Some(id), Some(at)) = (row.at(0).int(), time(row.at(1))) {
-            let (status, message) = (status(row.at(2)), row.at(3).text().unwrap_or_default().to_owned());
+            let (status, message) = (status(row.at(2)), message(row.at(3)));
             changes.entry(id).or_default().push(StatusChange { at, status, message });
         }
         Ok(())
@@ -164,7 +170,7 @@ pub fn read_last_changes(reader: &mut dyn Reader, id: i64, count: usize) -> Resu
     let mut changes = Vec::new();
     reader.stream(&sql, &[Value::Int(id)], &mut |row| {
         if let Some(at) = time(row.at(0)) {
-            let message = row.at(2).text().unwrap_or_default().to_owned();
+            let message = message(row.at(2));
             changes.push(StatusChange { at, status: status(row.at(1)), message });
         }
         Ok(())

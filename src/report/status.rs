@@ -45,7 +45,7 @@ pub struct LastBeat {
     pub status: Option<BeatStatus>,
     /// Its time.
     pub at: DateTime<Utc>,
-    /// Its message.
+    /// Its message, without the credentials of URLs in it.
     pub message: String,
     /// The response time, in milliseconds.
     pub ping: Option<f64>,

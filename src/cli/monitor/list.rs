@@ -182,7 +182,7 @@ impl Listed {
             "status": MonitorStatus::of(state, monitor.id, last).word(),
             "since": last.and_then(|last| last.since).map(rfc3339),
             "checked": last.map(|last| rfc3339(last.at)),
-            "message": last.map(|last| without_credentials(&last.message)),
+            "message": last.map(|last| &last.message),
             "ping": last.and_then(|last| last.ping),
             "uptime_24h": self.uptime(monitor.id),
             "parent": monitor.parent(),
@@ -199,7 +199,7 @@ impl Listed {
         let plain = |text: String| Painted::from(text);
         let since = last.and_then(|last| last.since);
         let ping = last.and_then(|last| last.ping);
-        let message = last.map_or(String::new(), |last| without_credentials(&last.message));
+        let message = last.map_or(String::new(), |last| last.message.clone());
         let every = monitor.row.int("interval").map_or(String::new(), |seconds| format!("{seconds}s"));
         let mut cells = vec![
             plain(monitor.id.to_string()),

@@ -19,7 +19,7 @@ use crate::kuma::beats::read_changes;
 use crate::report::outage::{Outage, outages};
 use crate::report::status::MonitorStatus;
 use crate::report::uptime::{Unit, Window};
-use crate::text::{counted, duration_words, without_credentials};
+use crate::text::{counted, duration_words};
 use crate::value::{local_time, rfc3339};
 
 #[derive(Args, Debug)]
@@ -66,7 +66,7 @@ pub fn run(args: &OutagesArgs, context: &mut Context<'_>) -> Result<Exit> {
     let outage = |(id, outage): &(i64, &Outage)| {
         json!({
             "id": id, "path": observed.state.path(*id), "start": rfc3339(outage.start),
-            "end": outage.end.map(rfc3339), "seconds": outage.duration(now).num_seconds(), "message": without_credentials(&outage.message),
+            "end": outage.end.map(rfc3339), "seconds": outage.duration(now).num_seconds(), "message": outage.message,
         })
     };
     let document = json!({
@@ -110,7 +110,7 @@ fn cells(id: i64, outage: &Outage, observed: &Observed, (format, now): (OutputFo
         start.into(),
         end,
         lasted.into(),
-        without_credentials(&outage.message).into(),
+        outage.message.clone().into(),
     ]
 }
 

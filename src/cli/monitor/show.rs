@@ -216,14 +216,14 @@ impl Shown {
         let change = |change: &StatusChange| {
             json!({
                 "at": rfc3339(change.at), "status": change.status.map_or("unknown", |status| status.word()),
-                "message": without_credentials(&change.message),
+                "message": change.message,
             })
         };
         json!({
             "status": self.status().word(),
             "since": last.and_then(|last| last.since).map(rfc3339),
             "checked": last.map(|last| rfc3339(last.at)),
-            "message": last.map(|last| without_credentials(&last.message)),
+            "message": last.map(|last| &last.message),
             "ping": last.and_then(|last| last.ping),
             "ping_24h": {"min": min, "avg": avg, "max": max},
             "uptime": uptime,
@@ -242,7 +242,7 @@ impl Shown {
         if let Some(last) = &self.last {
             lines.push(("last check", local_time(last.at)));
             let ping = last.ping.map_or(String::new(), |ping| format!(" ({})", ping_text(Some(ping))));
-            lines.push(("message", format!("{}{ping}", one_line(&without_credentials(&last.message)))));
+            lines.push(("message", format!("{}{ping}", one_line(&last.message))));
             let bar = strip::text(&self.recent.iter().map(|beat| beat.status).collect::<Vec<_>>());
             lines.push(("heartbeats", Painted::each(bar.clone(), mark_color).paint(&bar)));
         }
@@ -282,7 +282,7 @@ impl Shown {
                 local_time(change.at).into(),
                 Painted::new(word, status.and_then(color)),
                 lasted.into(),
-                without_credentials(&change.message).into(),
+                change.message.clone().into(),
             ]);
         }
         if rows.is_empty() { String::new() } else { Ui::table(&["changed", "status", "for", "message"], rows) }

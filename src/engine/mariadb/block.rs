@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::Poll;
-use std::thread;
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
@@ -14,6 +13,7 @@ use tokio::runtime::Runtime;
 
 use super::literal::LiteralKind;
 use super::{Address, dial, fault};
+use crate::engine::join;
 use crate::error::Result;
 use crate::value::{Row, Value};
 
@@ -62,24 +62,25 @@ impl Rows<'_> {
         if is_last {
             return first.into_iter().try_for_each(each);
         }
-        thread::scope(|scope| {
-            let (queue, batches) = mpsc::sync_channel(QUEUED);
-            let receiving = scope.spawn(|| {
-                let queue = queue;
-                loop {
-                    let (batch, is_last) = self.receive(read, &is_ended)?;
-                    // Who does not take it has failed, and returns the reason.
-                    if queue.send(batch).is_err() || is_last {
-                        return Ok(());
-                    }
-                }
-            });
+        let (queue, batches) = mpsc::sync_channel(QUEUED);
+        let process = || {
             let processed = first.into_iter().chain(batches.iter().flatten()).try_for_each(each);
             is_ended.store(true, Ordering::Relaxed);
             drop(batches);
-            let received = receiving.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            processed.and(received)
-        })
+            processed
+        };
+        let receive = || {
+            let queue = queue;
+            loop {
+                let (batch, is_last) = self.receive(read, &is_ended)?;
+                // Who does not take it has failed, and returns the reason.
+                if queue.send(batch).is_err() || is_last {
+                    return Ok(());
+                }
+            }
+        };
+        let (processed, received) = join(process, receive);
+        processed.and(received)
     }
 
     /// The next rows, and whether they are the last ones. Rows that have arrived do not wait for others; once it `is_ended`, there may be

@@ -26,7 +26,6 @@ mod transfer;
 use std::os::fd::AsRawFd as _;
 use std::path::Path;
 use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use mysql_async::Conn;
@@ -45,7 +44,7 @@ pub use transfer::Transferred;
 
 use self::block::Rows;
 use self::literal::LiteralKind;
-use super::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, Shadow, WriteKey, Writer};
+use super::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, Shadow, WriteKey, Writer, join};
 use crate::cancel::Cancel;
 use crate::error::{DatabaseError, Denied, Error, Result};
 use crate::files;
@@ -440,15 +439,17 @@ impl Writer for MariaDb {
     fn insert(&mut self, table: &str, columns: &[&str], rows: &mut dyn Iterator<Item = Vec<Value>>) -> Result<u64> {
         let limit = BATCH.min(self.max_packet.saturating_sub(1024));
         let (queue, statements) = mpsc::sync_channel(1);
-        let (written, sent) = thread::scope(|scope| {
-            let sender = &mut *self;
-            let sending =
-                scope.spawn(move || statements.iter().try_for_each(|statement| sender.change(statement).map(drop)));
-            let written =
-                literal::write_inserts(table, columns, rows, limit, &mut |statement| queue.send(statement).is_ok());
+        let write = || {
+            let mut send = |statement| queue.send(statement).is_ok();
+            let written = literal::write_inserts(table, columns, rows, limit, &mut send);
             drop(queue);
-            (written, sending.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        });
+            written
+        };
+        let send = || {
+            let statements = statements;
+            statements.iter().try_for_each(|statement| self.change(statement).map(drop))
+        };
+        let (written, sent) = join(write, send);
         sent?;
         written.map_err(|message| self.wrong(message))
     }

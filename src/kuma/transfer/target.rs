@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError, mpsc};
-use std::thread::{self, ScopedJoinHandle};
 
 use super::{Pipe, TransferReport, Transform};
 use crate::cancel::Cancel;
 use crate::engine::mariadb::{Address, UNFINISHED, split_keys};
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{Connect as _, Depth, EngineKind, IntegrityError, Reader, WriteKey, Writer, quote};
+use crate::engine::{Connect as _, Depth, EngineKind, IntegrityError, Reader, WriteKey, Writer, join, quote};
 use crate::error::{Error, OperationError, Result};
 use crate::files;
 use crate::kuma::create::clear;
@@ -121,14 +120,12 @@ fn load_sqlite(
     writer.query("PRAGMA journal_mode = WAL", &[])?;
     let mut reader = SqliteFile::new(path).reader()?;
     let queue = Mutex::new(loaded.pieces(&mut writer)?);
-    let (found, checked) = thread::scope(|scope| {
-        let reading = scope.spawn(|| loaded.read_back(&mut *reader, &queue));
-        let checked =
-            writer.check(Depth::Quick).and_then(|faults| Ok((faults, loaded.read_back(&mut writer, &queue)?)));
-        (joined(reading), checked)
-    });
+    let (checked, found) = join(
+        || writer.check(Depth::Quick).and_then(|faults| Ok((faults, loaded.read_back(&mut writer, &queue)?))),
+        || loaded.read_back(&mut *reader, &queue),
+    );
     let (faults, more) = checked?;
-    loaded.compare([found?, more], &writer.schema()?, &schema)?;
+    loaded.compare(&[found?, more], &writer.schema()?, &schema)?;
     check_faults(faults)?;
     drop((reader, writer));
     files::flush(path)?;
@@ -193,7 +190,7 @@ fn load_mariadb(
     }
     let queue = Mutex::new(loaded.pieces(&mut writer)?);
     let found = loaded.read_back(&mut writer, &queue)?;
-    loaded.compare([found], &writer.schema()?, &schema)?;
+    loaded.compare(&[found], &writer.schema()?, &schema)?;
     check_faults(writer.check(Depth::References)?)?;
     let mark = [read_fingerprint(&mut writer, &schema)?.0.into(), Value::Int(read_last_beat(&mut writer)?)];
     writer.execute(&format!("INSERT INTO {} VALUES (?, ?)", quote(UNFINISHED)), &mark)?;
@@ -270,11 +267,9 @@ impl Loaded {
         let names: Vec<&str> = columns.iter().map(String::as_str).collect();
         let (mut digest, mut buffer) = (Digest::default(), Vec::new());
         let (queue, batches) = mpsc::sync_channel::<Vec<Vec<Value>>>(2);
-        let (read, inserted) = thread::scope(|scope| {
-            let insert = move || writer.insert(table, &names, &mut batches.iter().flatten()).map(drop);
-            let inserting = scope.spawn(insert);
+        let read = || {
             let (mut batch, mut size) = (Vec::new(), 0);
-            let read = pipe.pump(table, &mut |row| {
+            pipe.pump(table, &mut |row| {
                 digest.add(&row, &self.keys, &mut buffer);
                 size += buffer.len();
                 batch.push(row);
@@ -284,11 +279,13 @@ impl Loaded {
                 size = 0;
                 // A receiver that does not take it has failed, and returns the reason.
                 queue.send(std::mem::take(&mut batch)).map_err(|_| stopped())
-            });
-            let read = read.and_then(|()| queue.send(batch).map_err(|_| stopped()));
+            })?;
+            queue.send(batch).map_err(|_| stopped())?;
             drop(queue);
-            (read, joined(inserting))
-        });
+            Ok(())
+        };
+        let insert = move || writer.insert(table, &names, &mut batches.iter().flatten()).map(drop);
+        let (read, inserted): (Result<()>, _) = join(read, insert);
         inserted?;
         read?;
         self.tables.insert(table.into(), LoadedTable { columns, digest });
@@ -336,12 +333,7 @@ impl Loaded {
     }
 
     /// Fails unless exactly these rows were `found`, and the `live` tables have the columns of `schema`.
-    fn compare<const N: usize>(
-        &self,
-        found: [BTreeMap<String, Digest>; N],
-        live: &Schema,
-        schema: &Schema,
-    ) -> Result<()> {
+    fn compare(&self, found: &[BTreeMap<String, Digest>], live: &Schema, schema: &Schema) -> Result<()> {
         let mut wrong = Vec::new();
         for (table, loaded) in &self.tables {
             let mut sum = Digest::default();
@@ -356,10 +348,6 @@ impl Loaded {
             false => Err(Error::Operation(OperationError::ChecksFailed(wrong))),
         }
     }
-}
-
-fn joined<T>(handle: ScopedJoinHandle<'_, T>) -> T {
-    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 fn stopped() -> Error {
