@@ -6,7 +6,7 @@ use chrono::Utc;
 
 use super::manifest::{Changed, FORMAT, MARIADB, Manifest, Member, SQLITE, Undone};
 use crate::cancel::Cancel;
-use crate::engine::mariadb::count_dump;
+use crate::engine::mariadb::{DumpedTables, count_dump};
 use crate::engine::space::{Layout, TableSpace, read_space};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, join};
@@ -131,6 +131,14 @@ impl StagedCopy {
         // Written last: the manifest makes the folder complete.
         manifest.write(folder)?;
         Ok(StagedCopy { folder: folder.to_owned(), manifest, read_back: false })
+    }
+
+    /// The tables of a dump; `None` of a SQLite database. `cancel` ends reading them early.
+    pub fn dumped_tables(&self, cancel: Cancel) -> Result<Option<DumpedTables>> {
+        match self.manifest.engine {
+            EngineKind::Sqlite => Ok(None),
+            EngineKind::MariaDb => DumpedTables::of(&self.database(), cancel).map(Some),
+        }
     }
 
     /// Opens a copy that an earlier run took.

@@ -78,6 +78,11 @@ pub trait Reader: Send {
     /// Calls `each` for each row of `sql`, with one row in memory. For results of millions of rows.
     fn stream(&mut self, sql: &str, params: &[Value], each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()>;
 
+    /// How to open more connections to the same database, which are not in the same snapshot; `None` where these read no faster.
+    fn more(&self) -> Option<Box<dyn Connect>> {
+        None
+    }
+
     /// Every table of the database with its columns, keys and indexes.
     fn schema(&mut self) -> Result<Schema>;
 

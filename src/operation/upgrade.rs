@@ -15,7 +15,7 @@ use crate::error::{DatabaseError, Error, OperationError, Result, SnapshotError};
 use crate::files;
 use crate::instance::{DbLocation, Instance, Server};
 use crate::kuma::read::{read_counts, read_database, read_last_beat};
-use crate::kuma::transfer::{self, NewDatabase};
+use crate::kuma::transfer::{self, NewDatabase, Source};
 use crate::kuma::upgrade::{self, read_facts};
 use crate::model::state::Database;
 use crate::upgrade::preflight::{Facts, Preflight};
@@ -90,13 +90,13 @@ pub fn dry_run_upgrade(
 ) -> Result<UpgradeResult> {
     observer.step(&Step::Rehearse)?;
     if instance.engine() == EngineKind::MariaDb {
-        return instance.open()?.with(|connect| read(&mut *connect.reader()?, None, order, observer));
+        return instance.open()?.with(|connect| read(Source::of(&mut *connect.reader()?), None, order, observer));
     }
     let scratch = files::temp_folder("kumadb-", None)?;
     files::require_space(scratch.path(), 2 * instance.size())?;
     let staged = super::copy::stage(instance, &scratch.path().join("copy"), "upgrade", &Default::default(), observer)?;
     let path = scratch.path().join("kuma.db");
-    read(&mut *staged.reader()?, Some(NewDatabase::Sqlite(&path)), order, observer)
+    read(Source::of(&mut *staged.reader()?), Some(NewDatabase::Sqlite(&path)), order, observer)
 }
 
 /// The copy `staged` upgraded to the release of `order`, on SQLite.
@@ -111,27 +111,27 @@ pub fn upgrade_copy(
     let path = staged.folder.with_extension("upgraded");
     files::require_space(&staged.folder, 2 * staged.manifest.size())?;
     files::remove(&path)?;
-    let made = read(&mut *staged.reader()?, Some(NewDatabase::Sqlite(&path)), order, observer)?;
+    let made = read(Source::of(&mut *staged.reader()?), Some(NewDatabase::Sqlite(&path)), order, observer)?;
     check_release(&mut *SqliteFile::new(&path).reader()?, order.route)?;
     Ok((staged.with_database(&path)?, made))
 }
 
 /// Upgrades the rows of `source` into `target`, or only reads them.
 fn read(
-    source: &mut dyn Reader,
+    source: Source<'_>,
     target: Option<NewDatabase<'_>>,
     order: &UpgradeWork<'_>,
     observer: &mut dyn Observer,
 ) -> Result<UpgradeResult> {
     let recording = order.route.target;
     observer.step(&Step::Upgrade { release: recording.release.to_string() })?;
-    let database = read_database(source, "the database")?;
+    let database = read_database(source.reader, "the database")?;
     // The server may have written between the preflight and its stop.
-    let UpgradeStart { database, facts, preflight } = preflight(source, database, order.route)?;
+    let UpgradeStart { database, facts, preflight } = preflight(source.reader, database, order.route)?;
     if !preflight.blockers.is_empty() {
         return Err(OperationError::CannotUpgrade(preflight.blockers).into());
     }
-    let mut upgrade = upgrade::Upgrade::prepare(source, &database, order.route, &facts, order.options)?;
+    let mut upgrade = upgrade::Upgrade::prepare(source.reader, &database, order.route, &facts, order.options)?;
     let mut progress = |done, total| observer.progress(done, total);
     let transfer = match target {
         Some(target) => transfer::load(source, target, recording, &mut upgrade, &mut progress)?,
@@ -184,7 +184,7 @@ impl Run<'_> {
                 let source = SqliteFile::new(write.staged.sqlite()?).cancelled_by(write.connect.cancel());
                 self.upgrade_file(guarded, &source, order, observer)?;
             }
-            EngineKind::MariaDb => self.upgrade_tables(guarded, write.connect, order, observer)?,
+            EngineKind::MariaDb => self.upgrade_tables(guarded, write, order, observer)?,
         }
         self.journal.record.last_beat = read_last_beat(guarded.writer())?;
         Ok(())
@@ -201,7 +201,8 @@ impl Run<'_> {
         files::remove_folder(&folder)?;
         files::make_folder(&folder)?;
         let path = folder.join("kuma.db");
-        self.outcome.upgraded = Some(read(&mut *source.reader()?, Some(NewDatabase::Sqlite(&path)), order, observer)?);
+        let made = read(Source::of(&mut *source.reader()?), Some(NewDatabase::Sqlite(&path)), order, observer)?;
+        self.outcome.upgraded = Some(made);
         let mut made = SqliteFile::new(&path).reader()?;
         check_release(&mut *made, order.route)?;
         observer.step(&Step::PutBack)?;
@@ -223,7 +224,7 @@ impl Run<'_> {
     fn upgrade_tables(
         &mut self,
         guarded: &mut Guarded,
-        connect: &dyn Connect,
+        write: &Write<'_>,
         order: &UpgradeWork<'_>,
         observer: &mut dyn Observer,
     ) -> Result<()> {
@@ -234,7 +235,9 @@ impl Run<'_> {
         (self.attempted, self.journal.record.swaps) = (true, true);
         self.journal.advance(Phase::Writing)?;
         let beside = shadow.make_empty()?;
-        let made = read(&mut *connect.reader()?, Some(NewDatabase::MariaDb(&beside)), order, observer)?;
+        let source =
+            Source { reader: &mut *write.connect.reader()?, dump: write.staged.dumped_tables(write.connect.cancel())? };
+        let made = read(source, Some(NewDatabase::MariaDb(&beside)), order, observer)?;
         transfer::publish(&beside)?;
         check_release(&mut *beside.reader()?, order.route)?;
         self.outcome.upgraded = Some(made);

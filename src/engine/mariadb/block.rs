@@ -29,6 +29,9 @@ const BATCH: (usize, usize) = (512, 128 << 10);
 /// Batches that wait to be processed. A batch has more bytes than its size if a single row has.
 const QUEUED: usize = 1;
 
+/// The cells of a row as MariaDB sent them.
+pub(super) type RawRow = Vec<Option<mysql_async::Value>>;
+
 /// Streamed rows.
 pub(super) struct Rows<'a> {
     pub(super) result: QueryResult<'a, 'static, TextProtocol>,
@@ -48,17 +51,13 @@ impl Rows<'_> {
             Some(mysql_async::Value::Bytes(bytes)) => shape.read(bytes),
             _ => Value::Null,
         };
-        self.each_as(&|cells| Row::new(columns.clone(), cells.into_iter().zip(&shapes).map(read).collect()), each)
+        self.each_raw(&mut |cells| each(Row::new(columns.clone(), cells.into_iter().zip(&shapes).map(read).collect())))
     }
 
-    /// The same with the values that `read` makes of the cells of a row as MariaDB sent them: in another thread, while `each` runs.
-    pub(super) fn each_as<T: Send>(
-        mut self,
-        read: &(dyn Fn(Vec<Option<mysql_async::Value>>) -> T + Sync),
-        each: &mut dyn FnMut(T) -> Result<()>,
-    ) -> Result<()> {
+    /// The same with the cells of each row as MariaDB sent them. They are received in another thread, while `each` runs.
+    pub(super) fn each_raw(mut self, each: &mut dyn FnMut(RawRow) -> Result<()>) -> Result<()> {
         let is_ended = AtomicBool::new(false);
-        let (first, is_last) = self.receive(read, &is_ended)?;
+        let (first, is_last) = self.receive(&is_ended)?;
         if is_last {
             return first.into_iter().try_for_each(each);
         }
@@ -72,7 +71,7 @@ impl Rows<'_> {
         let receive = || {
             let queue = queue;
             loop {
-                let (batch, is_last) = self.receive(read, &is_ended)?;
+                let (batch, is_last) = self.receive(&is_ended)?;
                 // Who does not take it has failed, and returns the reason.
                 if queue.send(batch).is_err() || is_last {
                     return Ok(());
@@ -85,11 +84,7 @@ impl Rows<'_> {
 
     /// The next rows, and whether they are the last ones. Rows that have arrived do not wait for others; once it `is_ended`, there may be
     /// none.
-    fn receive<T>(
-        &mut self,
-        read: &dyn Fn(Vec<Option<mysql_async::Value>>) -> T,
-        is_ended: &AtomicBool,
-    ) -> Result<(Vec<T>, bool)> {
+    fn receive(&mut self, is_ended: &AtomicBool) -> Result<(Vec<RawRow>, bool)> {
         let result = &mut self.result;
         let batch = async {
             let (mut rows, mut size) = (Vec::new(), 0);
@@ -109,7 +104,7 @@ impl Rows<'_> {
                     _ => 0,
                 };
                 size += cells.iter().map(bytes).sum::<usize>();
-                rows.push(read(cells));
+                rows.push(cells);
             }
             Ok((rows, false))
         };

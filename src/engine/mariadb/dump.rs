@@ -169,8 +169,9 @@ impl MariaDb {
         let layout = self.layout(table, filter)?;
         let rows = self.rows(layout.select)?;
         let shapes: Vec<LiteralKind> = rows.shapes.clone();
-        let text = |cells: Vec<Option<mysql_async::Value>>| {
-            let mut text = Vec::new();
+        let (mut lines, mut text) = (layout.lines, Vec::new());
+        rows.each_raw(&mut |cells| {
+            text.clear();
             for (at, (cell, shape)) in cells.iter().zip(&shapes).enumerate() {
                 text.push(if at == 0 { b'(' } else { b',' });
                 match cell {
@@ -179,10 +180,6 @@ impl MariaDb {
                 }
             }
             text.push(b')');
-            text
-        };
-        let mut lines = layout.lines;
-        rows.each_as(&text, &mut |text| {
             lines.add(&text, put)?;
             if lines.count % STRIDE == 0 {
                 progress(lines.count);

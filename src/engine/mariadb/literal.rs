@@ -49,6 +49,19 @@ impl LiteralKind {
         }
     }
 
+    /// The kind of the cells of a column of this type, `float(8,2)`; `None` for a FLOAT without decimals, which a query and a dump print
+    /// differently.
+    pub(super) fn of_type(sql_type: &str) -> Option<LiteralKind> {
+        let name = sql_type.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+        match name {
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" => Some(LiteralKind::Whole),
+            "float" => sql_type.starts_with("float(").then_some(LiteralKind::Float),
+            "double" => Some(LiteralKind::Float),
+            "decimal" => Some(LiteralKind::Decimal),
+            _ => Some(LiteralKind::Text),
+        }
+    }
+
     /// The cell that MariaDB sent as `bytes`. An integer beyond 63 bits stays text.
     pub(super) fn read(self, bytes: Vec<u8>) -> Value {
         if self == LiteralKind::Bytes {

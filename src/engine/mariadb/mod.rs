@@ -34,7 +34,7 @@ use tokio::runtime::Runtime;
 
 pub use address::{Address, Tls};
 pub use collation::compared;
-pub use copied::{DumpedRows, read_dumped_tables, stream_dumped_rows};
+pub use copied::{DumpedRows, DumpedTables, read_dumped_tables, stream_dumped_rows};
 pub use create::{PendingCreate, UNFINISHED};
 pub use dump::filter_dump;
 pub use fill::split_keys;
@@ -380,6 +380,10 @@ impl Reader for MariaDb {
         self.allow_question(sql)?;
         let sql = self.filled(sql, params)?;
         self.rows(sql)?.each(each)
+    }
+
+    fn more(&self) -> Option<Box<dyn Connect>> {
+        Some(Box::new(self.address.clone()))
     }
 
     fn schema(&mut self) -> Result<Schema> {

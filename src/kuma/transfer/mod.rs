@@ -17,8 +17,9 @@ pub use self::target::{NewDatabase, load, publish};
 
 use self::report::Duplicates;
 use crate::engine::fit::{ColumnFit, Loss, Misfit};
+use crate::engine::mariadb::DumpedTables;
 use crate::engine::{EngineKind, Reader, quote};
-use crate::error::Result;
+use crate::error::{Error, OperationError, Result};
 use crate::schema::{Recording, Schema};
 use crate::value::Value;
 
@@ -34,6 +35,30 @@ pub struct Schemas<'a> {
     pub target: &'a Schema,
 }
 
+/// The database that is read.
+pub struct Source<'a> {
+    /// A connection to it.
+    pub reader: &'a mut dyn Reader,
+    /// A dump of it, if one was made of the same rows.
+    pub dump: Option<DumpedTables>,
+}
+
+impl Source<'_> {
+    /// The database of `reader`.
+    pub fn of(reader: &mut dyn Reader) -> Source<'_> {
+        Source { reader, dump: None }
+    }
+
+    /// Calls `each` for all rows of `feed`.
+    fn stream(&mut self, feed: &Feed, from: &Schema, each: &mut dyn FnMut(Vec<Value>) -> Result<()>) -> Result<()> {
+        let dumped = self.dump.as_ref().filter(|_| feed.is_whole()).zip(from.table(&feed.table));
+        match dumped.filter(|(dump, table)| dump.has(&feed.table, table, &feed.columns)) {
+            Some((dump, table)) => dump.stream((&feed.table, table), &feed.columns, each),
+            None => self.reader.stream(&select(feed, from), &[], &mut |row| each(row.into_cells())),
+        }
+    }
+}
+
 /// Rows of the source that feed a table of the target.
 #[derive(Clone, Debug, Default)]
 pub struct Feed {
@@ -45,6 +70,13 @@ pub struct Feed {
     pub filter: Option<String>,
     /// Columns to sort by; the primary key if there are none.
     pub order: Vec<String>,
+}
+
+impl Feed {
+    /// Whether it has all rows of its table, in the order of the primary key.
+    fn is_whole(&self) -> bool {
+        self.filter.is_none() && self.order.is_empty()
+    }
 }
 
 /// The cell that a column of the target cannot store.
@@ -121,7 +153,7 @@ pub fn shared_columns(table: &str, schemas: Schemas<'_>) -> Vec<String> {
 
 /// Makes the report of [`load`] without a target: it has all that would be refused, and what would be lost.
 pub fn check(
-    source: &mut dyn Reader,
+    source: Source<'_>,
     recording: &Recording,
     transform: &mut dyn Transform,
     progress: &mut dyn FnMut(u64, u64),
@@ -136,8 +168,8 @@ pub fn check(
 }
 
 /// Reads, transforms and fits rows.
-struct Pipe<'a> {
-    source: &'a mut dyn Reader,
+struct Pipe<'s, 'a> {
+    source: Source<'s>,
     transform: &'a mut dyn Transform,
     progress: &'a mut dyn FnMut(u64, u64),
     engine: EngineKind,
@@ -150,14 +182,14 @@ struct Pipe<'a> {
     counts: BTreeMap<String, u64>,
 }
 
-impl<'a> Pipe<'a> {
+impl<'s, 'a> Pipe<'s, 'a> {
     fn new(
-        source: &'a mut dyn Reader,
+        source: Source<'s>,
         recording: &Recording,
         transform: &'a mut dyn Transform,
         progress: &'a mut dyn FnMut(u64, u64),
-    ) -> Result<Pipe<'a>> {
-        let (from, to) = (source.schema()?, recording.schema());
+    ) -> Result<Pipe<'s, 'a>> {
+        let (from, to) = (source.reader.schema()?, recording.schema());
         let report = TransferReport::default();
         let mut pipe = Pipe {
             source,
@@ -203,7 +235,7 @@ impl<'a> Pipe<'a> {
         if let Some(count) = self.counts.get(&sql) {
             return Ok(*count);
         }
-        let rows = self.source.query(&sql, &[])?;
+        let rows = self.source.reader.query(&sql, &[])?;
         let count = rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs();
         self.counts.insert(sql, count);
         Ok(count)
@@ -239,6 +271,10 @@ impl<'a> Pipe<'a> {
     fn pump(&mut self, table: &str, each: Put<'_>) -> Result<()> {
         let columns = self.columns(table);
         let feeds = self.transform.feeds(table, self.schemas());
+        let expected = match self.source.dump.is_some() && feeds.iter().all(Feed::is_whole) {
+            true => Some(self.source_rows(table)?),
+            false => None,
+        };
         let mut fitter = Fitter::new(self.engine, table, &columns, &self.to);
         let (mut read, mut written) = (0, 0);
         let Pipe { source, transform, progress, from, report, done, total, .. } = self;
@@ -254,13 +290,13 @@ impl<'a> Pipe<'a> {
             Ok(())
         };
         for (at, feed) in feeds.iter().enumerate() {
-            source.stream(&select(feed, from), &[], &mut |row| {
+            source.stream(feed, from, &mut |row| {
                 read += 1;
                 *done += 1;
                 if *done % 1_000 == 0 {
                     progress(*done, *total);
                 }
-                transform.row(table, at, row.into_cells(), &mut |row| {
+                transform.row(table, at, row, &mut |row| {
                     made.push(row);
                     Ok(())
                 })?;
@@ -272,6 +308,10 @@ impl<'a> Pipe<'a> {
             Ok(())
         })?;
         settle(&mut **transform, &mut made)?;
+        if expected.is_some_and(|expected| expected != read) {
+            let why = format!("{} has other rows than its staged copy", quote(table));
+            return Err(Error::Operation(OperationError::ChecksFailed(vec![why])));
+        }
         self.report.tables.push(TableCount { table: table.into(), read, written });
         Ok(())
     }

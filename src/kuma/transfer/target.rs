@@ -5,7 +5,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError, mpsc};
 
-use super::{Pipe, TransferReport, Transform};
+use super::{Pipe, Source, TransferReport, Transform};
 use crate::cancel::Cancel;
 use crate::engine::mariadb::{Address, UNFINISHED, split_keys};
 use crate::engine::sqlite::SqliteFile;
@@ -44,7 +44,7 @@ const BATCH: (usize, usize) = (256 << 10, 500);
 /// Nothing is left in the target. [`DatabaseError::CannotConvert`](crate::error::DatabaseError::CannotConvert) for what it cannot store;
 /// [`OperationError::ChecksFailed`] where it reads back differently.
 pub fn load(
-    source: &mut dyn Reader,
+    source: Source<'_>,
     target: NewDatabase<'_>,
     recording: &Recording,
     transform: &mut dyn Transform,
@@ -78,13 +78,13 @@ fn tables_of(recording: &Recording) -> Vec<String> {
 }
 
 fn load_sqlite(
-    source: &mut dyn Reader,
+    source: Source<'_>,
     path: &Path,
     recording: &Recording,
     transform: &mut dyn Transform,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<TransferReport> {
-    let sequences = read_sequences(source)?;
+    let sequences = read_sequences(source.reader)?;
     let mut writer = SqliteFile::new(path).create()?;
     for statement in schema::script(recording.sql).filter(|sql| sql.starts_with("PRAGMA")) {
         if !statement.contains("journal_mode") {
@@ -150,13 +150,13 @@ fn continue_sequences(writer: &mut dyn Writer, sequences: &BTreeMap<String, i64>
 }
 
 fn load_mariadb(
-    source: &mut dyn Reader,
+    source: Source<'_>,
     address: &Address,
     recording: &Recording,
     transform: &mut dyn Transform,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<TransferReport> {
-    let sequences = read_sequences(source)?;
+    let sequences = read_sequences(source.reader)?;
     let mut writer = address.loader(&WriteKey::new())?;
     let mark = "(`fingerprint` varchar(64) NOT NULL, `last_beat` bigint NOT NULL)";
     writer.execute(&format!("CREATE TABLE {} {mark}", quote(UNFINISHED)), &[])?;
@@ -262,7 +262,7 @@ impl Digest {
 
 impl Loaded {
     /// Loads the rows of `table`: they are inserted while the next ones are read.
-    fn fill<W: Writer>(&mut self, pipe: &mut Pipe<'_>, writer: &mut W, table: &str) -> Result<()> {
+    fn fill<W: Writer>(&mut self, pipe: &mut Pipe<'_, '_>, writer: &mut W, table: &str) -> Result<()> {
         let columns = pipe.columns(table);
         let names: Vec<&str> = columns.iter().map(String::as_str).collect();
         let (mut digest, mut buffer) = (Digest::default(), Vec::new());

@@ -26,9 +26,9 @@ use super::{Observer, Step, label, pending, space};
 use crate::backup::stage::{CopyScope, CopySource, SnapshotLabel};
 use crate::backup::{Changed, StagedCopy, Store};
 use crate::docker::RunState;
-use crate::engine::mariadb::{Address, ScratchMariaDb};
+use crate::engine::mariadb::{Address, DumpedTables, ScratchMariaDb};
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{Connect, EngineKind, Reader};
+use crate::engine::{Connect, EngineKind};
 use crate::error::{ConvertError, Error, OperationError, Result};
 use crate::files;
 use crate::instance::config::{self};
@@ -37,7 +37,7 @@ use crate::instance::{DbLocation, Instance, Session};
 use crate::kuma::create;
 use crate::kuma::read::{read_database, read_last_beat};
 use crate::kuma::transfer::convert::{Convert, OnConflict};
-use crate::kuma::transfer::{NewDatabase, TransferReport, Transform, check, load};
+use crate::kuma::transfer::{NewDatabase, Source, TransferReport, Transform, check, load};
 use crate::kuma::upgrade::{UpgradeConverted, UpgradeOptions, Upgraded};
 use crate::schema::Recording;
 use crate::upgrade::Route;
@@ -112,7 +112,7 @@ impl Conversion {
             let (report, upgraded) = (TransferReport::default(), None);
             let mut conversion = Conversion { to, on_conflict, recording, route, upgraded, now, place, config, report };
             let mut progress = |done, total| observer.progress(done, total);
-            (conversion.report, conversion.upgraded) = conversion.transfer(reader, None, &mut progress)?;
+            (conversion.report, conversion.upgraded) = conversion.transfer(Source::of(reader), None, &mut progress)?;
             Ok(conversion)
         })
     }
@@ -121,26 +121,26 @@ impl Conversion {
     /// changed.
     fn transfer(
         &self,
-        source: &mut dyn Reader,
+        source: Source<'_>,
         target: Option<NewDatabase<'_>>,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<(TransferReport, Option<Upgraded>)> {
-        let mut pump = |source: &mut dyn Reader, transform: &mut dyn Transform| match target {
+        let mut pump = |source: Source<'_>, transform: &mut dyn Transform| match target {
             Some(target) => load(source, target, self.recording, transform, progress),
             None => check(source, self.recording, transform, progress),
         };
         let Some(route) = &self.route else {
-            let mut convert = Convert::of(source, self.recording, self.on_conflict)?;
+            let mut convert = Convert::of(source.reader, self.recording, self.on_conflict)?;
             return Ok((pump(source, &mut convert)?, None));
         };
-        let database = read_database(source, "the database")?;
+        let database = read_database(source.reader, "the database")?;
         // The server may have written between the first look and its stop.
-        let UpgradeStart { database, facts, preflight } = preflight(source, database, route)?;
+        let UpgradeStart { database, facts, preflight } = preflight(source.reader, database, route)?;
         if !preflight.blockers.is_empty() {
             return Err(OperationError::CannotUpgrade(preflight.blockers).into());
         }
         let options = UpgradeOptions { style: Style::Intended, zone: None, now: self.now };
-        let mut both = UpgradeConverted::prepare(source, (&database, &facts), route, options, self.on_conflict)?;
+        let mut both = UpgradeConverted::prepare(source.reader, (&database, &facts), route, options, self.on_conflict)?;
         let report = pump(source, &mut both)?;
         Ok((report, Some(both.done())))
     }
@@ -168,7 +168,7 @@ impl Conversion {
         files::require_space(scratch.path(), 3 * instance.size())?;
         let mut tried = |target: NewDatabase<'_>| {
             let mut progress = |done, total| observer.progress(done, total);
-            instance.open()?.read(|reader| self.transfer(reader, Some(target), &mut progress))
+            instance.open()?.read(|reader| self.transfer(Source::of(reader), Some(target), &mut progress))
         };
         if self.to.engine() == EngineKind::Sqlite {
             return tried(NewDatabase::Sqlite(&scratch.path().join("kuma.db"))).map(|_| true);
@@ -255,31 +255,33 @@ impl Run<'_> {
         let workshop = self.workshop();
         files::remove_folder(&workshop)?;
         files::make_folder(&workshop)?;
+        let source = (connect, staged.dumped_tables(connect.cancel())?);
         match &conversion.to {
             Destination::Sqlite => {
                 let path = workshop.join("kuma.db");
-                self.load_into(connect, NewDatabase::Sqlite(&path), conversion, observer)
+                self.load_into(source, NewDatabase::Sqlite(&path), conversion, observer)
             }
             Destination::External(address) => {
                 let tables = checks::check_empty(address, conversion.recording)?;
                 create::clear(address, &tables)?;
                 let address = Address { cancel: connect.cancel(), ..address.clone() };
-                self.load_into(connect, NewDatabase::MariaDb(&address), conversion, observer)
+                self.load_into(source, NewDatabase::MariaDb(&address), conversion, observer)
             }
-            Destination::Embedded => self.load_embedded(connect, &workshop, conversion, observer),
+            Destination::Embedded => self.load_embedded(source, &workshop, conversion, observer),
         }
     }
 
     fn load_into(
         &mut self,
-        connect: &dyn Connect,
+        (connect, dump): (&dyn Connect, Option<DumpedTables>),
         target: NewDatabase<'_>,
         conversion: &Conversion,
         observer: &mut dyn Observer,
     ) -> Result<()> {
         observer.step(&Step::Fill)?;
         let mut progress = |done, total| observer.progress(done, total);
-        let (report, upgraded) = conversion.transfer(&mut *connect.reader()?, Some(target), &mut progress)?;
+        let source = Source { reader: &mut *connect.reader()?, dump };
+        let (report, upgraded) = conversion.transfer(source, Some(target), &mut progress)?;
         self.outcome.upgraded = upgraded.map(|upgraded| UpgradeResult { upgraded, transfer: report.clone() });
         self.outcome.converted = Some(report);
         Ok(())
@@ -288,7 +290,7 @@ impl Run<'_> {
     /// Creates an embedded MariaDB in a helper container of the server's image, and loads it.
     fn load_embedded(
         &mut self,
-        connect: &dyn Connect,
+        source: (&dyn Connect, Option<DumpedTables>),
         workshop: &Path,
         conversion: &Conversion,
         observer: &mut dyn Observer,
@@ -306,9 +308,9 @@ impl Run<'_> {
         server.remove_installed(&label)?;
         let on_socket = Address::in_data(&data);
         let helper = server.install_helper(&data, &label, &mut || on_socket.reader().is_ok())?;
-        let database = Address { database: EMBEDDED.into(), cancel: connect.cancel(), ..on_socket.clone() };
+        let database = Address { database: EMBEDDED.into(), cancel: source.0.cancel(), ..on_socket.clone() };
         let loaded = create::make_database(&on_socket, EMBEDDED)
-            .and_then(|()| self.load_into(connect, NewDatabase::MariaDb(&database), conversion, observer))
+            .and_then(|()| self.load_into(source, NewDatabase::MariaDb(&database), conversion, observer))
             // No other process can reach it, and its mark would stay in the folder.
             .and_then(|()| crate::kuma::transfer::publish(&database));
         let stopped = helper.stop();

@@ -3,18 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use kumadb::cancel::Cancel;
 use kumadb::engine::fit::Loss;
-use kumadb::engine::mariadb::Address;
+use kumadb::engine::mariadb::{Address, DumpedTables};
 use kumadb::engine::sqlite::SqliteFile;
 use kumadb::engine::{Connect as _, EngineKind, Reader};
 use kumadb::error::{DatabaseError, Error};
 use kumadb::kuma::create::{ExistingTables, read_content};
 use kumadb::kuma::transfer::convert::{Convert, OnConflict};
-use kumadb::kuma::transfer::{NewDatabase, TransferReport, check, load, publish};
+use kumadb::kuma::transfer::{NewDatabase, Source, TransferReport, check, load, publish};
 use kumadb::schema::{self, Recording, Release};
 use kumadb::value::Value;
 
 use crate::cli::monitor::furnish;
+use crate::mariadb::engine::unpack_real_dump;
 use crate::support::lab::Lab;
 use crate::support::mariadbd::Mariadbd;
 
@@ -65,15 +67,24 @@ fn convert(source: &mut dyn Reader, target: NewDatabase<'_>, release: &str, on_c
     };
     let recording = recording(engine, release);
     let mut convert = Convert::of(source, recording, on_conflict).unwrap();
-    let checked = check(source, recording, &mut convert, &mut |_, _| {}).unwrap();
+    let checked = check(Source::of(source), recording, &mut convert, &mut |_, _| {}).unwrap();
     let mut convert = Convert::of(source, recording, on_conflict).unwrap();
-    let loaded = load(source, target, recording, &mut convert, &mut |_, _| {}).unwrap();
+    // As a conversion reads MariaDB: from the staged copy.
+    let folder = tempfile::tempdir().unwrap();
+    let dump = (source.kind() == EngineKind::MariaDb).then(|| dumped(source, folder.path()));
+    let loaded = load(Source { reader: source, dump }, target, recording, &mut convert, &mut |_, _| {}).unwrap();
     assert_eq!(checked, loaded, "what is told before is what happens");
     if let NewDatabase::MariaDb(address) = target {
         assert!(matches!(read_content(address, &|_| true), Ok(ExistingTables::Unfinished(_))));
         publish(address).unwrap();
     }
     loaded
+}
+
+fn dumped(source: &mut dyn Reader, folder: &Path) -> DumpedTables {
+    let file = folder.join("dump.sql");
+    source.dump(&file, &[], &mut |_, _| {}).unwrap();
+    DumpedTables::of(&file, Cancel::default()).unwrap()
 }
 
 fn lost(report: &TransferReport) -> Vec<(String, Loss, u64)> {
@@ -163,7 +174,7 @@ fn what_does_not_fit_is_refused_or_resolved_as_chosen() {
     let reported = |on_conflict| {
         let mut source = sqlite(&lab.folder().join("kuma.db"));
         let mut convert = Convert::of(&mut *source, recording, on_conflict).unwrap();
-        let report = check(&mut *source, recording, &mut convert, &mut |_, _| {}).unwrap();
+        let report = check(Source::of(&mut *source), recording, &mut convert, &mut |_, _| {}).unwrap();
         report
             .refused
             .iter()
@@ -187,7 +198,8 @@ fn what_does_not_fit_is_refused_or_resolved_as_chosen() {
     // A part of a request is another request.
     assert_eq!(reported(OnConflict { cut: true, rename: true }), ["monitor.body Some(1)"]);
     let mut request = Convert::of(&mut *source, recording, OnConflict::default()).unwrap();
-    let refused = load(&mut *source, NewDatabase::MariaDb(&address), recording, &mut request, &mut |_, _| {});
+    let refused =
+        load(Source::of(&mut *source), NewDatabase::MariaDb(&address), recording, &mut request, &mut |_, _| {});
     assert!(
         matches!(refused, Err(Error::Database(DatabaseError::CannotConvert { total: 9, cells })) if cells.len() == 9)
     );
@@ -219,10 +231,29 @@ fn a_database_that_a_server_has_used_since_is_not_cleared() {
     let mut source = sqlite(&lab.folder().join("kuma.db"));
     let recording = recording(EngineKind::MariaDb, "2.5.3");
     let mut convert = Convert::of(&mut *source, recording, OnConflict::default()).unwrap();
-    load(&mut *source, NewDatabase::MariaDb(&address), recording, &mut convert, &mut |_, _| {}).unwrap();
+    load(Source::of(&mut *source), NewDatabase::MariaDb(&address), recording, &mut convert, &mut |_, _| {}).unwrap();
     assert!(matches!(read_content(&address, &|_| true), Ok(ExistingTables::Unfinished(tables)) if tables.len() == 28));
     server.sql("kuma", "INSERT INTO heartbeat (monitor_id, status, time) VALUES (2, 1, now())");
     assert!(matches!(read_content(&address, &|_| true), Ok(ExistingTables::Server(_))));
+}
+
+#[test]
+fn a_table_that_changed_after_its_staged_copy_is_refused() {
+    let Some(server) = Mariadbd::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let address = server.create_database("kuma", "utf8mb4");
+    let recorded = folder.path().join("real.sql");
+    unpack_real_dump(&recorded);
+    server.source("kuma", &recorded);
+    let (mut source, recording) = (address.reader().unwrap(), recording(EngineKind::Sqlite, "2.0.2"));
+    let dump = Some(dumped(&mut *source, folder.path()));
+    server.sql("kuma", "DELETE FROM heartbeat WHERE id = 7");
+    let to = folder.path().join("kuma.db");
+    let mut convert = Convert::of(&mut *source, recording, OnConflict::default()).unwrap();
+    let source = Source { reader: &mut *source, dump };
+    let refused = load(source, NewDatabase::Sqlite(&to), recording, &mut convert, &mut |_, _| {}).unwrap_err();
+    assert!(refused.to_string().contains("`heartbeat` has other rows than its staged copy"), "{refused}");
+    assert!(!to.exists());
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use kumadb::engine::mariadb::{Address, count_dump};
+use kumadb::cancel::Cancel;
+use kumadb::engine::mariadb::{Address, DumpedTables, count_dump};
 use kumadb::engine::{Connect as _, Depth, EngineKind, Reader, WriteKey, Writer};
 use kumadb::error::{DatabaseError, Error, InputError};
 use kumadb::value::Value;
@@ -142,6 +143,47 @@ fn a_real_database_comes_back_the_same() {
     assert_ne!(dump(&address, folder.path()), recorded.split_once('\n').unwrap().1);
     writer.load(&file, &[], &mut |_, _| {}).unwrap();
     assert_eq!(dump(&address, folder.path()), recorded.split_once('\n').unwrap().1);
+}
+
+#[test]
+fn the_tables_of_a_dump_read_as_those_of_its_database() {
+    let Some(server) = Mariadbd::start() else { return };
+    let address = server.create_database("kuma", "utf8mb4");
+    server.sql("kuma", HARD);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hard.sql");
+    let mut reader = address.reader().unwrap();
+    let counts = reader.dump(&file, &[], &mut |_, _| {}).unwrap();
+    let dumped = DumpedTables::of(&file, Cancel::default()).unwrap();
+    let mut not_there = Vec::new();
+    for (name, table) in &reader.schema().unwrap().tables {
+        let names = || table.columns.iter().map(|column| column.name.clone());
+        let (has, has_not): (Vec<_>, Vec<_>) =
+            names().partition(|column| dumped.has(name, table, std::slice::from_ref(column)));
+        not_there.extend(has_not);
+        // All columns of a table, the same backwards, and one alone.
+        for columns in [has.clone(), has.iter().rev().cloned().collect(), has[has.len() / 2..=has.len() / 2].to_vec()] {
+            let cells: Vec<String> = columns.iter().map(|column| format!("`{}`", column.replace('`', "``"))).collect();
+            let rows = reader.query(&format!("SELECT {} FROM `{name}`", cells.join(", ")), &[]).unwrap();
+            let mut expected: Vec<Vec<Value>> = rows.into_iter().map(|row| row.into_cells()).collect();
+            let mut found = Vec::new();
+            let mut add = |row| {
+                found.push(row);
+                Ok(())
+            };
+            dumped.stream((name, table), &columns, &mut add).unwrap();
+            [&mut found, &mut expected].into_iter().for_each(|rows| rows.sort_by_key(|row| format!("{row:?}")));
+            assert_eq!(found, expected, "{name}: {columns:?}");
+            assert_eq!(found.len() as u64, counts[name], "{name}");
+        }
+    }
+    assert_eq!(not_there, ["plain", "doubled", "shown"]);
+    let all_types = reader.schema().unwrap().tables.remove("all types").unwrap();
+    let failed = dumped.stream(("all types", &all_types), &["id".into()], &mut |_| {
+        Err(DatabaseError::EmptyFile("first".into()).into())
+    });
+    assert!(failed.unwrap_err().to_string().contains("first"));
+    assert!(DumpedTables::of(&folder.path().join("none.sql"), Cancel::default()).is_err());
 }
 
 #[test]

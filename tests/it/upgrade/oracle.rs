@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use kumadb::engine::sqlite::SqliteFile;
 use kumadb::engine::{Connect as _, Reader};
 use kumadb::kuma::read::read_database;
-use kumadb::kuma::transfer::{NewDatabase, load};
+use kumadb::kuma::transfer::{NewDatabase, Source, load};
 use kumadb::kuma::upgrade::{Upgrade, UpgradeOptions, Upgraded, read_facts};
 use kumadb::schema::{EngineKind, Release};
 use kumadb::upgrade::Route;
@@ -45,7 +45,8 @@ fn upgrade(folder: &Path, style: Style, zone: Option<Tz>) -> (Box<dyn Reader>, U
     let options = UpgradeOptions { style, zone, now: NOW.parse().unwrap() };
     let mut upgrade = Upgrade::prepare(&mut *source, &database, &route, &facts, options).unwrap();
     let to = folder.join("new.db");
-    let report = load(&mut *source, NewDatabase::Sqlite(&to), route.target, &mut upgrade, &mut |_, _| {}).unwrap();
+    let report =
+        load(Source::of(&mut *source), NewDatabase::Sqlite(&to), route.target, &mut upgrade, &mut |_, _| {}).unwrap();
     assert!(report.left_out.is_empty(), "{:?}", report.left_out);
     (SqliteFile::new(&to).reader().unwrap(), upgrade.done)
 }
