@@ -143,9 +143,10 @@ impl Docker {
                 return Err(not_up(&now, why));
             }
             // A request starts two processes in the container, so there is none before the second one counts.
-            if first.is_some_and(|first| begin.elapsed() < first + STEADY) {
+            let left = first.map_or(Duration::ZERO, |first| (first + STEADY).saturating_sub(begin.elapsed()));
+            if !left.is_zero() {
                 tick(begin.elapsed())?;
-                std::thread::sleep(SOON);
+                std::thread::sleep(SOON.min(left));
                 continue;
             }
             let answer = self.probe_patiently(&now, TRIES)?;

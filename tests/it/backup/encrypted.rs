@@ -11,6 +11,7 @@ use crate::backup::stores::{Away, json};
 use crate::cli::monitor::furnish;
 use crate::support::lab::{Lab, Ran};
 use crate::support::mariadbd::Mariadbd;
+use crate::support::rounds;
 
 /// The identity of 32 equal bytes; it protects nothing.
 const IDENTITY: &str = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX";
@@ -281,7 +282,8 @@ fn damage_is_found_elsewhere_and_under_encryption() {
         let mut tried = 0;
         let edges = (0..24).chain(whole.len() - 12..whole.len());
         let spread = (0..24).map(|step| step * (whole.len() - 1) / 23);
-        for at in edges.chain(spread) {
+        let places: Vec<usize> = edges.chain(spread).collect();
+        for at in rounds::draw(places.len(), 20).into_iter().map(|n| places[n]) {
             for how in ["flipped", "missing", "added", "cut"] {
                 put(&name, damage(&whole, how, at));
                 check(&format!("a byte {how} at {at} of {}", whole.len()));

@@ -14,6 +14,7 @@ use crate::backup::encrypted::recipient;
 use crate::cli::monitor::furnish;
 use crate::support::cloud::{Cloud, Trouble};
 use crate::support::lab::{Lab, Ran, words};
+use crate::support::rounds;
 
 /// A lab and a place elsewhere.
 pub struct Away {
@@ -351,15 +352,15 @@ fn a_folder_that_is_full_or_closed_keeps_what_it_has() {
 }
 
 /// Kills `backup create` at moments spread over its whole run, again and again.
-fn kill(away: &Away, times: u32, encryption: &str) {
+fn kill(away: &Away, encryption: &str) {
     let began = Instant::now();
     let whole = away.both(&format!("backup create {encryption}"));
     assert_eq!(whole.exit, 0, "{}", whole.err);
     let length = began.elapsed();
     let (mut killed, mut ended) = (0, 0);
     let mut snapshots = json(&away.both("backup list --json"))["snapshots"].as_array().unwrap().len();
-    for at in 0..times {
-        let datetime = length * (at * 37 % times) / times;
+    for at in rounds::draw(50, 12) {
+        let moment = length * at as u32 / 50;
         let mut child = Command::new(env!("CARGO_BIN_EXE_kumadb"))
             .envs(away.environment.clone())
             .env("DOCKER_HOST", "unix:///no-docker-here.sock")
@@ -370,7 +371,7 @@ fn kill(away: &Away, times: u32, encryption: &str) {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(datetime);
+        std::thread::sleep(moment);
         child.kill().unwrap();
         match child.wait().unwrap().success() {
             true => ended += 1,
@@ -396,17 +397,17 @@ fn kill(away: &Away, times: u32, encryption: &str) {
 
 #[test]
 fn a_killed_upload_in_parts_leaves_nothing_half() {
-    kill(&Away::large("s3"), 50, "");
+    kill(&Away::large("s3"), "");
 }
 
 #[test]
 fn a_killed_upload_in_one_piece_leaves_nothing_half() {
-    kill(&Away::large("webdav"), 50, "");
+    kill(&Away::large("webdav"), "");
 }
 
 #[test]
 fn a_killed_encrypted_upload_leaves_nothing_half() {
-    kill(&Away::new(Lab::sqlite("2.5.3"), "gs"), 50, &format!("--encrypt-to {}", recipient()));
+    kill(&Away::new(Lab::sqlite("2.5.3"), "gs"), &format!("--encrypt-to {}", recipient()));
 }
 
 #[test]

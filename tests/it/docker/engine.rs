@@ -10,6 +10,7 @@ use kumadb::docker::{Answer, Container, Docker, Endpoint, EntryPage, GRACE, Help
 use kumadb::error::{DockerError, OperationError, TargetError};
 
 use crate::support::dockerd::{self, Bench, Folder, Image, Server, cli};
+use crate::support::rounds;
 use crate::support::wait::wait_until;
 
 const SQLITE: &str = "
@@ -144,6 +145,7 @@ fn names_two_servers_on_one_folder_and_other_containers_there() {
 fn stops_and_starts_a_server_that_would_always_restart() {
     let Some(bench) = dockerd::bench() else { return };
     for (image, folder) in [(Image::Slim, sqlite()), (Image::Full, sqlite())] {
+        folder.misbehave("slow-stop 0.5");
         let server = bench.run(image, &["-v", &folder.mount(), "--restart", "always"]);
         let container = up(&bench, &server);
         assert_eq!(bench.docker.probe(&container).unwrap(), Answer::Up(EntryPage::Entry));
@@ -233,7 +235,7 @@ fn pauses_what_starts_processes_without_end() {
     let busy = "for n in 1 2 3 4 5 6; do (while :; do sh -c :; done) & done; wait";
     let server = bench.run_as(&["-d"], Image::Slim.name(), &["--entrypoint", "sh"], &["-c", busy]);
     let container = bench.look(&server);
-    for life in [RunState::Paused, RunState::Running].repeat(40) {
+    for life in [RunState::Paused, RunState::Running].repeat(rounds::count(10, 40)) {
         bench.docker.put_back(&container, life, GRACE, &mut quiet).unwrap();
         // The engine handles its own events later than it answers, and at times shows the state before for a moment.
         wait_until(10, "the state that was asked for", || bench.look(&server).state.life == life);
@@ -309,7 +311,7 @@ fn lets_a_migration_go_on() {
         folder.misbehave("migrating");
         let server = bench.serve(image, &folder);
         let container = bench.look(&server);
-        match bench.docker.wait_up(&container, &container.run(), SECONDS(8), &mut quiet) {
+        match bench.docker.wait_up(&container, &container.run(), SECONDS(4), &mut quiet) {
             Err(Error::Docker(DockerError::Migrating { .. })) => {}
             other => panic!("{other:?}"),
         }

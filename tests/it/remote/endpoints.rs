@@ -239,6 +239,8 @@ impl Tls {
         let socket = socket.to_owned();
         let relay = async move {
             while let Ok((stream, _)) = listener.accept().await {
+                // As an engine does: otherwise, the second part of each answer waits 40 ms for the first to be acknowledged.
+                stream.set_nodelay(true).unwrap();
                 let (acceptor, socket) = (acceptor.clone(), socket.clone());
                 tokio::spawn(async move {
                     if let Ok(mut near) = acceptor.accept(stream).await {

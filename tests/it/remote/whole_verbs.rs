@@ -312,7 +312,7 @@ impl Line {
 fn a_write_that_is_cut_off_leaves_the_far_side_old_or_new() {
     let endpoint = dockerd::endpoint();
     let Some(engine) = endpoint.address().strip_prefix("unix://").map(str::to_owned) else { return };
-    let cuts = rounds::count(10, 50);
+    let cuts = rounds::count(6, 50);
     both(|kind| {
         let Some(lab) = Docked::up(kind) else { return };
         let laptop = Laptop::of(&lab);

@@ -205,13 +205,13 @@ fn undo_brings_back_deleted_heartbeats_beside_the_newer_ones() {
 
 /// Makes the history longer than a change of the configuration is packed with.
 fn grow(lab: &Lab) {
-    let text = "x".repeat(220);
+    let text = "x".repeat(3_300);
     let rows = match lab.engine() {
         "SQLite" => {
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 90000) SELECT 0, 1, 1, i, \
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000) SELECT 0, 1, 1, i, \
              '2026-11-01 00:00:00', 60, 0 FROM n"
         }
-        _ => "SELECT 0, 1, 1, seq, '2026-11-01 00:00:00', 60, 0 FROM seq_1_to_90000",
+        _ => "SELECT 0, 1, 1, seq, '2026-11-01 00:00:00', 60, 0 FROM seq_1_to_6000",
     };
     let rows = rows.replace("1, 1, i,", &format!("1, 1, '{text}',")).replace("1, 1, seq,", &format!("1, 1, '{text}',"));
     lab.sql(&format!("INSERT INTO heartbeat (important, monitor_id, status, msg, time, duration, down_count) {rows}"));
@@ -235,7 +235,7 @@ fn a_small_change_of_a_large_database_is_undone_by_a_small_snapshot() {
         lab.ok("undo --yes");
         lab.ok("undo --yes");
         assert_eq!(configuration(&lab), before, "{}", lab.engine());
-        assert_eq!(beats(&lab), 90_000);
+        assert_eq!(beats(&lab), 6_000);
         // What deletes history is held whole.
         lab.ok("monitor delete A --yes");
         assert_eq!(beats(&lab), 0);
@@ -244,7 +244,7 @@ fn a_small_change_of_a_large_database_is_undone_by_a_small_snapshot() {
         let lost = "contains only the configuration: changes to the history by `monitor delete` are not rolled back";
         assert!(shown.err.contains(lost), "{}", shown.err);
         lab.ok("undo --yes");
-        assert_eq!((configuration(&lab), beats(&lab)), (before, 90_000), "{}", lab.engine());
+        assert_eq!((configuration(&lab), beats(&lab)), (before, 6_000), "{}", lab.engine());
     }
 }
 

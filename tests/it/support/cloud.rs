@@ -223,11 +223,12 @@ fn write(mut stream: &TcpStream, answer: &Answer, length: usize, head: bool) -> 
         text.push_str(&format!("{name}: {value}\r\n"));
     }
     text.push_str("\r\n");
-    stream.write_all(text.as_bytes())?;
+    let mut bytes = text.into_bytes();
     if !head {
-        stream.write_all(&answer.body)?;
+        bytes.extend_from_slice(&answer.body);
     }
-    stream.flush()
+    // At once: the second of two writes waits until the client has acknowledged the first, which takes it 40 ms.
+    stream.write_all(&bytes)
 }
 
 fn answer(request: &Request, shelf: &mut Shelf) -> Answer {

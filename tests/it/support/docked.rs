@@ -6,7 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use kumadb::backup::Store;
 use kumadb::docker::{Answer, Docker, LogRange, RunState};
@@ -220,11 +219,13 @@ impl Docked {
         wait_until(60, "a beat", || self.sql("SELECT count(*) FROM heartbeat") != ["0"]);
     }
 
-    /// Waits until the server answers.
+    /// Waits until the server answers. Whether it goes on to is what kumadb itself looks at for a second.
     #[track_caller]
     pub fn wait_up(&self) {
-        let container = self.bench.look(&self.server);
-        self.bench.docker.wait_up(&container, &container.run(), Duration::from_secs(60), &mut |_| Ok(())).unwrap();
+        let listens = || self.log().iter().any(|line| line.contains("Listening on port"));
+        wait_until(60, "the server", || {
+            listens() && matches!(self.bench.docker.probe(&self.bench.look(&self.server)), Ok(Answer::Up(_)))
+        });
     }
 
     /// Fails the test unless the server runs and answers, and no run left anything behind.
@@ -262,9 +263,14 @@ impl Docked {
         Journal::read(&self.folder.path().join(".kumadb")).unwrap().is_some()
     }
 
+    /// The lines of its log.
+    fn log(&self) -> Vec<String> {
+        self.bench.docker.logs(&self.bench.look(&self.server), LogRange::default()).unwrap()
+    }
+
     /// How often the server was started and was told to stop, as its log has it.
     pub fn starts_and_stops(&self) -> (usize, usize) {
-        let log = self.bench.docker.logs(&self.bench.look(&self.server), LogRange::default()).unwrap();
+        let log = self.log();
         let count = |words: &str| log.iter().filter(|line| line.contains(words)).count();
         (count("Welcome to the stand-in"), count("Shutdown requested"))
     }

@@ -55,7 +55,7 @@ impl How {
 
     /// The short form tries one point of so many.
     fn stride(self) -> usize {
-        if self == How::DiskFull { 1 } else { 6 }
+        if self == How::DiskFull { 1 } else { 9 }
     }
 }
 

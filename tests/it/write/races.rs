@@ -132,7 +132,7 @@ impl Race {
             race.work().unwrap();
             begun.elapsed()
         };
-        race.typical = (0..3).map(|_| took()).min().unwrap();
+        race.typical = (0..rounds::count(2, 3)).map(|_| took()).min().unwrap();
         Some(race)
     }
 
@@ -295,7 +295,7 @@ struct Attacker<'a> {
 
 impl Attacker<'_> {
     fn new(race: &Race, number: usize) -> Attacker<'_> {
-        let mut chance = Chance::new(number as u64 + 1);
+        let mut chance = Chance::new(rounds::seed().wrapping_add(number as u64));
         for _ in 0..4 {
             chance.next();
         }
@@ -408,7 +408,7 @@ fn run_races(races: &[(Verb, Strike)]) {
     for &(verb, strike) in races {
         let Some(race) = Race::new(verb, strike) else { return };
         let (begun, mut score) = (Instant::now(), Score::default());
-        for number in 0..rounds::count(5, 500) {
+        for number in 0..rounds::count(3, 500) {
             race.round(number, &mut score);
         }
         let Score { rounds, landed, refused, wins } = score;

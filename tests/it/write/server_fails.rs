@@ -51,10 +51,10 @@ fn takes_back(kind: Kind) {
     let begun = Instant::now();
     is_taken_back(&lab, &before, "crash-after 3\nno-beats", "300s", "as I was told");
     assert!(begun.elapsed() < Duration::from_secs(250), "it waited for beats of a server that had ended");
-    is_taken_back(&lab, &before, "no-beats", "15s", "none of 2 active monitors has written a heartbeat");
-    is_taken_back(&lab, &before, "silent", "15s", "onnect");
+    is_taken_back(&lab, &before, "no-beats", "8s", "none of 2 active monitors has written a heartbeat");
+    is_taken_back(&lab, &before, "silent", "8s", "onnect");
     if kind == Kind::Sqlite {
-        is_taken_back(&lab, &before, "slow-start 60", "15s", "onnect");
+        is_taken_back(&lab, &before, "slow-start 60", "8s", "onnect");
     }
 }
 
@@ -212,7 +212,7 @@ fn outlasts_a_migration(kind: Kind, how: &str) {
     let Some(lab) = Docked::up(kind) else { return };
     lab.folder.misbehave(how);
     let since = lab.starts_and_stops();
-    lab.add("New", &["--deadline", "15s"]).ended(9).printed("is migrating").printed("kumadb recover");
+    lab.add("New", &["--deadline", "6s"]).ended(9).printed("is migrating").printed("kumadb recover");
     assert!(lab.is_unfinished());
     lab.kumadb(&["recover", "--deadline", "1s"]).ended(9).printed("is migrating");
     lab.folder.behave();
@@ -370,6 +370,7 @@ fn interrupt(lab: &Docked, signal: Signal, words: &str, args: &[&str]) -> (Optio
 
 fn interrupted(kind: Kind) {
     let Some(lab) = Docked::up(kind) else { return };
+    lab.folder.misbehave("slow-stop 0.5");
     let before = lab.picture();
     for (signal, words, code) in [
         (Signal::INT, "stopping", 130),
@@ -378,7 +379,7 @@ fn interrupted(kind: Kind) {
         (Signal::TERM, "reading back", 143),
     ] {
         let (ended, reported) = interrupt(&lab, signal, words, &[]);
-        // The server takes half a second to stop. What comes after that may be done before the signal arrives.
+        // The server takes more than half a second to stop. What comes after that may be done before the signal arrives.
         if words != "stopping" && reported.contains("committed") {
             assert_eq!((ended, lab.monitors().len()), (Some(0), 3), "at `{words}`:\n{reported}");
             lab.kumadb(&["--yes", "monitor", "delete", "New"]).ended(0);

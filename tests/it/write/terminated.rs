@@ -53,20 +53,18 @@ impl Drop for Locked {
 fn a_command_that_waits_for_the_database_ends_soon() {
     for lab in Lab::both("2.5.3") {
         let locked = lock(&lab);
-        for line in [
-            "status",
-            "monitor list",
-            "export",
-            "doctor",
-            "backup create",
-            "history stats",
-            "monitor add group --name A",
-            "doctor --fix --yes",
-        ] {
+        let ends = |line: &str| {
             let mut child = lab.begin(line).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
             waits(&mut child, line);
             end(child, Signal::TERM, &format!("{} {line}", lab.engine()));
-        }
+        };
+        std::thread::scope(|scope| {
+            for line in ["status", "monitor list", "export", "doctor", "backup create", "history stats"] {
+                scope.spawn(|| ends(line));
+            }
+        });
+        ends("monitor add group --name A");
+        ends("doctor --fix --yes");
         drop(locked);
         lab.ok("monitor list");
     }
@@ -75,11 +73,19 @@ fn a_command_that_waits_for_the_database_ends_soon() {
 /// Fails the test unless `child` runs on for a while: SQLite waits 5 s for a lock, MariaDB as long.
 #[track_caller]
 fn waits(child: &mut Child, what: &str) {
+    wait_until(10, "it handles signals", || handles_signals(child));
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(700) {
         assert!(child.try_wait().unwrap().is_none(), "{what}: it did not wait");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Whether `child` is so far that a SIGTERM does not end it by itself.
+fn handles_signals(child: &Child) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+    u64::from_str_radix(caught.trim(), 16).unwrap() & 1 << (Signal::TERM.as_raw() - 1) != 0
 }
 
 /// Sends `signal` to `child`, which must end by itself and say so.

@@ -108,7 +108,7 @@ fn check_balance(lab: &Lab) -> usize {
 
 #[test]
 fn snapshots_under_load_are_of_one_point_in_time_each() {
-    let snapshots = rounds::count(8, 50);
+    let snapshots = rounds::count(5, 50);
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         let load = Load::begin(&lab);
@@ -132,7 +132,7 @@ fn kill_everywhere(lab: &Lab, line: &str, count: usize, check: &mut dyn FnMut())
     assert!(lab.spawn(line).wait().unwrap().success(), "{line}");
     let whole = begun.elapsed();
     let mut killed = 0;
-    for n in rounds::draw(count, 12) {
+    for n in rounds::draw(count, 8) {
         let mut child = lab.spawn(line);
         std::thread::sleep(whole.mul_f64(n as f64 / count as f64));
         killed += u32::from(child.try_wait().unwrap().is_none());
