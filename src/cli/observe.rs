@@ -110,6 +110,12 @@ fn statuses(text: &str) -> Result<MonitorStatus, String> {
 }
 
 impl StatusFilter {
+    /// Whether no option is set.
+    pub fn is_empty(&self) -> bool {
+        let flags = [self.down, self.up, self.pending, self.maintenance];
+        self.statuses.is_empty() && !flags.contains(&true)
+    }
+
     /// The selected statuses; empty for all. `--paused` of `pick` is one of them here.
     fn desired(&self, pick: &mut Pick) -> Vec<MonitorStatus> {
         let mut desired = self.statuses.clone();

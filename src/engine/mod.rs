@@ -78,7 +78,7 @@ pub trait Reader: Send {
     /// Calls `each` for each row of `sql`, with one row in memory. For results of millions of rows.
     fn stream(&mut self, sql: &str, params: &[Value], each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()>;
 
-    /// How to open more connections to the same database, which are not in the same snapshot; `None` where these read no faster.
+    /// How to open more connections to the same database, which are not in the same snapshot; `None` inside of a transaction.
     fn more(&self) -> Option<Box<dyn Connect>> {
         None
     }
@@ -208,6 +208,19 @@ pub trait Connect: Send + Sync {
     fn reader(&self) -> Result<Box<dyn Reader>>;
     /// Opens it for writing.
     fn writer(&self, key: &WriteKey) -> Result<Box<dyn Writer>>;
+}
+
+/// Reads both in parallel, where the database has another connection for the second; else one after the other.
+pub(crate) fn both<A, B: Send>(
+    reader: &mut dyn Reader,
+    first: impl FnOnce(&mut dyn Reader) -> A,
+    second: impl FnOnce(&mut dyn Reader) -> B + Send,
+) -> (A, B) {
+    // Where it accepts no more connections, one is enough.
+    match reader.more().and_then(|more| more.reader().ok()) {
+        Some(mut other) => join(|| first(reader), move || second(&mut *other)),
+        None => (first(reader), second(reader)),
+    }
 }
 
 /// Does both in parallel.

@@ -12,8 +12,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::engine::{Reader, quote};
-use crate::error::Result;
+use crate::engine::{Reader, both, quote};
+use crate::error::{Error, Result};
 use crate::report::uptime::{Unit, UptimeTally, WindowPart};
 
 /// How many times as many rows may be read as the monitors can have.
@@ -32,74 +32,63 @@ struct Found {
     before: [f64; 2],
 }
 
-/// What was found of the parts of a window.
-pub struct Scan {
-    parts: Vec<WindowPart>,
-    by_minute: BTreeMap<i64, Found>,
-    by_hour: BTreeMap<i64, Found>,
-    by_day: BTreeMap<i64, Found>,
-}
-
-impl Scan {
-    /// Reads the statistics in `parts` of `monitors` monitors.
-    pub(super) fn read(reader: &mut dyn Reader, parts: Vec<WindowPart>, monitors: usize) -> Result<Scan> {
-        let part = |unit: Unit| parts.iter().find(|part| part.unit == unit).copied();
-        let is_end_of_hour = |minutes: &WindowPart| {
-            let hour = Unit::Hour.seconds();
-            (minutes.last + Unit::Minute.seconds()) % hour == 0 && minutes.first > minutes.last - hour
+/// Adds the checks in the parts of a window to `tallies`, which has an entry for each monitor. Returns the monitors of which rows may
+/// be missing in a part, and nothing was added.
+pub(super) fn add_parts(
+    reader: &mut dyn Reader,
+    parts: &[WindowPart],
+    tallies: &mut BTreeMap<i64, UptimeTally>,
+) -> Result<Vec<(WindowPart, Vec<i64>)>> {
+    let part = |unit: Unit| parts.iter().find(|part| part.unit == unit).copied();
+    let is_end_of_hour = |minutes: &WindowPart| {
+        let hour = Unit::Hour.seconds();
+        (minutes.last + Unit::Minute.seconds()) % hour == 0 && minutes.first > minutes.last - hour
+    };
+    let minutes = part(Unit::Minute).filter(is_end_of_hour);
+    let mut left = Vec::new();
+    // The hour in which the window begins: its minutes are counted, or the row of all of them.
+    let hour = minutes.map(|minutes| minutes.last + Unit::Minute.seconds() - Unit::Hour.seconds());
+    let hours = part(Unit::Hour).or(hour.map(|hour| WindowPart { unit: Unit::Hour, first: hour + 3600, last: hour }));
+    let monitors = tallies.len();
+    let scan_minutes = |reader: &mut dyn Reader| match (minutes, hour) {
+        (Some(minutes), Some(hour)) => scan(reader, &minutes, hour, monitors),
+        _ => Ok(BTreeMap::new()),
+    };
+    let scan_others = |reader: &mut dyn Reader| {
+        let by_hour =
+            hours.map_or(Ok(BTreeMap::new()), |hours| scan(reader, &hours, hour.unwrap_or(hours.first), monitors))?;
+        let by_day = part(Unit::Day).map_or(Ok(BTreeMap::new()), |days| scan(reader, &days, days.first, monitors))?;
+        Ok::<_, Error>((by_hour, by_day))
+    };
+    let (by_minute, others) = both(reader, scan_minutes, scan_others);
+    let (by_minute, (by_hour, by_day)) = (by_minute?, others?);
+    for part in parts {
+        let found = match part.unit {
+            Unit::Minute => &by_minute,
+            Unit::Hour => &by_hour,
+            Unit::Day => &by_day,
         };
-        let minutes = part(Unit::Minute).filter(is_end_of_hour);
-        // The hour in which the window begins: its minutes are counted, or the row of all of them.
-        let hour = minutes.map(|minutes| minutes.last + Unit::Minute.seconds() - Unit::Hour.seconds());
-        let hours =
-            part(Unit::Hour).or(hour.map(|hour| WindowPart { unit: Unit::Hour, first: hour + 3600, last: hour }));
-        let by_hour = match hours {
-            Some(hours) => scan(reader, &hours, hour.unwrap_or(hours.first), monitors)?,
-            None => BTreeMap::new(),
-        };
-        let by_minute = match (minutes, hour) {
-            (Some(minutes), Some(hour)) => scan(reader, &minutes, hour, monitors)?,
-            _ => BTreeMap::new(),
-        };
-        let by_day = match part(Unit::Day) {
-            Some(days) => scan(reader, &days, days.first, monitors)?,
-            None => BTreeMap::new(),
-        };
-        Ok(Scan { parts, by_minute, by_hour, by_day })
-    }
-
-    /// Adds the checks to `tallies`, which has an entry for each monitor. Returns the monitors of which rows may be missing in a part,
-    /// and nothing was added.
-    pub(super) fn add_to(&self, tallies: &mut BTreeMap<i64, UptimeTally>) -> Vec<(WindowPart, Vec<i64>)> {
-        let mut left = Vec::new();
-        for part in &self.parts {
-            let mut missing = Vec::new();
-            for (id, tally) in tallies.iter_mut() {
-                match self.whole(part, *id) {
-                    Some(found) => tally.add(&found.tally),
-                    None => missing.push(*id),
-                }
-            }
-            if !missing.is_empty() {
-                left.push((*part, missing));
-            }
-        }
-        left
-    }
-
-    /// What was found of monitor `id` in `part`, if nothing is missing.
-    fn whole(&self, part: &WindowPart, id: i64) -> Option<&Found> {
         let most = (part.last - part.first) / part.unit.seconds() + 1;
-        match part.unit {
-            Unit::Minute => self.by_minute.get(&id).filter(|found| {
+        let is_whole = |id: &i64, found: &Found| match part.unit {
+            Unit::Minute => by_hour.get(id).is_some_and(|hour| {
                 let [up, down] = found.before;
                 let sum = [up + found.tally.up, down + found.tally.total - found.tally.up];
-                sum != [0.0; 2] && self.by_hour.get(&id).is_some_and(|hour| hour.before == sum)
+                hour.before == sum && sum != [0.0; 2]
             }),
-            Unit::Hour => self.by_hour.get(&id).filter(|found| found.rows == most),
-            Unit::Day => self.by_day.get(&id).filter(|found| found.rows == most),
+            Unit::Hour | Unit::Day => found.rows == most,
+        };
+        let mut missing = Vec::new();
+        for (id, tally) in tallies.iter_mut() {
+            match found.get(id).filter(|found| is_whole(id, found)) {
+                Some(found) => tally.add(&found.tally),
+                None => missing.push(*id),
+            }
+        }
+        if !missing.is_empty() {
+            left.push((*part, missing));
         }
     }
+    Ok(left)
 }
 
 /// What is found of `part`, and of the time from `from` until it begins.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::read::{LISTED_IDS, ids_text};
-pub use super::scan::Scan;
+use super::scan::add_parts;
 use crate::engine::{EngineKind, Reader, quote};
 use crate::error::Result;
 use crate::report::uptime::{Unit, UptimeBucket, UptimeTally, Window, WindowPart};
@@ -39,38 +39,19 @@ pub fn read_latest(
     ids: &[i64],
     window: &Window,
 ) -> Result<BTreeMap<i64, UptimeTally>> {
-    match has_parts(schema) {
+    let has = |unit: Unit| schema.has(unit.table(), "timestamp");
+    match has(Unit::Hour) && has(Unit::Day) {
         true => tally_statistics(reader, schema, ids, &window.parts()),
         false => read_tallies(reader, schema, ids, window),
     }
 }
 
-/// Reads what [`settle_latest`] needs of all monitors, before it is known which ones are selected: on another connection, while the
-/// monitors themselves are read. `None` where it would not be faster.
-pub fn scan_latest(reader: &mut dyn Reader, window: &Window) -> Result<Option<Scan>> {
-    let rows = reader.query("SELECT count(*) FROM `monitor`", &[])?;
-    let count = rows.first().and_then(|row| row.at(0).int()).and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
-    match is_scanned(reader, count) && has_parts(&reader.schema()?) {
-        true => Scan::read(reader, window.parts(), count).map(Some),
-        false => Ok(None),
-    }
-}
-
-/// As [`read_latest`], from what was `scanned`.
-pub fn settle_latest(reader: &mut dyn Reader, ids: &[i64], scanned: &Scan) -> Result<BTreeMap<i64, UptimeTally>> {
-    let mut tallies = none_of(ids);
-    let left = scanned.add_to(&mut tallies);
-    add_left(reader, left, tallies)
-}
-
-/// Whether the server keeps statistics of all the units that a window of a day has.
-fn has_parts(schema: &Schema) -> bool {
-    [Unit::Minute, Unit::Hour, Unit::Day].iter().all(|unit| schema.has(unit.table(), "timestamp"))
-}
-
-/// Whether the statistics of `count` monitors are read in the order in which they were added.
-fn is_scanned(reader: &dyn Reader, count: usize) -> bool {
-    count >= MANY && reader.kind() == EngineKind::MariaDb
+/// The same for all monitors, where only a connection is at hand.
+pub fn read_latest_of_all(reader: &mut dyn Reader, window: &Window) -> Result<BTreeMap<i64, UptimeTally>> {
+    let rows = reader.query("SELECT `id` FROM `monitor`", &[])?;
+    let ids: Vec<i64> = rows.iter().filter_map(|row| row.at(0).int()).collect();
+    let schema = reader.schema()?;
+    read_latest(reader, &schema, &ids, window)
 }
 
 /// The rows of `window`.
@@ -85,27 +66,14 @@ fn tally_statistics(
     ids: &[i64],
     parts: &[WindowPart],
 ) -> Result<BTreeMap<i64, UptimeTally>> {
-    let mut tallies = none_of(ids);
+    let mut tallies: BTreeMap<i64, UptimeTally> = ids.iter().map(|id| (*id, UptimeTally::default())).collect();
     let parts: Vec<WindowPart> =
         parts.iter().filter(|part| schema.has(part.unit.table(), "timestamp")).copied().collect();
-    let left = match is_scanned(reader, ids.len()) {
-        true => Scan::read(reader, parts, ids.len())?.add_to(&mut tallies),
+    let is_scanned = ids.len() >= MANY && reader.kind() == EngineKind::MariaDb;
+    let left = match is_scanned {
+        true => add_parts(reader, &parts, &mut tallies)?,
         false => parts.into_iter().map(|part| (part, ids.to_vec())).collect(),
     };
-    add_left(reader, left, tallies)
-}
-
-/// No checks of these monitors.
-fn none_of(ids: &[i64]) -> BTreeMap<i64, UptimeTally> {
-    ids.iter().map(|id| (*id, UptimeTally::default())).collect()
-}
-
-/// Adds the checks of the monitors that are `left` to `tallies`, and removes those without any.
-fn add_left(
-    reader: &mut dyn Reader,
-    left: Vec<(WindowPart, Vec<i64>)>,
-    mut tallies: BTreeMap<i64, UptimeTally>,
-) -> Result<BTreeMap<i64, UptimeTally>> {
     for (part, ids) in left {
         for batch in ids.chunks(LISTED_IDS) {
             add_by_index(reader, &part, batch, &mut tallies)?;

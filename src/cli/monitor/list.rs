@@ -12,10 +12,10 @@ use crate::cli::format::{FormatArgs, OutputFormat};
 use crate::cli::observe::{Observed, SourceArgs, StatusFilter, color, mark_color, watch};
 use crate::cli::table::Painted;
 use crate::cli::write::pause;
-use crate::engine::join;
+use crate::engine::both;
 use crate::error::{Exit, Result};
 use crate::kuma::beats::read_recent;
-use crate::kuma::uptime::{read_latest, scan_latest, settle_latest};
+use crate::kuma::uptime::{read_latest, read_latest_of_all};
 use crate::model::state::{Configuration, Monitor};
 use crate::report::status::{BeatStatus, MonitorStatus};
 use crate::report::strip;
@@ -80,20 +80,21 @@ fn show(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     let format = args.format.format;
     let mut listed = args.source.read(context, |reader, name, now| {
         let window = Window::last(Unit::Minute, 1440, now);
-        let more = reader.more();
-        let (observed, scanned) = join(
-            || Observed::read(reader, name, now, (args.pick.pick(), &args.filter)),
-            // A server that accepts no more connections is read on one.
-            || match more.map(|more| more.reader()) {
-                Some(Ok(mut beside)) => scan_latest(&mut *beside, &window),
-                Some(Err(_)) | None => Ok(None),
-            },
-        );
-        let (observed, scanned) = (observed?, scanned?);
-        let day = match scanned {
-            Some(scanned) => settle_latest(reader, &observed.ids, &scanned)?,
-            None => read_latest(reader, &observed.state.database.schema, &observed.ids, &window)?,
+        let pick = args.pick.pick();
+        // Most of the time of a long list.
+        let (observed, day) = match pick.is_empty() && args.filter.is_empty() {
+            true => both(
+                reader,
+                |reader| Observed::read(reader, name, now, (pick, &args.filter)),
+                |reader| read_latest_of_all(reader, &window),
+            ),
+            false => {
+                let observed = Observed::read(reader, name, now, (pick, &args.filter))?;
+                let day = read_latest(reader, &observed.state.database.schema, &observed.ids, &window);
+                (Ok(observed), day)
+            }
         };
+        let (observed, day) = (observed?, day?);
         let recent = match format {
             OutputFormat::Wide => read_recent(reader, &observed.ids, BAR)?,
             _ => BTreeMap::new(),

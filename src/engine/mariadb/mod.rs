@@ -383,7 +383,7 @@ impl Reader for MariaDb {
     }
 
     fn more(&self) -> Option<Box<dyn Connect>> {
-        Some(Box::new(self.address.clone()))
+        (self.transaction == Transaction::None).then(|| Box::new(self.address.clone()) as Box<dyn Connect>)
     }
 
     fn schema(&mut self) -> Result<Schema> {

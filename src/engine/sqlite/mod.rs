@@ -323,6 +323,10 @@ impl Reader for Sqlite {
         Ok(())
     }
 
+    fn more(&self) -> Option<Box<dyn Connect>> {
+        (!self.in_transaction).then(|| Box::new(self.file.clone()) as Box<dyn Connect>)
+    }
+
     fn schema(&mut self) -> Result<Schema> {
         let mut schema = Schema::default();
         for name in self.tables()? {
