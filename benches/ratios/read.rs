@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kumadb::backup::Store;
 use kumadb::engine::{EngineKind, WriteKey};
-use kumadb::operation::{self, NoObserver, Settings, Work};
+use kumadb::operation::{self, NoObserver, Settings, Transaction};
 
 use crate::mariadbd::Mariadbd;
 use crate::need;
@@ -79,7 +79,8 @@ fn add_day(place: &Place) {
 fn add_monitors(place: &Place, count: usize) {
     let store = Store::new(place.root().join("store"));
     let plan = plan(&place.state(), count);
-    operation::run(&place.instance(), &store, &Work::Plan(&plan), &Settings::new("bench"), &mut NoObserver).unwrap();
+    operation::run(&place.instance(), &store, Transaction::Plan(&plan), &Settings::new("bench"), &mut NoObserver)
+        .unwrap();
 }
 
 /// Heartbeats of the last 24 hours, of all monitors in turn, and the statistics that the server makes of them.
@@ -207,7 +208,8 @@ pub const SECONDS: i64 = 6;
 pub fn add_beats(place: &Place, count: usize) {
     let plan = plan(&place.state(), 10);
     let store = Store::new(place.root().join("store"));
-    operation::run(&place.instance(), &store, &Work::Plan(&plan), &Settings::new("bench"), &mut NoObserver).unwrap();
+    operation::run(&place.instance(), &store, Transaction::Plan(&plan), &Settings::new("bench"), &mut NoObserver)
+        .unwrap();
     let mut writer = place.instance().connect().unwrap().writer(&WriteKey::for_tests()).unwrap();
     let (numbers, time) = match writer.kind() {
         EngineKind::Sqlite => (

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kumadb::backup::Store;
 use kumadb::engine::{EngineKind, quote};
 use kumadb::error::Result;
-use kumadb::operation::{self, Observer, Settings, Step, Work};
+use kumadb::operation::{self, Observer, Settings, Step, Transaction};
 use kumadb::plan::{Cell, Change, Plan};
 use kumadb::value::Value;
 
@@ -98,7 +98,8 @@ impl Times {
     fn write(&mut self, place: &Place, plan: &Plan) {
         let store = Store::new(place.root().join("store"));
         let mut clock = Clock::default();
-        operation::run(&place.instance(), &store, &Work::Plan(plan), &Settings::new("bench"), &mut clock).unwrap();
+        operation::run(&place.instance(), &store, Transaction::Plan(plan), &Settings::new("bench"), &mut clock)
+            .unwrap();
         let at = |name: &str| clock.0.iter().find(|(step, _)| step.starts_with(name)).expect(name).1;
         let between = |from: &str, to: &str| at(to) - at(from);
         self.holding.push(between("Hold ", "Held"));

@@ -10,13 +10,13 @@ use super::salvage::{rebuilt_json, rebuilt_text, salvaged_text};
 use super::write::{WriteArgs, all_lines, changes_json, finish, lines, outcome_json};
 use super::{Context, Ui};
 use crate::doctor::{self, CHECKS, CHOSEN_BY_NAME, Check, Evidence, Finding, Fix};
-use crate::engine::Depth;
+use crate::engine::{Depth, EngineKind};
 use crate::error::{DatabaseError, Error, Exit, InputError, Result};
 use crate::instance::{DbLocation, Instance};
 use crate::kuma::damaged::DamagedDb;
 use crate::kuma::fresh::estimate;
 use crate::operation::examine::{gather, gather_nowhere, gather_stopped};
-use crate::operation::{self, Outcome, RebuiltFrom, Settings};
+use crate::operation::{self, Outcome, RebuiltFrom, Settings, Transaction};
 use crate::schema::Release;
 use crate::text::{self, QUOTE, counted, one_line};
 
@@ -320,26 +320,24 @@ fn fixed_text(fixed: usize, left: &[Finding], outcome: &Outcome) -> String {
 /// Tests what can be tested without changing anything, and reports what was not.
 fn dry_run(fixes: &Fixes, instance: &Instance, settings: &Settings, context: &mut Context<'_>) -> Result<Exit> {
     operation::dry_run_files(&fixes.files)?;
-    if !fixes.plan.is_empty() {
-        operation::dry_run(instance, &fixes.plan, settings, context.ui)?;
-    }
     let mut tried = Vec::new();
     if !fixes.files.is_empty() {
         tried.push(format!("{} checked", counted(fixes.files.len(), "file change")));
     }
+    // MariaDB cannot roll them back, and has no copy.
+    let untried = if instance.engine() == EngineKind::MariaDb { fixes.statements.len() } else { 0 };
+    if !fixes.plan.is_empty() || untried < fixes.statements.len() {
+        let transaction = Transaction::Fixes(fixes.of_database());
+        operation::dry_run_transaction(instance, &transaction, settings, context.ui)?;
+    }
     if !fixes.plan.is_empty() {
         tried.push(format!("{} rolled back", counted(fixes.plan.steps.len(), "row change")));
     }
-    let mut untried = 0;
-    if !fixes.statements.is_empty() {
-        let given = counted(fixes.statements.len(), "statement");
-        match operation::dry_run_statements(instance, &fixes.statements, settings, context.ui)? {
-            true => tried.push(format!("{given} tested on a copy")),
-            false => {
-                untried = fixes.statements.len();
-                tried.push(format!("{given} not tested (MariaDB cannot roll them back)"));
-            }
-        }
+    let statements = counted(fixes.statements.len(), "statement");
+    match (fixes.statements.len(), untried) {
+        (0, _) => {}
+        (_, 0) => tried.push(format!("{statements} rolled back")),
+        _ => tried.push(format!("{statements} not tested (MariaDB cannot roll them back)")),
     }
     if fixes.salvage {
         tried.push("the new database was not built".into());

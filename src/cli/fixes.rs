@@ -8,7 +8,7 @@ use crate::doctor::{self, Evidence, FileChange, Finding, Fix};
 use crate::error::{Error, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma::init::{check_password, hash};
-use crate::operation::{self, Outcome, Settings, Work};
+use crate::operation::{self, DoneOf, FixProgress, Outcome, Replacement, Settings, Transaction, Work};
 use crate::plan::{Assignment, Change, Plan, PlanStep};
 use crate::schema::Release;
 use crate::text::one_line;
@@ -58,6 +58,10 @@ pub fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Resul
             Fix::Rows(_) | Fix::Advice(_) => {}
         }
     }
+    if fixes.plan.is_empty() {
+        // Statements do not depend on the rows of the configuration.
+        fixes.plan.fingerprint = None;
+    }
     Ok(fixes)
 }
 
@@ -82,8 +86,13 @@ impl Fixes {
         text.join("\n")
     }
 
-    /// Files first: a database that cannot be written cannot be fixed either. Foreign keys last: they reject rows with
-    /// broken references. Each part is a run of its own, with its own snapshot.
+    /// The rows and the statements.
+    pub fn of_database(&self) -> operation::Fixes<'_> {
+        operation::Fixes { plan: &self.plan, statements: &self.statements }
+    }
+
+    /// Files first: a database that cannot be written cannot be fixed either. Then all of the database, in one operation where a
+    /// rollback allows that; otherwise the statements are an operation of their own, after the rows.
     pub fn carry_out(
         &self,
         instance: &Instance,
@@ -92,23 +101,49 @@ impl Fixes {
         context: &mut Context<'_>,
     ) -> Result<Outcome> {
         let store = context.store()?;
+        let (none, all) = (Plan::default(), self.of_database());
+        let works: Vec<Work<'_>> = match (self.salvage, all.are_one(instance.engine())) {
+            (true, _) => vec![Replacement::Salvage(release).into()],
+            (false, true) => vec![Transaction::Fixes(all).into()],
+            (false, false) => {
+                let statements = operation::Fixes { plan: &none, ..all };
+                vec![Transaction::Plan(&self.plan).into(), Transaction::Fixes(statements).into()]
+            }
+        };
+        let part = |done, all| DoneOf { done, all };
+        let mut settings = settings.clone();
+        settings.fixes = Some(FixProgress {
+            files: part(0, self.files.len()),
+            rows: part(0, self.plan.steps.len()),
+            statements: part(0, self.statements.len()),
+        });
         let mut outcome = Outcome::default();
         if !self.files.is_empty() {
-            outcome = operation::repair(instance, &self.files, settings, context.ui)?;
+            outcome = operation::repair(instance, &self.files, &settings, context.ui)?;
         }
-        let rows = (!self.plan.is_empty()).then_some(Work::Plan(&self.plan));
-        let statements = (!self.statements.is_empty()).then_some(Work::Statements(&self.statements));
-        let works: Vec<Work<'_>> =
-            self.salvage.then_some(Work::Salvage(release)).into_iter().chain(rows).chain(statements).collect();
-        for (n, work) in works.iter().enumerate() {
-            let mut settings = settings.clone();
-            // After an interruption, the message is about this part only.
-            if works.len() > 1 {
-                settings.verb = format!("{}, part {} of {}", settings.verb, n + 1, works.len());
+        for work in works {
+            settings.fixes = outcome.fixes.or(settings.fixes);
+            match operation::run(instance, &store, work, &settings, context.ui) {
+                Ok(next) => outcome = outcome.then(next),
+                Err(error) => {
+                    warn_of_made(&outcome, context.ui);
+                    return Err(error);
+                }
             }
-            outcome = outcome.then(operation::run(instance, &store, work, &settings, context.ui)?);
         }
         Ok(outcome)
+    }
+}
+
+/// Warns of what earlier parts have made, where a later one failed.
+fn warn_of_made(outcome: &Outcome, ui: &mut Ui) {
+    outcome.warnings.iter().for_each(|warning| ui.warn(warning));
+    if let Some(made) = outcome.fixes.as_ref().and_then(FixProgress::words) {
+        let snapshots = match outcome.snapshots() {
+            none if none.is_empty() => String::new(),
+            some => format!(" (undo snapshot {})", some.join(", ")),
+        };
+        ui.warn(&format!("{made}{snapshots}; the next part failed"));
     }
 }
 

@@ -1,12 +1,12 @@
 //! `kumadb recover`
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::Context;
 use super::write::{WriteArgs, finish};
 use crate::error::{Exit, Result};
-use crate::operation::{self, Preview, Resumed};
+use crate::operation::{self, JournalRecord, Outcome, Preview, Resumed};
 use crate::text::counted;
 
 #[derive(Args, Debug)]
@@ -27,39 +27,54 @@ pub fn run(args: &RecoverArgs, context: &mut Context<'_>) -> Result<Exit> {
     let store = context.store()?;
     // What it finishes or rolls back is not left halfway.
     context.ui.cancel().defer(true);
-    let resumed = operation::resume(&instance, &store, &settings, context.ui)?;
-    let (document, text, outcome) = match resumed {
-        Resumed::Finished(record, outcome) => {
-            let snapshot = outcome.snapshot.as_ref().map(|snapshot| snapshot.manifest.id.clone());
-            let document = json!({"verb": record.verb, "ended": "finished", "snapshot": snapshot});
-            (document, format!("finished `{}`: the change is committed", record.verb), *outcome)
-        }
+    let (document, text, outcome) = match operation::resume(&instance, &store, &settings, context.ui)? {
+        Resumed::Finished(record, outcome) => finished(&record, *outcome),
         Resumed::Packed(packing) => {
             let warnings = packing.warnings.iter().map(ToString::to_string).collect();
-            let outcome = operation::Outcome { warnings, ..operation::Outcome::default() };
+            let outcome = Outcome { warnings, ..Outcome::default() };
             let ids: Vec<&str> = packing.packed.iter().map(|snapshot| snapshot.manifest.id.as_str()).collect();
             let text = format!("{} stored: {}", counted(ids.len(), "pending snapshot"), ids.join(" "));
             (json!({"ended": "stored", "snapshots": ids}), text, outcome)
         }
-        Resumed::Undone(record, changed) => {
-            let how = match changed {
-                true => "the previous state of the database was restored",
-                false => "nothing was changed",
-            };
-            let document = json!({"verb": record.verb, "ended": "rolled_back", "changed": changed});
-            let mut outcome = operation::Outcome::default();
-            if record.leaves_tables(changed) {
-                outcome.warnings.push(
-                    "the new database on the external MariaDB may have tables of the interrupted conversion, with the mark \
-                     `kumadb_unfinished_restore`: the next conversion into it removes them"
-                        .into(),
-                );
-            }
-            (document, format!("rolled back `{}`: {how}", record.verb), outcome)
-        }
+        Resumed::Undone(record, changed) => undone(&record, changed),
     };
     context.ui.result(&document, || text)?;
     finish(&outcome, context.ui)
+}
+
+fn finished(record: &JournalRecord, outcome: Outcome) -> (Json, String, Outcome) {
+    let snapshot = outcome.snapshot.as_ref().map(|snapshot| snapshot.manifest.id.clone());
+    let document = json!({"verb": record.verb, "ended": "finished", "snapshot": snapshot, "fixes": record.fixes});
+    let what = made(record).unwrap_or_else(|| "the change is committed".into());
+    (document, format!("finished `{}`: {what}", record.verb), outcome)
+}
+
+fn undone(record: &JournalRecord, changed: bool) -> (Json, String, Outcome) {
+    let verb = &record.verb;
+    let document = json!({"verb": verb, "ended": "rolled_back", "changed": changed, "fixes": record.fixes});
+    let mut outcome = Outcome::default();
+    if record.leaves_tables(changed) {
+        outcome.warnings.push(
+            "the new database on the external MariaDB may have tables of the interrupted conversion, with the mark \
+             `kumadb_unfinished_restore`: the next conversion into it removes them"
+                .into(),
+        );
+    }
+    let restored = "the previous state of the database was restored";
+    let text = match (made(record), changed) {
+        (Some(made), true) => format!("rolled back `{verb}`: {restored}; {made}"),
+        (Some(made), false) => format!("ended `{verb}`: {made}"),
+        (None, true) => format!("rolled back `{verb}`: {restored}"),
+        (None, false) => format!("rolled back `{verb}`: nothing was changed"),
+    };
+    (document, text, outcome)
+}
+
+/// The fixes of an interrupted `doctor --fix` that stay.
+fn made(record: &JournalRecord) -> Option<String> {
+    let fixes = record.fixes?;
+    let rest = if fixes.is_partial() { "; to fix the rest: kumadb doctor --fix" } else { "" };
+    fixes.words().map(|made| format!("{made}{rest}"))
 }
 
 /// Shows what would be done.

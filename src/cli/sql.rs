@@ -19,7 +19,7 @@ use crate::instance::Instance;
 use crate::model::entities::ENTITIES;
 use crate::model::fields::field;
 use crate::operation::script::{Changes, RowChange, Script};
-use crate::operation::{self, Work};
+use crate::operation::{self, Transaction};
 use crate::text::{self, counted, without_credentials};
 use crate::value::{Row, Value};
 
@@ -320,7 +320,7 @@ fn change(args: &SqlArgs, statements: Vec<String>, instance: &Instance, context:
     let script = Script { statements, shown: None };
     script.check()?;
     let settings = args.write.settings("sql");
-    let tried = operation::dry_run_work(instance, &Work::Script(&script), &settings, context.ui)?.changes;
+    let tried = operation::dry_run_transaction(instance, &Transaction::Script(&script), &settings, context.ui)?.changes;
     let mut document = document(&script, &tried);
     if tried.is_empty() {
         context.ui.result(&json!({"changes": []}), || "no rows would change".into())?;
@@ -339,7 +339,7 @@ fn change(args: &SqlArgs, statements: Vec<String>, instance: &Instance, context:
     context.ui.ask("make these changes?")?;
     let store = context.store()?;
     let script = Script { shown: Some(tried), ..script };
-    let outcome = operation::run(instance, &store, &Work::Script(&script), &settings, context.ui)?;
+    let outcome = operation::run(instance, &store, Transaction::Script(&script), &settings, context.ui)?;
     document.insert("affected".into(), json!(outcome.changes.affected));
     document.extend(outcome_json(&outcome));
     context.ui.result(&Json::Object(document), || {

@@ -19,7 +19,7 @@ use crate::instance::Instance;
 use crate::kuma::read::history;
 use crate::model::state::{Database, Fingerprint};
 use crate::operation::pending::{self, PendingSnapshot};
-use crate::operation::{self, LastUndo, Settings, Work, put_files_back};
+use crate::operation::{self, LastUndo, Load, Settings, put_files_back};
 use crate::schema::RecognizedRelease;
 use crate::text::counted;
 use crate::value::local_time;
@@ -267,6 +267,8 @@ fn carry_out(
     store: &Store,
     context: &mut Context<'_>,
 ) -> Result<Exit> {
+    let load = Load { desired: &way.staged, kept: &way.kept, merges: way.merges, shown: Some(&way.shown) };
+    operation::check_load(instance, &load)?;
     let manifest = &way.staged.manifest;
     let created = local_time(manifest.created);
     let text = way.difference.text(context.global.verbose);
@@ -293,9 +295,8 @@ fn carry_out(
     }
     shown.iter().for_each(|part| context.ui.say_text(part));
     context.ui.ask(&format!("undo `{}` of {created}?", manifest.reason))?;
-    let work = Work::Load { desired: &way.staged, kept: &way.kept, merges: way.merges, shown: Some(&way.shown) };
     let settings = Settings { undoes: Some(Undone::of(manifest)), ..args.write.settings("undo") };
-    let mut outcome = operation::run(instance, store, &work, &settings, context.ui)?;
+    let mut outcome = operation::run(instance, store, load, &settings, context.ui)?;
     let files = match way.kept.is_empty() {
         true => put_files_back(instance, &way.staged, &mut outcome),
         false => Vec::new(),

@@ -9,7 +9,7 @@ use crate::engine::EngineKind;
 use crate::engine::space::{AutoVacuum, Space, read_space};
 use crate::error::{Error, Exit, InputError, OperationError, Result};
 use crate::instance::DbLocation;
-use crate::operation::{self, Work, compact};
+use crate::operation::{self, Replacement, compact};
 use crate::schema::quote;
 use crate::text::bytes;
 
@@ -72,7 +72,7 @@ pub fn run(args: &VacuumArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let settings = args.write.settings("vacuum");
     let store = context.store()?;
-    let outcome = operation::run(&instance, &store, &Work::Compact(&statements), &settings, context.ui)?;
+    let outcome = operation::run(&instance, &store, Replacement::Compact(&statements), &settings, context.ui)?;
     let after = read_from(&instance, |reader, _| read_size(reader))?;
     let document = with(with(named, json!({"size_bytes": after})), Json::Object(outcome_json(&outcome)));
     context.ui.result(&document, || sizes(space.total, after))?;

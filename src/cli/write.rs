@@ -12,7 +12,7 @@ use crate::error::{Error, Exit, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma;
 use crate::model::state::{Config, Configuration};
-use crate::operation::{self, Mode, Outcome, Settings, Work};
+use crate::operation::{self, Mode, Outcome, Settings, Transaction};
 use crate::plan::{Assignment, Cell, Change, Plan, PlanStep};
 use crate::text::{self, counted, one_line, without_credentials};
 use crate::value::Value;
@@ -154,7 +154,7 @@ pub fn carry_out(
         context.ui.ask(question)?;
     }
     let store = context.store()?;
-    let outcome = operation::run(instance, &store, &Work::Plan(&request.plan), &settings, context.ui)?;
+    let outcome = operation::run(instance, &store, Transaction::Plan(&request.plan), &settings, context.ui)?;
     let (mut document, lines) = (request.done)(&outcome);
     if let Json::Object(document) = &mut document {
         document.extend(outcome_json(&outcome));

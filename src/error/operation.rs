@@ -95,8 +95,6 @@ pub enum OperationError {
     NotInTransaction {
         statement: String,
     },
-    /// A dry run of a change that is not possible in a transaction.
-    NoDryRun,
     /// A statement that changes something, without `--write`.
     ReadOnly {
         statement: String,
@@ -231,8 +229,6 @@ impl OperationError {
             )),
             Self::NotInTransaction { statement } => refused(format!("`{statement}` cannot be rolled back"))
                 .hint("use INSERT, UPDATE, DELETE, REPLACE or WITH"),
-            Self::NoDryRun => refused("dry run not possible: this change cannot run in a transaction".into())
-                .hint("leave out `--dry-run`"),
             Self::ReadOnly { statement } => {
                 refused(format!("read-only mode: {statement} requires `--write`")).hint("add `--write` to change rows")
             }

@@ -91,6 +91,13 @@ pub enum SnapshotError {
         release: String,
         engine: String,
     },
+    /// The tables of the database have keys or columns that its rows do not fit.
+    RowsRejected {
+        id: String,
+        why: Vec<String>,
+        /// Whether it can be restored with its own tables.
+        is_whole: bool,
+    },
     /// It has tables or columns that its release does not have.
     OtherTables {
         id: String,
@@ -245,6 +252,18 @@ impl SnapshotError {
                 "cannot convert snapshot `{id}`: this kumadb does not know the tables of release {release} on {engine}"
             ))
             .hint("restore the snapshot on its own engine, or use a newer kumadb"),
+            Self::RowsRejected { id, why, is_whole } => {
+                let what =
+                    format!("cannot restore the rows of snapshot `{id}`: the tables of the database changed since");
+                let report = refused(format!("{what}, and reject them: {}", why.join("; ")));
+                match is_whole {
+                    true => report
+                        .command(format!("kumadb restore {id}"))
+                        .hint("this restores the tables too; heartbeats since the snapshot are lost"),
+                    false => report
+                        .hint("it contains only the configuration: restore a full snapshot (kumadb backup list --undo)"),
+                }
+            }
             Self::OtherTables { id, release } => refused(format!(
                 "cannot convert snapshot `{id}` to SQLite: it has tables or columns that release {release} does not \
                  have"

@@ -277,7 +277,12 @@ pub fn check_clean(writer: &mut dyn Writer, before: &[IntegrityError]) -> Result
 
 /// Fails if `faults` contains one that is not in `before`, or one in more rows.
 pub fn check_known(faults: &[IntegrityError], before: &[IntegrityError]) -> Result<()> {
-    let known = |fault: &IntegrityError| before.iter().any(|old| old.what == fault.what && fault.rows <= old.rows);
-    let new: Vec<String> = faults.iter().filter(|fault| !known(fault)).map(IntegrityError::to_string).collect();
+    let new = find_new(faults, before);
     if new.is_empty() { Ok(()) } else { Err(Error::Operation(OperationError::ChecksFailed(new))) }
+}
+
+/// Those of `faults` that are not in `before`, or are in more rows.
+pub fn find_new(faults: &[IntegrityError], before: &[IntegrityError]) -> Vec<String> {
+    let known = |fault: &IntegrityError| before.iter().any(|old| old.what == fault.what && fault.rows <= old.rows);
+    faults.iter().filter(|fault| !known(fault)).map(IntegrityError::to_string).collect()
 }

@@ -8,19 +8,20 @@ use super::beats::{self, Awaited};
 use super::begin::{check_mode, check_server, check_wait, lock, report_network};
 use super::journal::{Journal, JournalRecord, Phase};
 use super::release::{check_before_stop, check_release};
+use super::rows_fit::check_load;
 use super::run::{Run, Write};
-use super::transact::{run_statements, try_before_stop};
-use super::work::{Mode, Outcome, Settings, Work};
+use super::transact::{check_unchanged, try_before_stop};
+use super::work::{Mode, Outcome, Replacement, Settings, Transaction, Work};
 use super::{Observer, Step, compact, label, pending, space, upgrade};
 use crate::backup::stage::{CopyScope, CopySource, SnapshotLabel};
-use crate::backup::{Guarded, StagedCopy, Store};
+use crate::backup::{Changed, Guarded, StagedCopy, Store};
 use crate::docker::RunState;
 use crate::engine::{Connect, EngineKind, Reader};
 use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
 use crate::instance::{DbLocation, Instance, Server, Session};
 use crate::kuma::mark::read_mark;
 use crate::kuma::read::{read_any_database, read_database, read_fingerprint, read_last_beat, read_shown_state};
-use crate::model::state::Database;
+use crate::model::state::{Database, Fingerprint};
 use crate::plan::history::HistoryPruning;
 
 /// Runs `work` on `instance`, or leaves everything as it was.
@@ -30,16 +31,27 @@ use crate::plan::history::HistoryPruning;
 /// [`OperationError::RolledBack`], or
 /// [`OperationError::RollbackFailed`] with the journal left for
 /// `recover`.
-pub fn run(
+pub fn run<'w>(
+    instance: &Instance,
+    store: &Store,
+    work: impl Into<Work<'w>>,
+    settings: &Settings,
+    observer: &mut dyn Observer,
+) -> Result<Outcome> {
+    let work = work.into();
+    match work.is_empty() {
+        true => Ok(Outcome::default()),
+        false => run_work(instance, store, &work, settings, observer),
+    }
+}
+
+fn run_work(
     instance: &Instance,
     store: &Store,
     work: &Work<'_>,
     settings: &Settings,
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
-    if work.is_empty() {
-        return Ok(Outcome::default());
-    }
     let lock = lock(instance, settings)?;
     report_network(instance, observer)?;
     instance.check_config()?;
@@ -50,30 +62,28 @@ pub fn run(
     let mode = check_mode(instance, settings.mode, is_running)?;
     check_wait(instance, settings)?;
     instance.check_alone()?;
-    let loads = matches!(work, Work::Load { .. });
     // A load replaces what an interrupted migration left. A server that is still migrating is never stopped.
-    let opens_lock = settings.opens_lock || loads && life == Some(RunState::Restarting);
+    let opens_lock = settings.opens_lock || work.load().is_some() && life == Some(RunState::Restarting);
     check_server(instance, mode, opens_lock)?;
     instance.check_accepts_writes()?;
     check_before_stop(instance, work, settings)?;
-    check_shown(instance, work)?;
+    if let Some(load) = work.load() {
+        check_load(instance, load)?;
+    }
     space::check(instance, store, work)?;
     if is_running && mode != Mode::Live {
         try_before_stop(instance, work)?;
     }
     observer.step(&Step::Journal)?;
-    let lasts = matches!(work, Work::Statements(_));
-    let replaces = loads || matches!(work, Work::Salvage(_) | Work::Upgrade(_));
-    let upgrade = match work {
-        Work::Upgrade(order) => Some(upgrade::note(instance, order.route)),
-        _ => None,
-    };
-    let recipients = store.recipients();
     let record = JournalRecord {
-        lasts,
-        recipients,
-        upgrade,
-        ..JournalRecord::new(&settings.verb, instance, life, mode, replaces)
+        lasts: matches!(work, Work::Transaction(transaction) if transaction.lasts(instance.engine())),
+        recipients: store.recipients(),
+        upgrade: match work {
+            Work::Replacement(Replacement::Upgrade(order)) => Some(upgrade::note(instance, order.route)),
+            _ => None,
+        },
+        fixes: settings.fixes,
+        ..JournalRecord::new(&settings.verb, instance, life, mode, work.replaces_all())
     };
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
@@ -90,21 +100,6 @@ pub fn run(
             Ok(run.finish(store, observer))
         }
         Err(cause) => Err(run.back(cause, observer)),
-    }
-}
-
-/// Fails where the difference that was shown is not what `work` would do any more, as far as that is known while the
-/// server runs; what it changes until it has stopped is met in the transaction.
-fn check_shown(instance: &Instance, work: &Work<'_>) -> Result<()> {
-    let Work::Load { shown: Some(shown), .. } = work else { return Ok(()) };
-    let read = |reader: &mut dyn Reader| {
-        let schema = reader.schema()?;
-        read_fingerprint(reader, &schema)
-    };
-    match instance.connect().and_then(|connect| read(&mut *connect.reader()?)) {
-        Ok(now) if now != **shown => Err(OperationError::StaleDifference { instance: instance.name.clone() }.into()),
-        // The MariaDB of a stopped container is not there, and nothing changes what it keeps.
-        Ok(_) | Err(_) => Ok(()),
     }
 }
 
@@ -128,56 +123,134 @@ impl Run<'_> {
 
     /// Stages a copy, writes, checks and commits. Returns the changed monitors that should have heartbeats.
     fn write(&mut self, session: &Session<'_>, work: &Work<'_>, observer: &mut dyn Observer) -> Result<Vec<i64>> {
-        if let (Work::Salvage(release), DbLocation::Sqlite(file)) = (work, &self.instance.place) {
+        if let (Work::Replacement(Replacement::Salvage(release)), DbLocation::Sqlite(file)) =
+            (work, &self.instance.place)
+        {
             return self.salvage(file, *release, observer).map(|()| Vec::new());
         }
         let connect = session.connect();
-        let database = match (self.read_before(connect, work), work, &self.instance.place) {
-            (Err(error), Work::Load { desired, .. }, DbLocation::Sqlite(file)) if error.is_unreadable() => {
-                return self.replace(file, desired, observer).map(|()| Vec::new());
+        let database = match (self.read_before(connect, work), work.load(), &self.instance.place) {
+            (Err(error), Some(load), DbLocation::Sqlite(file)) if error.is_unreadable() => {
+                return self.replace(file, load.desired, observer).map(|()| Vec::new());
             }
             (database, ..) => database?,
         };
         let staged = self.stage(connect, work, observer)?;
         let mut guarded = Guarded::open(&staged, connect)?;
         let before = read_fingerprint(guarded.writer(), &database.schema)?;
-        if let Work::Load { shown: Some(shown), .. } = work
-            && **shown != before
-        {
+        if work.load().and_then(|load| load.shown).is_some_and(|shown| *shown != before) {
             return Err(OperationError::StaleDifference { instance: self.instance.name.clone() }.into());
         }
-        self.journal.record.watched = work.watched();
+        if let Work::Transaction(transaction) = work {
+            self.journal.record.watched = transaction.watched();
+        }
         self.journal.record.before = Some(read_mark(guarded.writer(), &before, self.journal.record.watched.as_ref())?);
         if database.schema.table("heartbeat").is_some() {
             self.journal.record.last_beat = read_last_beat(guarded.writer())?;
         }
         self.journal.advance(Phase::Writing)?;
         let write = Write { connect, staged: &staged, database: &database, before: &before };
-        let touched = self.change(&mut guarded, &write, work, observer)?;
-        self.note_changed(guarded.writer(), work, &database.schema, &staged.manifest.counts);
-        let Some(touched) = touched else { return Ok(Vec::new()) };
-        self.committed();
-        observer.step(&Step::Committed)?;
-        if let Work::Prune(HistoryPruning { compacting, .. }) = work
+        match work {
+            Work::Transaction(transaction) => self.write_rows(&mut guarded, &write, transaction, observer),
+            Work::Replacement(replacement) => {
+                self.write_all(&mut guarded, &write, replacement, observer).map(|()| Vec::new())
+            }
+        }
+    }
+
+    /// Runs `transaction`, and what follows its commit. Returns the changed monitors that should have heartbeats.
+    fn write_rows(
+        &mut self,
+        guarded: &mut Guarded,
+        write: &Write<'_>,
+        transaction: &Transaction<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<i64>> {
+        let statements = transaction.statements_after(guarded.writer().kind());
+        let (touched, after) = match self.journal.record.lasts {
+            // There is nothing to roll back, so it is not noted as committed.
+            true => {
+                self.journal.record.changed = Some(Changed::Nothing);
+                (Vec::new(), write.before.clone())
+            }
+            false => self.commit(guarded, write, transaction, observer)?,
+        };
+        if let Transaction::Prune(HistoryPruning { compacting, .. }) = transaction
             && let Err(error) = compact::run(guarded.writer(), compacting, self.instance.work(), observer)
         {
             self.outcome.warnings.push(format!("cannot reclaim disk space: {error}"));
         }
+        if !statements.is_empty() {
+            self.execute(guarded.writer(), statements, observer)?;
+            check_unchanged(guarded.writer(), &write.database.schema, &after, observer)?;
+        }
         Ok(touched)
+    }
+
+    fn commit(
+        &mut self,
+        guarded: &mut Guarded,
+        write: &Write<'_>,
+        transaction: &Transaction<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<(Vec<i64>, Fingerprint)> {
+        let schema = &write.database.schema;
+        let made = self.transact(guarded, schema, transaction, observer)?;
+        self.note_changed(guarded.writer(), transaction.may_change(), schema, &write.staged.manifest.counts);
+        self.committed();
+        observer.step(&Step::Committed)?;
+        Ok(made)
+    }
+
+    /// Replaces the database.
+    fn write_all(
+        &mut self,
+        guarded: &mut Guarded,
+        write: &Write<'_>,
+        replacement: &Replacement<'_>,
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        match replacement {
+            Replacement::Compact(statements) => {
+                let counts = (!self.journal.record.live()).then_some(&write.staged.manifest.counts);
+                compact::run(guarded.writer(), statements, self.instance.work(), observer)?;
+                // The staged copy is complete, and what was rewritten may not be.
+                (self.attempted, self.journal.record.loads) = (true, true);
+                compact::check(guarded.writer(), write.before, counts, observer)?;
+                (self.attempted, self.journal.record.loads) = (false, false);
+                self.journal.record.changed = Some(Changed::Nothing);
+                // Not noted as committed: there is nothing to roll back.
+                return Ok(());
+            }
+            Replacement::Salvage(_) => {
+                let database = self.instance.name.clone();
+                return Err(Error::Database(DatabaseError::NotSalvageable { database }));
+            }
+            Replacement::Upgrade(order) => self.upgrade(guarded, write, order, observer)?,
+            Replacement::Load(load) => self.load(guarded, load, observer)?,
+        }
+        let changed = match replacement.may_change() {
+            // While a running server adds heartbeats, the total number does not show that those of a deleted monitor are gone.
+            Changed::Configuration if self.journal.record.live() => Changed::History,
+            changed => changed,
+        };
+        self.note_changed(guarded.writer(), changed, &write.database.schema, &write.staged.manifest.counts);
+        self.committed();
+        observer.step(&Step::Committed)
     }
 
     /// Reads what the database is before anything is changed.
     fn read_before(&self, connect: &dyn Connect, work: &Work<'_>) -> Result<Database> {
         let database = connect.reader().and_then(|mut reader| read_database(&mut *reader, &self.instance.name));
-        let database = match (database, work, connect.kind()) {
+        let database = match (database, work.load(), connect.kind()) {
             // On SQLite, the file is replaced.
-            (Err(Error::Database(DatabaseError::NotKuma { .. })), Work::Load { .. }, EngineKind::MariaDb) => {
+            (Err(Error::Database(DatabaseError::NotKuma { .. })), Some(_), EngineKind::MariaDb) => {
                 read_any_database(&mut *connect.reader()?)?
             }
             (database, ..) => database?,
         };
         // A load replaces all of it, so the leftovers of a migration do not matter; an upgrade has checked more.
-        if !matches!(work, Work::Load { .. } | Work::Upgrade(_)) {
+        if !work.replaces_all() {
             check_release(&database, self.instance, self.settings)?;
         }
         Ok(database)
@@ -188,7 +261,7 @@ impl Run<'_> {
         observer.step(&Step::Hold { bytes: self.instance.size() })?;
         let source = match &self.instance.place {
             DbLocation::Sqlite(file) => CopySource::Still(file),
-            _ if matches!(work, Work::Load { .. }) => CopySource::Any(connect),
+            _ if work.load().is_some() => CopySource::Any(connect),
             _ => CopySource::Live(connect),
         };
         let undoes = self.settings.undoes.clone();
@@ -197,49 +270,6 @@ impl Run<'_> {
         let staged = StagedCopy::take(&source, &self.staged_folder(), &label, &CopyScope::default(), &mut progress)?;
         observer.step(&Step::Held { bytes: staged.manifest.size(), took: began.elapsed() })?;
         Ok(staged)
-    }
-
-    /// Makes the change. Returns the changed monitors that should have heartbeats; `None` if there is nothing to roll back.
-    fn change(
-        &mut self,
-        guarded: &mut Guarded,
-        write: &Write<'_>,
-        work: &Work<'_>,
-        observer: &mut dyn Observer,
-    ) -> Result<Option<Vec<i64>>> {
-        Ok(match work {
-            Work::Plan(_) | Work::Prune(_) | Work::Script(_) | Work::Statistics(_) => {
-                Some(self.transact(guarded, &write.database.schema, work, observer)?)
-            }
-            Work::Compact(statements) => {
-                let counts = (!self.journal.record.live()).then_some(&write.staged.manifest.counts);
-                compact::run(guarded.writer(), statements, self.instance.work(), observer)?;
-                // The staged copy is complete, and what was rewritten may not be.
-                (self.attempted, self.journal.record.loads) = (true, true);
-                compact::check(guarded.writer(), write.before, counts, observer)?;
-                (self.attempted, self.journal.record.loads) = (false, false);
-                None
-            }
-            Work::Statements(statements) => {
-                run_statements(guarded.writer(), statements, &write.database.schema, write.before, observer)?;
-                // Not noted as committed: there is nothing to roll back.
-                None
-            }
-            Work::Salvage(_) => {
-                return Err(Error::Database(DatabaseError::NotSalvageable { database: self.instance.name.clone() }));
-            }
-            Work::Upgrade(order) => {
-                self.upgrade(guarded, write, order, observer)?;
-                Some(Vec::new())
-            }
-            Work::Load { desired, kept, merges, .. } => {
-                self.load(guarded, desired, kept, observer)?;
-                if *merges {
-                    self.merge(guarded, desired, kept)?;
-                }
-                Some(Vec::new())
-            }
-        })
     }
 
     /// Starts the server if it was running and verifies that it is up; then waits for the requested heartbeats.

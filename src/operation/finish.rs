@@ -9,7 +9,7 @@ use super::last_undo::note_last_undo;
 use super::run::Run;
 use super::script::Script;
 use super::space::{LARGE, has_base};
-use super::work::{Outcome, Work};
+use super::work::{Load, Outcome, Replacement, Transaction, Work};
 use super::{Observer, Step, pending, prune, removed};
 use crate::backup::undo::of;
 use crate::backup::{Changed, Encryption, Snapshot, StagedCopy, Store};
@@ -26,14 +26,13 @@ use crate::schema::Schema;
 const PART: &str = "part";
 
 impl Run<'_> {
-    /// Notes what `work` has changed, so that an undo restores exactly that. `before` are the rows per table before.
-    pub(super) fn note_changed(&mut self, reader: &mut dyn Reader, work: &Work<'_>, schema: &Schema, before: &Counts) {
+    /// Notes what the work has changed, so that an undo restores exactly that: what it `may` change, as far as the numbers of
+    /// rows now differ from those `before`.
+    pub(super) fn note_changed(&mut self, reader: &mut dyn Reader, may: Changed, schema: &Schema, before: &Counts) {
         let tables = history(schema);
         let rows = |counts: &Counts, table: &String| counts.get(table).copied().unwrap_or(0);
         let live = self.journal.record.live();
-        let changed = match work.may_change() {
-            // While a running server adds heartbeats, the total number does not show that those of a deleted monitor are gone.
-            Changed::Configuration if live && matches!(work, Work::Load { .. }) => Changed::History,
+        let changed = match may {
             Changed::Configuration => match read_counts(reader, schema) {
                 Ok(now)
                     if tables.iter().all(|table| match live {
@@ -54,6 +53,7 @@ impl Run<'_> {
     /// The server is verified up: stores the undo snapshot and closes the journal. The change stays, so an error here becomes a
     /// warning and blocks nothing.
     pub(super) fn finish(mut self, store: &Store, observer: &mut dyn Observer) -> Outcome {
+        self.outcome.fixes = self.journal.record.fixes;
         let noted = self.journal.advance(Phase::Seen);
         self.warn(noted, "cannot write the journal");
         let folder = self.staged_folder();
@@ -179,29 +179,49 @@ impl Work<'_> {
     /// What it may change, before its effect is known.
     pub(super) fn may_change(&self) -> Changed {
         match self {
-            Work::Plan(plan) => plan_changes(plan),
-            Work::Prune(pruning) if pruning.delete_plans.is_empty() => plan_changes(&pruning.settings),
-            Work::Prune(_) => Changed::History,
-            Work::Script(script) => script_changes(script),
-            Work::Compact(_) | Work::Statements(_) => Changed::Nothing,
-            Work::Load { merges: true, .. } => Changed::History,
-            Work::Load { kept: [], .. } => Changed::All,
-            Work::Load { .. } => Changed::Configuration,
-            Work::Salvage(_) | Work::Upgrade(_) | Work::Statistics(_) => Changed::All,
+            Work::Transaction(transaction) => transaction.may_change(),
+            Work::Replacement(replacement) => replacement.may_change(),
+        }
+    }
+}
+
+impl Replacement<'_> {
+    /// What it may change, before its effect is known.
+    pub(super) fn may_change(&self) -> Changed {
+        match self {
+            Replacement::Compact(_) => Changed::Nothing,
+            Replacement::Load(Load { merges: true, .. }) => Changed::History,
+            Replacement::Load(Load { kept: [_, ..], .. }) => Changed::Configuration,
+            Replacement::Load(_) | Replacement::Salvage(_) | Replacement::Upgrade(_) => Changed::All,
+        }
+    }
+}
+
+impl Transaction<'_> {
+    /// What it may change, before its effect is known.
+    pub(super) fn may_change(&self) -> Changed {
+        match self {
+            Transaction::Plan(plan) => plan_changes(plan),
+            Transaction::Fixes(fixes) if fixes.plan.is_empty() => Changed::Nothing,
+            Transaction::Fixes(fixes) => plan_changes(fixes.plan),
+            Transaction::Prune(pruning) if pruning.delete_plans.is_empty() => plan_changes(&pruning.settings),
+            Transaction::Prune(_) => Changed::History,
+            Transaction::Script(script) => script_changes(script),
+            Transaction::Statistics(_) => Changed::All,
         }
     }
 
     /// Whether the effect on the history has to be determined by comparing monitors, because it is not known to be all or
     /// nothing.
     pub(super) fn is_reported_by_monitors(&self) -> bool {
-        matches!(self, Work::Script(_)) || self.may_change() == Changed::History
+        matches!(self, Transaction::Script(_)) || self.may_change() == Changed::History
     }
 
     /// What the transaction has changed, which caused `shift` in the history.
     pub(super) fn has_changed(&self, shift: HistoryChange, live: bool) -> Changed {
         let known = match self {
             // Changes that a running server makes at the same time cannot be distinguished from it.
-            Work::Script(_) if live => Changed::History,
+            Transaction::Script(_) if live => Changed::History,
             _ => Changed::Configuration,
         };
         let seen = match shift {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::convert::EngineSwitch;
-use super::work::Mode;
+use super::work::{FixProgress, Mode};
 use crate::backup::Changed;
 use crate::docker::RunState;
 use crate::error::{Error, OperationError, Result};
@@ -120,6 +120,9 @@ pub struct JournalRecord {
     /// The query that shows the change, where the configuration does not show it.
     #[serde(default)]
     pub watched: Option<Watched>,
+    /// How much of a `doctor --fix` is done, for messages.
+    #[serde(default)]
+    pub fixes: Option<FixProgress>,
     /// What the change has changed, once that is known.
     #[serde(default)]
     pub changed: Option<Changed>,
@@ -151,6 +154,7 @@ impl JournalRecord {
             upgrade: None,
             recipients: Vec::new(),
             watched: None,
+            fixes: None,
             changed: None,
             before: None,
             after: None,

@@ -4,8 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::journal::Phase;
+use super::rows_fit::check_rows;
 use super::run::Run;
 use super::undo::check_loaded;
+use super::work::Load;
 use super::{Observer, Step};
 use crate::backup::{Guarded, StagedCopy};
 use crate::engine::DumpFit;
@@ -17,14 +19,13 @@ use crate::kuma::read::read_last_beat;
 use crate::kuma::write::{check_clean, check_known};
 
 impl Run<'_> {
-    /// Loads `desired`, all but the tables `kept`, and compares the database with it.
-    pub(super) fn load(
-        &mut self,
-        guarded: &mut Guarded,
-        desired: &StagedCopy,
-        kept: &[String],
-        observer: &mut dyn Observer,
-    ) -> Result<()> {
+    /// Makes `load`, and compares the database with the copy.
+    pub(super) fn load(&mut self, guarded: &mut Guarded, load: &Load<'_>, observer: &mut dyn Observer) -> Result<()> {
+        let Load { desired, kept, merges, .. } = load;
+        if !kept.is_empty() {
+            // The embedded MariaDB of a stopped container was not there before.
+            check_rows(&guarded.writer().schema()?, load)?;
+        }
         observer.step(&Step::PutBack)?;
         // A running server must not find different tables from one statement to the next.
         let whole = kept.is_empty() && !self.journal.record.live();
@@ -37,6 +38,9 @@ impl Run<'_> {
         }
         check_loaded(guarded.writer(), desired, kept)?;
         check_clean(guarded.writer(), &desired.manifest.faults)?;
+        if *merges {
+            self.merge(guarded, desired, kept)?;
+        }
         // From here on only heartbeats newer than the newest of the copy count.
         self.journal.record.last_beat = read_last_beat(guarded.writer())?;
         Ok(())
@@ -44,12 +48,10 @@ impl Run<'_> {
 
     /// Restores the rows of the tables `kept` that `desired` has and that are missing in the database. In a commit of its own; on an error,
     /// the staged copy is restored.
-    pub(super) fn merge(&mut self, guarded: &mut Guarded, desired: &StagedCopy, kept: &[String]) -> Result<()> {
+    fn merge(&mut self, guarded: &mut Guarded, desired: &StagedCopy, kept: &[String]) -> Result<()> {
         let schema = guarded.writer().schema()?;
         self.outcome.merged = merge(guarded.writer(), &mut *desired.reader()?, &schema, kept)?;
-        check_clean(guarded.writer(), &desired.manifest.faults)?;
-        self.journal.record.last_beat = read_last_beat(guarded.writer())?;
-        Ok(())
+        check_clean(guarded.writer(), &desired.manifest.faults)
     }
 
     /// Builds the tables of `desired` beside the live ones, verifies them, and exchanges both; `false` where changing rows is

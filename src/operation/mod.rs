@@ -24,6 +24,7 @@ mod removed;
 mod repair;
 mod restart;
 pub mod resume;
+mod rows_fit;
 mod run;
 mod salvage;
 pub mod script;
@@ -54,8 +55,12 @@ pub use release::check_shipped;
 pub use repair::{dry_run_files, repair};
 pub use restart::{check_restart, restart};
 pub use resume::{Preview, Resumed, foresee, resume};
-pub use transact::{TransactionResult, dry_run, dry_run_statements, dry_run_work};
-pub use work::{Mode, Outcome, RebuiltFrom, Settings, UpgradeResult, UpgradeWork, Work};
+pub use rows_fit::check_load;
+pub use transact::{TransactionResult, dry_run, dry_run_transaction};
+pub use work::{
+    DoneOf, FixProgress, Fixes, Load, Mode, Outcome, RebuiltFrom, Replacement, Settings, Transaction, UpgradeResult,
+    UpgradeWork, Work,
+};
 
 /// The label of a copy of `instance` that is made for `reason`.
 fn label(instance: &Instance, reason: &str) -> SnapshotLabel {

@@ -19,7 +19,7 @@ use crate::value::image_parts;
 /// A load replaces the database: `restore` has its own check of the image, and `undo` restores what was there. What is
 /// salvaged cannot be read, and an upgrade checks more than this.
 pub(super) fn check_before_stop(instance: &Instance, work: &Work<'_>, settings: &Settings) -> Result<()> {
-    if matches!(work, Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_)) {
+    if work.replaces_all() {
         return Ok(());
     }
     let read = |reader: &mut dyn Reader| read_database(reader, &instance.name);
@@ -35,7 +35,7 @@ pub(super) fn check_before_stop(instance: &Instance, work: &Work<'_>, settings: 
 
 /// Fails where `work` adds rows to a table without a column that the release has.
 fn check_inserts(database: &Database, work: &Work<'_>) -> Result<()> {
-    let Work::Plan(plan) = work else { return Ok(()) };
+    let Some(plan) = work.plan() else { return Ok(()) };
     let inserts = plan.steps.iter().filter(|step| matches!(step.change, Change::Insert { .. }));
     let tables: BTreeSet<&str> = inserts.map(|step| step.table.as_str()).collect();
     Ok(database.check_columns(tables)?)

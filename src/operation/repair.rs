@@ -29,6 +29,7 @@ pub fn repair(
 ) -> Result<Outcome> {
     let mut run = Run::begin(instance, settings, observer, |record, _| {
         // Where the database cannot be read, any heartbeat counts as new.
+        record.fixes = settings.fixes;
         record.last_beat = instance.connect().and_then(|connect| read_last_beat(&mut *connect.reader()?)).unwrap_or(0);
         Ok(())
     })?;
@@ -37,12 +38,16 @@ pub fn repair(
         return Err(run.back(cause, observer));
     }
     let mut undo = Vec::new();
-    let made = observer
-        .step(&Step::Mend { changes: changes.len() })
-        .and_then(|()| changes.iter().try_for_each(|change| make(change).map(|back| undo.push(back))));
+    let made = observer.step(&Step::Mend { changes: changes.len() }).and_then(|()| {
+        changes.iter().try_for_each(|change| {
+            undo.push(make(change)?);
+            run.note_files(undo.len())
+        })
+    });
     match made.and_then(|()| run.up(&[], observer)) {
         Ok(()) => {
             run.close()?;
+            run.outcome.fixes = run.journal.record.fixes;
             Ok(run.outcome)
         }
         Err(cause) => Err(run.take_back(cause, &undo, &mut IgnoreRefusal(observer))),
@@ -50,6 +55,12 @@ pub fn repair(
 }
 
 impl Run<'_> {
+    fn note_files(&mut self, done: usize) -> Result<()> {
+        let Some(fixes) = &mut self.journal.record.fixes else { return Ok(()) };
+        fixes.files.done = done;
+        self.journal.advance(self.journal.record.phase)
+    }
+
     /// Rolls back the changes with `undo`, and restores the state of the server; returns the error that the run ends
     /// with.
     fn take_back(mut self, cause: Error, undo: &[FileChange], observer: &mut dyn Observer) -> Error {

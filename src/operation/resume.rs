@@ -52,7 +52,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
     if run.journal.record.phase == Phase::Writing && !record.loads && !record.lasts {
         let now = Some(run.read_mark()?);
         if now != record.before {
-            run.journal.advance(Phase::Committed)?;
+            run.note_committed()?;
             if now != record.after {
                 run.outcome.warnings.push(
                     "another program has changed the configuration since then; nothing was rolled back; the undo \
@@ -81,6 +81,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
             return undo(run, record, observer);
         }
     }
+    let record = JournalRecord { fixes: run.journal.record.fixes, ..record };
     let outcome = run.finish(store, observer);
     Ok(Resumed::Finished(record, Box::new(outcome)))
 }
@@ -88,7 +89,10 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
 /// Rolls the operation of `run` back, which began with `record`.
 fn undo(mut run: Run<'_>, record: JournalRecord, observer: &mut dyn Observer) -> Result<Resumed> {
     match run.undo("the earlier run was interrupted", observer) {
-        Ok(changed) => Ok(Resumed::Undone(record, changed)),
+        Ok(changed) => {
+            let fixes = run.journal.record.fixes;
+            Ok(Resumed::Undone(JournalRecord { fixes, ..record }, changed))
+        }
         Err(
             wait @ (Error::Docker(DockerError::StopTimeout { .. })
             | Error::Docker(DockerError::Migrating { .. })

@@ -61,9 +61,17 @@ impl Run<'_> {
     /// Notes the commit. A disk that is too full for the note does not cause a rollback: the previous note, with the
     /// fingerprints before and after, carries the same information.
     pub(super) fn committed(&mut self) {
-        if let Err(error) = self.journal.advance(Phase::Committed) {
+        if let Err(error) = self.note_committed() {
             self.outcome.warnings.push(format!("cannot write the journal: {error}"));
         }
+    }
+
+    pub(super) fn note_committed(&mut self) -> Result<()> {
+        let engine = self.instance.engine();
+        if let Some(fixes) = &mut self.journal.record.fixes {
+            fixes.set_committed(engine, true);
+        }
+        self.journal.advance(Phase::Committed)
     }
 
     pub(super) fn stop(&mut self, observer: &mut dyn Observer) -> Result<()> {

@@ -6,7 +6,7 @@ use chrono::Utc;
 
 use super::convert::Destination;
 use super::pending;
-use super::work::Work;
+use super::work::{Replacement, Work};
 use crate::backup::undo::{Of, UndoHistory, is_base, of};
 use crate::backup::{Changed, Manifest, Snapshot, Store};
 use crate::engine::EngineKind;
@@ -128,15 +128,15 @@ fn extras(instance: &Instance, work: &Work<'_>) -> u64 {
 /// Bytes that the staged copy and the work itself need in the data folder.
 fn needed_in_data(instance: &Instance, work: &Work<'_>, size: u64) -> u64 {
     let content = match work {
-        Work::Load { desired, .. } => desired.manifest.size().max(size),
+        Work::Replacement(Replacement::Load(load)) => load.desired.manifest.size().max(size),
         // The new database, and a WAL as large.
-        Work::Upgrade(_) => 2 * size,
+        Work::Replacement(Replacement::Upgrade(_)) => 2 * size,
         _ => size,
     };
     SPARE
         + match instance.engine() {
             // The copy, and a WAL that may grow as long as the database; a rollback uses one too.
-            EngineKind::Sqlite if matches!(work, Work::Compact(_)) => size + 2 * content,
+            EngineKind::Sqlite if matches!(work, Work::Replacement(Replacement::Compact(_))) => size + 2 * content,
             EngineKind::Sqlite => size + content,
             EngineKind::MariaDb if embeds_tables(instance, work) => size + 2 * instance.size().max(content),
             EngineKind::MariaDb => size,
@@ -145,7 +145,12 @@ fn needed_in_data(instance: &Instance, work: &Work<'_>, size: u64) -> u64 {
 
 /// Whether `work` creates the tables of a full copy beside those of an embedded MariaDB.
 fn embeds_tables(instance: &Instance, work: &Work<'_>) -> bool {
-    matches!((&instance.place, work), (DbLocation::Embedded(_), Work::Load { kept: [], .. } | Work::Upgrade(_)))
+    let creates = match work {
+        Work::Replacement(Replacement::Load(load)) => load.kept.is_empty(),
+        Work::Replacement(Replacement::Upgrade(_)) => true,
+        _ => false,
+    };
+    creates && matches!(instance.place, DbLocation::Embedded(_))
 }
 
 /// Fails unless `needed` bytes are free for the staged copy, or would be without the pending snapshots, except the newest one.

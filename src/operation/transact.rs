@@ -7,11 +7,11 @@ use super::journal::Phase;
 use super::release::check_writable;
 use super::run::Run;
 use super::script::Changes;
-use super::work::{Settings, Work};
+use super::work::{Fixes, Replacement, Settings, Transaction, Work};
 use super::{NoObserver, Observer, Step, removed, statistics};
 use crate::backup::Guarded;
 use crate::engine::sqlite::SqliteFile;
-use crate::engine::{Connect, EngineKind, Writer};
+use crate::engine::{Connect, EngineKind, Reader, Writer};
 use crate::error::{DatabaseError, Error, OperationError, Result};
 use crate::files;
 use crate::instance::{DbLocation, Instance};
@@ -30,7 +30,7 @@ use crate::value::Value;
 /// Dry run of `plan`: the same transaction with the same checks, then rolled back. A SQLite database is copied for
 /// this, because not even a transaction that is rolled back may be opened beside a running server.
 pub fn dry_run(instance: &Instance, plan: &Plan, settings: &Settings, observer: &mut dyn Observer) -> Result<()> {
-    dry_run_work(instance, &Work::Plan(plan), settings, observer).map(drop)
+    dry_run_transaction(instance, &Transaction::Plan(plan), settings, observer).map(drop)
 }
 
 /// Tries a plan while the server still runs, so that what the database refuses (a CHECK, a foreign key, two values that
@@ -39,10 +39,10 @@ pub fn dry_run(instance: &Instance, plan: &Plan, settings: &Settings, observer: 
 /// # Errors
 /// What the database or a check refuses. A plan that could not be tried is not refused: the write makes the same checks.
 pub(super) fn try_before_stop(instance: &Instance, work: &Work<'_>) -> Result<()> {
-    if let Work::Upgrade(_) = work {
+    if let Work::Replacement(Replacement::Upgrade(_)) = work {
         return super::upgrade::try_tables(instance);
     }
-    let Work::Plan(plan) = work else { return Ok(()) };
+    let Some(plan) = work.plan().filter(|plan| !plan.is_empty()) else { return Ok(()) };
     // Rows of the history are only deleted, and deleting many of them takes locks or a copy of all.
     if !history_of(plan.steps.iter().map(|step| &step.table)).is_empty() {
         return Ok(());
@@ -90,37 +90,19 @@ fn is_unique(table: &Table) -> bool {
     table.indexes.iter().any(|index| index.unique && index.columns != ["id"])
 }
 
-/// Dry run of any work that is a transaction; returns its result.
-pub fn dry_run_work(
+/// Dry run of `transaction`; returns its result. The statements that MariaDB makes durable at once are not tried.
+pub fn dry_run_transaction(
     instance: &Instance,
-    work: &Work<'_>,
+    transaction: &Transaction<'_>,
     settings: &Settings,
     observer: &mut dyn Observer,
 ) -> Result<TransactionResult> {
     dry_run_with(instance, settings, observer, |guarded, schema| {
         guarded.writer().begin()?;
-        let tried = make(guarded, schema, work, &mut NoObserver);
+        let tried = make(guarded, schema, transaction, &mut NoObserver);
         guarded.writer().rollback()?;
         tried
     })
-}
-
-/// Dry run of statements on a copy; returns whether that was possible: MariaDB has no copy, and makes each statement
-/// durable at once.
-pub fn dry_run_statements(
-    instance: &Instance,
-    statements: &[String],
-    settings: &Settings,
-    observer: &mut dyn Observer,
-) -> Result<bool> {
-    if instance.engine() == EngineKind::MariaDb {
-        return Ok(false);
-    }
-    dry_run_with(instance, settings, observer, |guarded, schema| {
-        let before = read_fingerprint(guarded.writer(), schema)?;
-        run_statements(guarded.writer(), statements, schema, &before, &mut NoObserver)
-    })?;
-    Ok(true)
 }
 
 /// Opens the database where a change can be tried: a new copy at `copy` of a SQLite database, with tables `without` empty;
@@ -162,7 +144,7 @@ fn dry_run_with<T>(
 }
 
 /// The result of a transaction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TransactionResult {
     /// Ids of the inserted rows.
     pub written: WriteResult,
@@ -173,96 +155,114 @@ pub struct TransactionResult {
     /// What was replaced in the statistics.
     pub corrected: Option<Correction>,
     /// The configuration afterwards.
-    pub after: Option<Fingerprint>,
+    pub after: Fingerprint,
 }
 
-impl Work<'_> {
+impl Transaction<'_> {
     /// A query whose result shows the change, where the configuration does not.
     pub(super) fn watched(&self) -> Option<Watched> {
         match self {
-            Work::Plan(plan) => Watched::of(plan),
-            Work::Prune(pruning) => match pruning.delete_plans.first() {
+            Transaction::Plan(plan) => Watched::of(plan),
+            Transaction::Fixes(fixes) => Watched::of(fixes.plan),
+            Transaction::Prune(pruning) => match pruning.delete_plans.first() {
                 Some(delete_plan) => Some(Watched::Left(delete_plan.clone())),
                 None => Watched::of(&pruning.settings),
             },
-            Work::Script(script) => script.watched(),
-            Work::Statistics(order) => Some(Watched::Rows { table: order.table.clone() }),
-            Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_) => None,
+            Transaction::Script(script) => script.watched(),
+            Transaction::Statistics(order) => Some(Watched::Rows { table: order.table.clone() }),
         }
     }
 }
 
 impl Run<'_> {
-    /// Runs `work` as one transaction and commits it. Returns the changed monitors that should have heartbeats.
+    /// Runs `transaction` and commits it. Returns the changed monitors that should have heartbeats, and the configuration
+    /// afterwards.
     pub(super) fn transact(
         &mut self,
         guarded: &mut Guarded,
         schema: &Schema,
-        work: &Work<'_>,
+        transaction: &Transaction<'_>,
         observer: &mut dyn Observer,
-    ) -> Result<Vec<i64>> {
-        if let (Work::Plan(plan), true) = (work, self.settings.keeps_removed) {
+    ) -> Result<(Vec<i64>, Fingerprint)> {
+        if let (Some(plan), true) = (transaction.plan(), self.settings.keeps_removed) {
             removed::write(guarded.writer(), plan, &self.staged_folder())?;
         }
         observer.step(&Step::Begin)?;
         guarded.writer().begin()?;
-        let history = work.is_reported_by_monitors().then(|| read_spans(guarded.writer(), schema)).transpose()?;
-        let made = make(guarded, schema, work, observer)?;
+        let history =
+            transaction.is_reported_by_monitors().then(|| read_spans(guarded.writer(), schema)).transpose()?;
+        let made = make(guarded, schema, transaction, observer)?;
         if let Some(before) = history {
             let shift = before.shift(&read_spans(guarded.writer(), schema)?);
-            self.journal.record.changed = Some(work.has_changed(shift, self.journal.record.live()));
+            self.journal.record.changed = Some(transaction.has_changed(shift, self.journal.record.live()));
         }
-        let touched = match work {
-            Work::Plan(plan) => touched_monitors(plan, &made.written),
-            _ => Vec::new(),
-        };
+        let touched = transaction.plan().map_or(Vec::new(), |plan| touched_monitors(plan, &made.written));
         let record = &mut self.journal.record;
-        record.after = match made.after {
-            Some(after) => Some(read_mark(guarded.writer(), &after, record.watched.as_ref())?),
-            None => None,
-        };
+        record.after = Some(read_mark(guarded.writer(), &made.after, record.watched.as_ref())?);
         self.journal.advance(Phase::Writing)?;
         self.outcome.corrected = made.corrected;
         (self.outcome.written, self.outcome.deleted, self.outcome.changes) = (made.written, made.deleted, made.changes);
         observer.step(&Step::Commit)?;
         self.attempted = true;
         guarded.writer().commit()?;
-        Ok(touched)
+        Ok((touched, made.after))
+    }
+
+    /// Executes `statements` that are durable one by one, and notes each in the journal.
+    pub(super) fn execute(
+        &mut self,
+        writer: &mut dyn Writer,
+        statements: &[String],
+        observer: &mut dyn Observer,
+    ) -> Result<()> {
+        execute_all(writer, statements, observer, &mut |done| {
+            let Some(fixes) = &mut self.journal.record.fixes else { return Ok(()) };
+            fixes.statements.done = done;
+            self.journal.advance(self.journal.record.phase)
+        })
     }
 }
 
-/// Runs `work` in the open transaction and checks it.
+/// Runs `transaction` in the open transaction and checks it.
 fn make(
     guarded: &mut Guarded,
     schema: &Schema,
-    work: &Work<'_>,
+    transaction: &Transaction<'_>,
     observer: &mut dyn Observer,
 ) -> Result<TransactionResult> {
-    let mut made = TransactionResult::default();
-    match work {
-        Work::Plan(plan) => {
-            let (written, after) = write_and_check(guarded, schema, plan, observer)?;
-            (made.written, made.after) = (written, Some(after));
+    let mut made = TransactionResult {
+        written: WriteResult::default(),
+        deleted: BTreeMap::new(),
+        changes: Changes::default(),
+        corrected: None,
+        after: Fingerprint::none(),
+    };
+    match transaction {
+        Transaction::Plan(plan) => {
+            (made.written, made.after) = write_and_check(guarded, schema, plan, observer)?;
         }
-        Work::Prune(pruning) => {
+        Transaction::Fixes(Fixes { plan, statements }) => {
+            (made.written, made.after) = write_and_check(guarded, schema, plan, observer)?;
+            if guarded.writer().kind() == EngineKind::Sqlite && !statements.is_empty() {
+                execute_all(guarded.writer(), statements, observer, &mut |_| Ok(()))?;
+                check_unchanged(guarded.writer(), schema, &made.after, observer)?;
+            }
+        }
+        Transaction::Prune(pruning) => {
             made.deleted = prune_all(guarded.writer(), pruning, observer)?;
-            let (written, after) = write_and_check(guarded, schema, &pruning.settings, observer)?;
-            (made.written, made.after) = (written, Some(after));
+            (made.written, made.after) = write_and_check(guarded, schema, &pruning.settings, observer)?;
         }
-        Work::Script(script) => {
+        Transaction::Script(script) => {
             observer.step(&Step::Write { changes: script.statements.len() })?;
             made.changes = script.run(guarded.writer(), schema)?;
             observer.step(&Step::Check)?;
             let before = guarded.before().to_vec();
             check_clean(guarded.writer(), &before)?;
-            made.after = Some(read_fingerprint(guarded.writer(), schema)?);
+            made.after = read_fingerprint(guarded.writer(), schema)?;
         }
-        Work::Statistics(order) => {
+        Transaction::Statistics(order) => {
             let (correction, after) = statistics::replace(guarded, schema, order, observer)?;
-            (made.corrected, made.after) = (Some(correction), Some(after));
-        }
-        Work::Compact(_) | Work::Statements(_) | Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_) => {
-            return Err(Error::Operation(OperationError::NoDryRun));
+            (made.corrected, made.after) = (Some(correction), after);
         }
     }
     Ok(made)
@@ -315,30 +315,41 @@ fn prune_all(
     }
 }
 
-/// Runs statements that change no cell, which is verified by the configuration `before` in the tables of `schema`. One
-/// transaction on SQLite; MariaDB commits with each of them.
-pub(super) fn run_statements(
+/// Executes `statements`; calls `made` with the number of those that are made by then.
+fn execute_all(
     writer: &mut dyn Writer,
     statements: &[String],
+    observer: &mut dyn Observer,
+    made: &mut dyn FnMut(usize) -> Result<()>,
+) -> Result<()> {
+    observer.step(&Step::Write { changes: statements.len() })?;
+    for (at, statement) in statements.iter().enumerate() {
+        match writer.execute(statement, &[]) {
+            Err(Error::Database(DatabaseError::Sql { message, .. })) => {
+                let database = format!("statement {} of {} (`{statement}`)", at + 1, statements.len());
+                return Err(Error::Database(DatabaseError::Sql { database, message }));
+            }
+            executed => executed?,
+        };
+        made(at + 1)?;
+    }
+    Ok(())
+}
+
+/// Fails where statements that change no cell have changed the configuration, which was `before`, in the tables of `schema`.
+pub(super) fn check_unchanged(
+    reader: &mut dyn Reader,
     schema: &Schema,
     before: &Fingerprint,
     observer: &mut dyn Observer,
 ) -> Result<()> {
-    observer.step(&Step::Write { changes: statements.len() })?;
-    let transacts = writer.kind() == EngineKind::Sqlite;
-    if transacts {
-        writer.begin()?;
-    }
-    for statement in statements {
-        writer.execute(statement, &[])?;
-    }
     observer.step(&Step::ReadBack)?;
-    if read_fingerprint(writer, schema)? != *before {
-        return Err(Error::Operation(OperationError::ChecksFailed(vec![
+    match read_fingerprint(reader, schema)? == *before {
+        true => Ok(()),
+        false => Err(Error::Operation(OperationError::ChecksFailed(vec![
             "rows changed that no statement should change".into(),
-        ])));
+        ]))),
     }
-    if transacts { writer.commit() } else { Ok(()) }
 }
 
 /// Monitors that a plan creates or changes.

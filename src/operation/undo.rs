@@ -91,6 +91,9 @@ impl Run<'_> {
             Phase::Writing | Phase::Committed | Phase::RollingBack => self.put_back(observer)?,
             Phase::PutBack => true,
         };
+        if let (Some(fixes), true) = (&mut self.journal.record.fixes, changed) {
+            fixes.set_committed(self.instance.engine(), false);
+        }
         let started = match self.journal.record.was_running() {
             true => self.start_again(observer),
             false => Ok(()),

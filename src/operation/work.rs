@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::script::{Changes, Script};
 use super::statistics;
 use crate::backup::{Manifest, Snapshot, StagedCopy, Undone};
+use crate::engine::EngineKind;
 use crate::kuma::damaged::JournalUse;
 use crate::kuma::fresh::Salvaged;
 use crate::kuma::transfer::{self, TransferReport};
@@ -19,6 +20,7 @@ use crate::model::state::Fingerprint;
 use crate::plan::Plan;
 use crate::plan::history::HistoryPruning;
 use crate::schema::Release;
+use crate::text::counted;
 use crate::upgrade::Route;
 use crate::value::Row;
 
@@ -58,6 +60,8 @@ pub struct Settings {
     pub opens_lock: bool,
     /// Whether every deleted row is written to a readable file beside the snapshot.
     pub keeps_removed: bool,
+    /// The fixes of a `doctor --fix`, and which of them earlier parts of the command have made.
+    pub fixes: Option<FixProgress>,
     /// The undo snapshot that is restored, where the run is a `kumadb undo`.
     pub undoes: Option<Undone>,
 }
@@ -76,77 +80,226 @@ impl Settings {
             allow_unknown_release: false,
             opens_lock: false,
             keeps_removed: false,
+            fixes: None,
             undoes: None,
         }
     }
 }
 
-/// What to do to the database.
+/// What an operation does to the database.
 pub enum Work<'a> {
-    /// The changes of a plan, in one transaction.
+    /// Changes in one transaction, which is checked before it commits and can be rolled back in a dry run.
+    Transaction(Transaction<'a>),
+    /// Another content, or another form of the same content, in place of the whole database.
+    Replacement(Replacement<'a>),
+}
+
+/// Changes in one transaction.
+#[derive(Clone, Copy)]
+pub enum Transaction<'a> {
+    /// The changes of a plan.
     Plan(&'a Plan),
-    /// Pruning of the history, in one transaction.
+    /// What the doctor fixes.
+    Fixes(Fixes<'a>),
+    /// Pruning of the history.
     Prune(&'a HistoryPruning),
-    /// Statements given by the user, in one transaction.
+    /// Statements given by the user.
     Script(&'a Script),
-    /// Statements that rewrite the file, or a table of MariaDB, with the same content. Each is atomic by itself, and
-    /// none can run in a transaction.
-    Compact(&'a [String]),
-    /// Statements that change how tables are stored but no cell of them, such as a new index or column. They are not
-    /// rolled back: MariaDB makes each durable at once, and each is harmless to keep.
-    Statements(&'a [String]),
+    /// Right statistics in place of those that a server made wrongly when it upgraded the database.
+    Statistics(&'a statistics::StatisticsWork),
+}
+
+/// Changes of rows, and then statements that change how tables are stored but no cell of them, such as a new index or
+/// column.
+///
+/// On SQLite, both are one transaction. MariaDB makes each statement durable at once, so they come after the commit, and
+/// are not rolled back: each is harmless to keep.
+#[derive(Clone, Copy)]
+pub struct Fixes<'a> {
+    /// The rows.
+    pub plan: &'a Plan,
+    /// The statements.
+    pub statements: &'a [String],
+}
+
+/// What replaces the whole database.
+#[derive(Clone, Copy)]
+pub enum Replacement<'a> {
     /// The content of a staged copy or snapshot.
-    Load {
-        /// The copy.
-        desired: &'a StagedCopy,
-        /// Tables whose rows stay, except rows that refer to something that the load removes.
-        kept: &'a [String],
-        /// Whether rows of those tables that the copy has and that are missing in the database are restored too.
-        merges: bool,
-        /// The configuration that the difference was shown of; when it has changed since, nothing is done.
-        shown: Option<&'a Fingerprint>,
-    },
+    Load(Load<'a>),
     /// SQLite: a new database built from a damaged one, of this release if the database does not show its own.
     Salvage(Option<Release>),
     /// A new database of a newer release, made from the present one.
     Upgrade(&'a UpgradeWork<'a>),
-    /// Right statistics in place of those that a server made wrongly when it upgraded the database.
-    Statistics(&'a statistics::StatisticsWork),
+    /// Statements that rewrite the file, or a table of MariaDB, with the same content. Each is atomic by itself, and
+    /// none can run in a transaction.
+    Compact(&'a [String]),
+}
+
+/// What is loaded from a copy.
+#[derive(Clone, Copy)]
+pub struct Load<'a> {
+    /// The copy.
+    pub desired: &'a StagedCopy,
+    /// Tables whose rows stay, except rows that refer to something that the load removes.
+    pub kept: &'a [String],
+    /// Whether rows of those tables that the copy has and that are missing in the database are restored too.
+    pub merges: bool,
+    /// The configuration that the difference was shown of; when it has changed since, nothing is done.
+    pub shown: Option<&'a Fingerprint>,
+}
+
+impl<'a> From<Transaction<'a>> for Work<'a> {
+    fn from(transaction: Transaction<'a>) -> Work<'a> {
+        Work::Transaction(transaction)
+    }
+}
+
+impl<'a> From<Replacement<'a>> for Work<'a> {
+    fn from(replacement: Replacement<'a>) -> Work<'a> {
+        Work::Replacement(replacement)
+    }
+}
+
+impl<'a> From<Load<'a>> for Work<'a> {
+    fn from(load: Load<'a>) -> Work<'a> {
+        Work::Replacement(Replacement::Load(load))
+    }
 }
 
 impl Work<'_> {
     pub(super) fn is_empty(&self) -> bool {
         match self {
-            Work::Plan(plan) => plan.is_empty(),
-            Work::Prune(pruning) => pruning.is_empty(),
-            Work::Script(script) => script.statements.is_empty(),
-            Work::Compact(statements) | Work::Statements(statements) => statements.is_empty(),
-            Work::Load { .. } | Work::Salvage(_) | Work::Upgrade(_) | Work::Statistics(_) => false,
+            Work::Transaction(Transaction::Plan(plan)) => plan.is_empty(),
+            Work::Transaction(Transaction::Fixes(fixes)) => fixes.plan.is_empty() && fixes.statements.is_empty(),
+            Work::Transaction(Transaction::Prune(pruning)) => pruning.is_empty(),
+            Work::Transaction(Transaction::Script(script)) => script.statements.is_empty(),
+            Work::Replacement(Replacement::Compact(statements)) => statements.is_empty(),
+            Work::Transaction(Transaction::Statistics(_)) | Work::Replacement(_) => false,
         }
     }
 
     /// Whether a running server uses the result only after a restart: it has read the configuration when it started.
     pub(super) fn needs_restart(&self) -> bool {
         match self {
-            Work::Plan(_)
-            | Work::Script(_)
-            | Work::Load { .. }
-            | Work::Salvage(_)
-            | Work::Upgrade(_)
-            | Work::Statistics(_) => true,
-            Work::Prune(pruning) => !pruning.settings.is_empty(),
-            Work::Compact(_) | Work::Statements(_) => false,
+            Work::Transaction(Transaction::Fixes(fixes)) => !fixes.plan.is_empty(),
+            Work::Transaction(Transaction::Prune(pruning)) => !pruning.settings.is_empty(),
+            Work::Replacement(Replacement::Compact(_)) => false,
+            Work::Transaction(_) | Work::Replacement(_) => true,
         }
+    }
+
+    /// The copy that is loaded.
+    pub(super) fn load(&self) -> Option<&Load<'_>> {
+        match self {
+            Work::Replacement(Replacement::Load(load)) => Some(load),
+            _ => None,
+        }
+    }
+
+    /// The changes of rows that were planned.
+    pub(super) fn plan(&self) -> Option<&Plan> {
+        match self {
+            Work::Transaction(transaction) => transaction.plan(),
+            Work::Replacement(_) => None,
+        }
+    }
+
+    /// Whether the present content of the database does not matter, so that a database that cannot be read, or is of an
+    /// unknown release, is not refused.
+    pub(super) fn replaces_all(&self) -> bool {
+        matches!(self, Work::Replacement(Replacement::Load(_) | Replacement::Salvage(_) | Replacement::Upgrade(_)))
     }
 
     /// Whether the copy has screenshots, which are restored with the whole of it.
     pub(super) fn restores_screenshots(&self) -> bool {
+        self.load().is_some_and(|load| {
+            load.kept.is_empty()
+                && load.desired.manifest.members.iter().any(|member| member.name.starts_with("screenshots/"))
+        })
+    }
+}
+
+impl<'a> Transaction<'a> {
+    /// The changes of rows that were planned.
+    pub(super) fn plan(&self) -> Option<&'a Plan> {
         match self {
-            Work::Load { desired, kept: [], .. } => {
-                desired.manifest.members.iter().any(|member| member.name.starts_with("screenshots/"))
-            }
-            _ => false,
+            Transaction::Plan(plan) => Some(plan),
+            Transaction::Fixes(fixes) => Some(fixes.plan),
+            Transaction::Prune(_) | Transaction::Script(_) | Transaction::Statistics(_) => None,
         }
+    }
+
+    /// The statements that are executed after the commit, one by one.
+    pub(super) fn statements_after(&self, engine: EngineKind) -> &'a [String] {
+        match self {
+            Transaction::Fixes(fixes) if engine == EngineKind::MariaDb => fixes.statements,
+            _ => &[],
+        }
+    }
+
+    /// Whether it only has statements that are durable one by one: there is nothing to roll back.
+    pub(super) fn lasts(&self, engine: EngineKind) -> bool {
+        !self.statements_after(engine).is_empty() && self.plan().is_some_and(Plan::is_empty)
+    }
+}
+
+impl Fixes<'_> {
+    /// Whether the rows and the statements can be one operation on `engine`: after the statements, a rollback must be
+    /// able to restore the rows. MariaDB refuses rows of other columns or character sets, and rows that a new unique
+    /// index does not allow; a new foreign key is not checked while rows are restored.
+    pub fn are_one(&self, engine: EngineKind) -> bool {
+        let keeps_rows = |statement: &String| {
+            statement.starts_with("CREATE INDEX")
+                || statement.contains(" FOREIGN KEY (")
+                || statement.contains(" AUTO_INCREMENT = ")
+        };
+        engine == EngineKind::Sqlite || self.plan.is_empty() || self.statements.iter().all(keeps_rows)
+    }
+}
+
+/// How much of the fixes is done: changes of files, rows and the structure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FixProgress {
+    /// Files.
+    pub files: DoneOf,
+    /// Rows.
+    pub rows: DoneOf,
+    /// Statements.
+    pub statements: DoneOf,
+}
+
+/// How many of all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoneOf {
+    /// Those that are made and stay.
+    pub done: usize,
+    /// All of them.
+    pub all: usize,
+}
+
+impl FixProgress {
+    /// Notes whether the transaction on `engine` is committed.
+    pub(super) fn set_committed(&mut self, engine: EngineKind, committed: bool) {
+        let done = |part: &mut DoneOf| part.done = if committed { part.all } else { 0 };
+        done(&mut self.rows);
+        if engine == EngineKind::Sqlite {
+            done(&mut self.statements);
+        }
+    }
+
+    /// In words: `made: 5 of 5 row changes, 1 of 3 statements`; `None` while nothing is.
+    pub fn words(&self) -> Option<String> {
+        let parts = [(self.files, "file change"), (self.rows, "row change"), (self.statements, "statement")];
+        let all = parts.iter().filter(|(part, _)| part.all > 0);
+        let words: Vec<String> =
+            all.map(|(part, noun)| format!("{} of {}", part.done, counted(part.all, noun))).collect();
+        parts.iter().any(|(part, _)| part.done > 0).then(|| format!("made: {}", words.join(", ")))
+    }
+
+    /// Whether something is not done.
+    pub fn is_partial(&self) -> bool {
+        [self.files, self.rows, self.statements].iter().any(|part| part.done < part.all)
     }
 }
 
@@ -176,6 +329,8 @@ pub struct Outcome {
     pub upgraded: Option<UpgradeResult>,
     /// What was replaced in the statistics.
     pub corrected: Option<Correction>,
+    /// The fixes that are made.
+    pub fixes: Option<FixProgress>,
     /// What a conversion read, wrote and changed.
     pub converted: Option<TransferReport>,
     /// Downtime of the server, where it was running before.

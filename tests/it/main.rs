@@ -141,6 +141,7 @@ mod remote {
 mod restore {
     pub mod older;
     pub mod parts;
+    pub mod rejected;
     pub mod to;
     pub mod transfer;
     pub mod undo;

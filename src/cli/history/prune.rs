@@ -17,7 +17,7 @@ use crate::kuma::history::{NEWEST, read_retention, read_retention_row};
 use crate::kuma::prune::{PendingDelete, find_delete_plans, read_pending};
 use crate::kuma::read::{history, read_counts, read_state};
 use crate::model::state::Configuration;
-use crate::operation::{self, Outcome, Work, compact};
+use crate::operation::{self, Outcome, Transaction, compact};
 use crate::plan::Plan;
 use crate::plan::history::{DeletePlan, HistoryPruning, KeptHistory, plan_retention};
 use crate::plan::pick::Pick;
@@ -82,7 +82,8 @@ pub fn run(args: &PruneArgs, instance: &Instance, context: &mut Context<'_>) -> 
     }
     let mut document = found.document();
     if args.write.is_dry_run() {
-        let made = operation::dry_run_work(instance, &Work::Prune(&found.pruning), &settings, context.ui)?;
+        let made =
+            operation::dry_run_transaction(instance, &Transaction::Prune(&found.pruning), &settings, context.ui)?;
         document.extend([("dry_run".to_owned(), json!(true)), ("deleted".to_owned(), json!(made.deleted))]);
         context.ui.result(&Json::Object(document), || {
             format!("{}\ndry run: rolled back; nothing was changed", found.text())
@@ -93,7 +94,7 @@ pub fn run(args: &PruneArgs, instance: &Instance, context: &mut Context<'_>) -> 
     context.ui.ask(&found.question())?;
     let store = context.store()?;
     let before = instance.size();
-    let outcome = operation::run(instance, &store, &Work::Prune(&found.pruning), &settings, context.ui)?;
+    let outcome = operation::run(instance, &store, Transaction::Prune(&found.pruning), &settings, context.ui)?;
     document.extend(outcome_json(&outcome));
     document.extend([
         ("deleted".to_owned(), json!(outcome.deleted)),

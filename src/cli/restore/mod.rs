@@ -31,7 +31,7 @@ use crate::instance::{DbLocation, Instance, Session};
 use crate::kuma::read::history;
 use crate::model::state::{Config, Fingerprint};
 use crate::operation::examine::while_stopped;
-use crate::operation::{self, Work, put_files_back};
+use crate::operation::{self, Load, put_files_back};
 use crate::text::{bytes, counted};
 use crate::value::local_time;
 
@@ -134,6 +134,7 @@ pub fn run(args: &RestoreArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
         Err(error) => Change::unknown(error, &instance, context)?,
     };
+    operation::check_load(&instance, &change.load(&staged))?;
     if args.write.is_dry_run() {
         return change.dry_run(&staged.manifest, context);
     }
@@ -201,6 +202,10 @@ impl Change {
         Ok(Change { shown: None, kept: Vec::new(), fingerprint: None })
     }
 
+    fn load<'a>(&'a self, staged: &'a StagedCopy) -> Load<'a> {
+        Load { desired: staged, kept: &self.kept, merges: false, shown: self.fingerprint.as_ref() }
+    }
+
     fn document(&self) -> Json {
         self.shown.as_ref().map_or(json!({}), Difference::json)
     }
@@ -241,9 +246,9 @@ impl Change {
         instance: &Instance,
         context: &mut Context<'_>,
     ) -> Result<Exit> {
-        let Change { kept, fingerprint, .. } = self;
-        let work = Work::Load { desired: staged, kept, merges: false, shown: fingerprint.as_ref() };
-        let mut outcome = operation::run(instance, &context.store()?, &work, &write.settings("restore"), context.ui)?;
+        let kept = &self.kept;
+        let load = self.load(staged);
+        let mut outcome = operation::run(instance, &context.store()?, load, &write.settings("restore"), context.ui)?;
         // They belong to full snapshots: an undo with a configuration-only snapshot would not restore today's files.
         let files = match kept.is_empty() {
             true => put_files_back(instance, staged, &mut outcome),

@@ -19,7 +19,7 @@ use crate::kuma::read::read_database;
 use crate::kuma::upgrade::{UpgradeOptions, Upgraded};
 use crate::model::state::Database;
 use crate::operation::upgrade::{self, UpgradeStart, change_of, fits_image, image_of, preflight};
-use crate::operation::{self, Mode, Settings, UpgradeResult, UpgradeWork, Work};
+use crate::operation::{self, Mode, Replacement, Settings, UpgradeResult, UpgradeWork};
 use crate::schema::{Release, newest};
 use crate::text::{self, bytes, counted};
 use crate::upgrade::Route;
@@ -134,7 +134,7 @@ pub fn run(args: &UpgradeArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     context.ui.say_text(&found.text(&instance));
     context.ui.ask(&format!("upgrade the database of `{}` to {to}?", instance.name))?;
-    let outcome = operation::run(&instance, &context.store()?, &Work::Upgrade(&order), &settings, context.ui)?;
+    let outcome = operation::run(&instance, &context.store()?, Replacement::Upgrade(&order), &settings, context.ui)?;
     let changes = outcome.upgraded.as_ref();
     let document = with(found.json(), json!({"changes": changes.map(changes_json)}));
     context.ui.result(&with(document, Json::Object(outcome_json(&outcome))), || {

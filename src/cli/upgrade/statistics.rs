@@ -14,7 +14,7 @@ use crate::error::{Exit, Result};
 use crate::instance::Instance;
 use crate::kuma::upgrade::correct::{Correction, TableCorrection};
 use crate::operation::statistics::{StatisticsWork, compare_with};
-use crate::operation::{self, Settings, Work};
+use crate::operation::{self, Settings, Transaction};
 use crate::text::counted;
 use crate::value::{local_time, rfc3339};
 
@@ -53,7 +53,7 @@ pub fn replace(
     }
     context.ui.say_text(&format!("{}\n{}", origin(&order), text(&correction)));
     context.ui.ask(&format!("replace these statistics of `{}`?", instance.name))?;
-    let outcome = operation::run(instance, &context.store()?, &Work::Statistics(&order), settings, context.ui)?;
+    let outcome = operation::run(instance, &context.store()?, Transaction::Statistics(&order), settings, context.ui)?;
     let done = outcome.corrected.as_ref().unwrap_or(&correction);
     let document = with(with(found, json!({"statistics": tables_json(done)})), Json::Object(outcome_json(&outcome)));
     context.ui.result(&document, || {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kumadb::docker::RunState;
 use kumadb::error::{DockerError, Error, OperationError, Result};
-use kumadb::operation::{self, NoObserver, Observer, Outcome, Resumed, Settings, Step, Work};
+use kumadb::operation::{self, NoObserver, Observer, Outcome, Resumed, Settings, Step, Transaction};
 use tempfile::TempDir;
 
 use crate::support::docked::{Docked, Kind, both};
@@ -95,7 +95,7 @@ impl Observer for Refusing<'_> {
 /// Adds a character to the first monitor's name.
 fn write(lab: &Docked, observer: &mut dyn Observer) -> Result<Outcome> {
     let plan = renaming(lab, &format!("{}+", lab.monitors()[0]));
-    operation::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &Settings::new("monitor edit"), observer)
+    operation::run(&lab.instance(), &lab.store(), Transaction::Plan(&plan), &Settings::new("monitor edit"), observer)
 }
 
 fn id(lab: &Docked) -> String {
@@ -272,7 +272,7 @@ fn resume_goes_on_with_a_container_created_again() {
         }
         let instance = lab.instance();
         let cut = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            operation::run(&instance, &lab.store(), &Work::Plan(&plan), &hasty, &mut Cut)
+            operation::run(&instance, &lab.store(), Transaction::Plan(&plan), &hasty, &mut Cut)
         }));
         assert!(cut.is_err() && lab.is_unfinished());
         lab.folder.behave();
@@ -304,7 +304,7 @@ fn a_newer_image_that_migrates_is_never_stopped() {
     let plan = renaming(&lab, "Shop+");
     let hasty = Settings { deadline: std::time::Duration::from_secs(5), ..Settings::new("monitor edit") };
     let mut observer = At::new(|step| *step == Step::Close, update);
-    let ended = operation::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut observer);
+    let ended = operation::run(&lab.instance(), &lab.store(), Transaction::Plan(&plan), &hasty, &mut observer);
     assert!(matches!(ended, Err(Error::Docker(DockerError::Migrating { .. }))), "{ended:?}");
     assert!(lab.is_unfinished());
     assert_eq!(lab.starts_and_stops().1, 0, "it was told to stop while it migrated");

@@ -9,7 +9,7 @@ use kumadb::backup::Store;
 use kumadb::doctor::{Fix, examine};
 use kumadb::engine::Depth;
 use kumadb::operation::examine::gather;
-use kumadb::operation::{self, Observer, Settings, Step, Work};
+use kumadb::operation::{self, Observer, Settings, Step, Transaction};
 use kumadb::plan::Plan;
 use serde_json::Value as Json;
 
@@ -136,7 +136,7 @@ fn deleted_rows_are_in_a_file_although_the_run_is_killed_right_after_its_snapsho
     let settings = Settings { keeps_removed: true, ..Settings::new("doctor --fix") };
     let mut killed = Killed { work: work.clone(), left: left.clone() };
     let outcome =
-        operation::run(&instance, &Store::new(lab.store()), &Work::Plan(&plan), &settings, &mut killed).unwrap();
+        operation::run(&instance, &Store::new(lab.store()), Transaction::Plan(&plan), &settings, &mut killed).unwrap();
     let file = outcome.removed.unwrap();
     let rows = fs::read(&file).unwrap();
     fs::remove_file(&file).unwrap();

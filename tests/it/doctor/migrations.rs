@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use chrono::{Duration, Utc};
 use kumadb::doctor::evidence::Running;
-use kumadb::doctor::{Evidence, FileChange, examine};
+use kumadb::doctor::{Evidence, FileChange, Fix, examine, plan_fixes};
 use kumadb::engine::Depth;
 use kumadb::error::Result;
 use kumadb::instance::Instance;
 use kumadb::kuma::evidence::read_content;
-use kumadb::operation::{self, Journal, Settings, Work};
+use kumadb::operation::{self, DoneOf, FixProgress, Fixes, Journal, Resumed, Settings, Transaction};
 
-use crate::doctor::findings::{codes, damage, fixed, fixes, furnish, only_reports};
+use crate::doctor::findings::{ONCE_THERE, codes, damage, fixed, fixes, furnish, only_reports};
 use crate::support::child::{is_killed, reported};
 use crate::support::lab::{Lab, Ran, instance_at};
 use crate::support::rounds;
@@ -262,7 +262,7 @@ fn a_dry_run_says_what_it_did_not_try() {
         let before = lab.rows();
         let out = lab.ok("doctor --fix --dry-run");
         let given = match lab.engine() {
-            "SQLite" => "dry run: 1 row change rolled back, 1 statement tested on a copy; nothing was changed",
+            "SQLite" => "dry run: 1 row change rolled back, 1 statement rolled back; nothing was changed",
             _ => {
                 "dry run: 1 row change rolled back, 1 statement not tested (MariaDB cannot roll them back); nothing was changed"
             }
@@ -280,27 +280,34 @@ fn store(root: &Path) -> kumadb::backup::Store {
     kumadb::backup::Store::new(root.join("store"))
 }
 
-/// Cures by statements and by files what there is, with every step a point.
+/// Fixes what there is as `doctor --fix` does, with every step a point.
 fn fix(target: &str, root: &Path, points: &Points) -> Result<()> {
     let mut instance = instance(target, root);
     let evidence = operation::examine::gather(&instance, Utc::now(), Depth::Structure);
-    let allow_unknown_release = kumadb::doctor::is_between_releases(&evidence);
-    let settings = Settings { allow_unknown_release, ..Settings::new("doctor --fix") };
-    let store = store(root);
     let found = examine(&evidence);
-    points.wrap(&mut instance);
+    let plan = plan_fixes(&found.iter().collect::<Vec<_>>(), &evidence);
+    let (mut statements, mut files) = (Vec::new(), Vec::new());
     for finding in found {
         match finding.fault.fix {
-            kumadb::doctor::Fix::Statements(statements) => {
-                operation::run(&instance, &store, &Work::Statements(&statements), &settings, &mut points.clone())?;
-            }
-            kumadb::doctor::Fix::Files(changes) => {
-                operation::repair(&instance, &changes, &settings, &mut points.clone())?;
-            }
+            Fix::Statements(more) => statements.extend(more),
+            Fix::Files(more) => files.extend(more),
             _ => {}
         }
     }
-    Ok(())
+    let part = |all| DoneOf { done: 0, all };
+    let (rows, all) = (part(plan.steps.len()), part(statements.len()));
+    let settings = Settings {
+        allow_unknown_release: kumadb::doctor::is_between_releases(&evidence),
+        fixes: Some(FixProgress { files: part(files.len()), rows, statements: all }),
+        ..Settings::new("doctor --fix")
+    };
+    points.wrap(&mut instance);
+    if !files.is_empty() {
+        operation::repair(&instance, &files, &settings, &mut points.clone())?;
+    }
+    let fixes = Fixes { plan: &plan, statements: &statements };
+    assert!(fixes.are_one(instance.engine()));
+    operation::run(&instance, &store(root), Transaction::Fixes(fixes), &settings, &mut points.clone()).map(drop)
 }
 
 #[test]
@@ -311,9 +318,15 @@ fn killed_child() {
 }
 
 /// Kills a cure at every point in turn. Each time `resume` ends what was cut off, `state` is as before, as after, or as
-/// `between` allows; then the same cure, made again, ends as it should. The short form tries one point of each `stride`.
-/// Returns about how many points there were.
-fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, between: bool, stride: usize) -> usize {
+/// `between` allows for what `resume` says is made; then the same cure, made again, ends as it should. The short form tries
+/// one point of each `stride`. Returns about how many points there were.
+fn kill_everywhere(
+    lab: &Lab,
+    damage: &dyn Fn(),
+    state: &dyn Fn() -> String,
+    between: &dyn Fn(&str, FixProgress) -> bool,
+    stride: usize,
+) -> usize {
     for at in rounds::points(stride) {
         assert!(at < 310, "it never ends");
         damage();
@@ -321,15 +334,22 @@ fn kill_everywhere(lab: &Lab, damage: &dyn Fn(), state: &dyn Fn() -> String, bet
         let root = lab.root.path().display();
         let killed = is_killed(module_path!(), &[("AT", &at), ("TARGET", &lab.target), ("ROOT", &root)]);
         let work = instance(&lab.target, lab.root.path()).work().to_owned();
+        let mut made = FixProgress::default();
         if Journal::read(&work).unwrap().is_some() {
             assert!(killed);
             let (instance, store) = (instance(&lab.target, lab.root.path()), store(lab.root.path()));
-            operation::resume(&instance, &store, &Settings::new("recover"), &mut operation::NoObserver).unwrap();
+            let settings = Settings::new("recover");
+            made = match operation::resume(&instance, &store, &settings, &mut operation::NoObserver).unwrap() {
+                Resumed::Finished(record, _) | Resumed::Undone(record, _) => record.fixes.unwrap(),
+                Resumed::Packed(_) => unreachable!("the journal is open"),
+            };
         }
         let left = state();
         fix(&lab.target, lab.root.path(), &Points::new(0, How::Error)).unwrap();
         let new = state();
-        assert!(between || left == old || left == new, "point {at}: {old} -> {left} -> {new}");
+        let allowed = left == old || left == new || between(&left, made);
+        assert!(allowed, "point {at}: {old} -> {left} -> {new}, made: {made:?}");
+        assert!(made.rows.done == 0 || left != old, "point {at}: {old} -> {left}, made: {made:?}");
         assert_ne!(old, new);
         let kept = crate::support::lab::left_in(&work);
         assert_eq!(kept, ["lock"], "point {at}");
@@ -363,12 +383,117 @@ fn a_fix_by_statements_can_be_killed_and_made_again() {
             )),
         }
         };
-        let points = kill_everywhere(&lab, &damage, &state, true, 8);
+        let points = kill_everywhere(&lab, &damage, &state, &|_, _| true, 8);
         println!("{}: killed at {points} points", lab.engine());
         assert!(points > 20, "{points}");
         assert_eq!(codes(&lab), [""; 0]);
         assert_eq!(lab.sql(&format!("SELECT count(*) FROM knex_migrations WHERE name = '{NTP}'")).trim(), "1");
     }
+}
+
+#[test]
+fn a_fix_of_rows_and_structure_can_be_killed_and_says_what_is_made() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let (sql, structure) = two_kinds_of_damage(&lab);
+        let damage = || damage(&lab, &sql);
+        let state = || lab.sql(&format!("SELECT (SELECT count(*) FROM monitor_notification), ({structure})"));
+        let at_start = state();
+        damage();
+        let damaged = state();
+        assert_ne!(at_start, damaged);
+        let rows = |state: &str| state.split_whitespace().next().unwrap().to_owned();
+        // On MariaDB, the rows are committed before each statement.
+        let between = |left: &str, made: FixProgress| {
+            lab.engine() == "MariaDB" && rows(left) == rows(&at_start) && made.rows.done == made.rows.all
+        };
+        fix(&lab.target, lab.root.path(), &Points::new(0, How::Error)).unwrap();
+        assert_eq!(state(), at_start);
+        let points = kill_everywhere(&lab, &damage, &state, &between, 6);
+        println!("{}: killed at {points} points", lab.engine());
+        assert!(points > 20, "{points}");
+        assert_eq!(codes(&lab), [""; 0]);
+    }
+}
+
+/// SQL that damages rows and the structure, and a query of the structure.
+pub fn two_kinds_of_damage(lab: &Lab) -> (String, &'static str) {
+    let row = "DELETE FROM monitor_notification; INSERT INTO monitor_notification (id, monitor_id, notification_id) VALUES (5, 99, 1)";
+    if lab.engine() == "SQLite" {
+        let sql = format!("{ONCE_THERE} {row}; DROP INDEX monitor_time_index; DROP INDEX monitor_important_time_index");
+        return (sql, "SELECT count(*) FROM sqlite_master WHERE type = 'index'");
+    }
+    let key = lab.sql(
+        "SELECT CONSTRAINT_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = 'kuma' AND TABLE_NAME = \
+         'monitor_notification' AND REFERENCED_TABLE_NAME = 'monitor'",
+    );
+    let sql = format!(
+        "{ONCE_THERE} ALTER TABLE monitor_notification DROP FOREIGN KEY {}; {row}; \
+         DROP INDEX monitor_time_index ON heartbeat",
+        key.trim()
+    );
+    let structure = "SELECT (SELECT count(*) FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = 'kuma') + \
+                     (SELECT count(*) FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = 'kuma')";
+    (sql, structure)
+}
+
+#[test]
+fn rows_and_structure_are_fixed_by_one_operation() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let (sql, structure) = two_kinds_of_damage(&lab);
+        let before = lab.sql(structure);
+        damage(&lab, &sql);
+        let fixed = lab.json("doctor --fix --yes");
+        assert_eq!(fixed["findings"].as_array().unwrap().len(), 0, "{fixed}");
+        assert_eq!(fixed["snapshots"].as_array().unwrap().len(), 1, "{fixed}");
+        assert_eq!(lab.sql(structure), before);
+        assert_eq!(lab.sql("SELECT count(*) FROM monitor_notification").trim(), "0");
+    }
+}
+
+#[test]
+fn a_statement_that_fails_leaves_no_row_changed() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        damage(&lab, &two_kinds_of_damage(&lab).0);
+        let (before, journal) = (lab.rows(), instance(&lab.target, lab.root.path()).work().to_owned());
+        let evidence =
+            operation::examine::gather(&instance(&lab.target, lab.root.path()), Utc::now(), Depth::Structure);
+        let plan = plan_fixes(&examine(&evidence).iter().collect::<Vec<_>>(), &evidence);
+        assert!(!plan.is_empty());
+        let statements = ["CREATE INDEX late ON nowhere (id)".to_owned()];
+        let fixes = Fixes { plan: &plan, statements: &statements };
+        let (instance, store) = (instance(&lab.target, lab.root.path()), store(lab.root.path()));
+        let settings = Settings::new("doctor --fix");
+        let ended = operation::run(&instance, &store, Transaction::Fixes(fixes), &settings, &mut operation::NoObserver);
+        let why = ended.unwrap_err().to_string();
+        assert!(why.contains("statement 1 of 1 (`CREATE INDEX late ON nowhere (id)`)"), "{why}");
+        assert_eq!(why.contains("rolled back"), lab.engine() == "MariaDB", "{why}");
+        assert_eq!(lab.rows(), before);
+        assert!(Journal::read(&journal).unwrap().is_none());
+    }
+}
+
+#[test]
+fn what_the_first_part_made_is_said_when_the_second_fails() {
+    let Some(lab) = Lab::mariadb("2.5.3") else { return };
+    furnish(&lab);
+    let (sql, _) = two_kinds_of_damage(&lab);
+    // A column of another type cannot get the foreign key, and a table in another character set needs a part of its own.
+    damage(
+        &lab,
+        &format!(
+            "{sql}; ALTER TABLE monitor_notification MODIFY monitor_id bigint unsigned NOT NULL; \
+             ALTER TABLE tag CONVERT TO CHARACTER SET latin1"
+        ),
+    );
+    let ran = lab.run("doctor --fix --yes");
+    assert_eq!(ran.exit, 1, "{}{}", ran.out, ran.err);
+    let undo = lab.newest_undo();
+    let made = format!("made: 1 of 1 row change, 0 of 4 statements (undo snapshot {undo}); the next part failed");
+    assert!(ran.err.contains(&made), "{}", ran.err);
+    assert_eq!(lab.sql("SELECT count(*) FROM monitor_notification").trim(), "0");
 }
 
 #[test]
@@ -385,7 +510,7 @@ fn a_fix_of_files_can_be_killed_and_made_again() {
         fs::create_dir_all(lab.folder().join("mariadb")).unwrap();
     };
     let state = || lab.folder().join("mariadb").exists().to_string();
-    let points = kill_everywhere(&lab, &damage, &state, false, 2);
+    let points = kill_everywhere(&lab, &damage, &state, &|_, _| false, 2);
     assert!(points >= 2, "{points}");
     let changes = [FileChange::SetAside { path: lab.folder().join("nothing"), to: lab.folder().join("mariadb") }];
     fs::create_dir_all(lab.folder().join("mariadb")).unwrap();

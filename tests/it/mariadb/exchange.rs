@@ -12,7 +12,7 @@ use kumadb::engine::DumpFit;
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::init;
-use kumadb::operation::{self, Journal, Settings, Work};
+use kumadb::operation::{self, Journal, Load, Settings};
 use kumadb::value::Secret;
 
 use crate::cli::monitor::furnish;
@@ -237,8 +237,8 @@ impl Place {
         let desired = StagedCopy::open(&self.root.join(name)).unwrap();
         let counted = points.clone();
         instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
-        let work = Work::Load { desired: &desired, kept: &[], merges: false, shown: None };
-        operation::run(&instance, &self.store(), &work, &Settings::new("restore"), &mut points.clone())
+        let work = Load { desired: &desired, kept: &[], merges: false, shown: None };
+        operation::run(&instance, &self.store(), work, &Settings::new("restore"), &mut points.clone())
     }
 
     /// The same in a process of its own that is killed at point `at`.

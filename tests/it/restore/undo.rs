@@ -10,7 +10,7 @@ use kumadb::backup::undo::{Bounds, next, parse_age, parse_size};
 use kumadb::backup::{Manifest, Store};
 use kumadb::error::Result;
 use kumadb::model::{NewMonitorContext, new_monitor};
-use kumadb::operation::{self, Observer, Outcome, Settings, Step, Work};
+use kumadb::operation::{self, Load, Observer, Outcome, Settings, Step, Transaction};
 use kumadb::plan::monitor::{New, Notify, plan_add};
 use kumadb::value::Value;
 
@@ -273,7 +273,8 @@ pub fn add_group(lab: &Lab, name: &str, spoil: &dyn Fn()) -> Outcome {
     let plan = plan_add(&state, &[monitor], false).unwrap();
     drop(reader);
     let settings = Settings::new("monitor add");
-    operation::run(&instance, &Store::new(lab.store()), &Work::Plan(&plan), &settings, &mut AtPack(spoil)).unwrap()
+    operation::run(&instance, &Store::new(lab.store()), Transaction::Plan(&plan), &settings, &mut AtPack(spoil))
+        .unwrap()
 }
 
 pub fn work(lab: &Lab) -> std::path::PathBuf {
@@ -692,9 +693,9 @@ fn what_was_shown_is_done_or_nothing() {
         let snapshots = Store::new(lab.store()).list().unwrap().snapshots;
         let staged = snapshots[0].unpack(&lab.root.path().join("held")).unwrap();
         let load = |shown| {
-            let work = Work::Load { desired: &staged, kept: &[], merges: false, shown: Some(shown) };
+            let work = Load { desired: &staged, kept: &[], merges: false, shown: Some(shown) };
             let settings = Settings::new("undo");
-            operation::run(&instance, &Store::new(lab.store()), &work, &settings, &mut operation::NoObserver)
+            operation::run(&instance, &Store::new(lab.store()), work, &settings, &mut operation::NoObserver)
         };
         let refused = load(&shown).unwrap_err();
         assert!(
@@ -714,10 +715,10 @@ fn what_was_shown_is_done_or_nothing() {
                 Ok(())
             }
         }
-        let load = Work::Load { desired: &staged, kept: &[], merges: false, shown: Some(&shown) };
+        let load = Load { desired: &staged, kept: &[], merges: false, shown: Some(&shown) };
         let settings = Settings::new("undo");
         let refused =
-            operation::run(&instance, &Store::new(lab.store()), &load, &settings, &mut Meanwhile(&lab)).unwrap_err();
+            operation::run(&instance, &Store::new(lab.store()), load, &settings, &mut Meanwhile(&lab)).unwrap_err();
         assert!(
             matches!(refused, kumadb::Error::Operation(kumadb::error::OperationError::StaleDifference { .. })),
             "{refused}"

@@ -9,7 +9,7 @@ use kumadb::backup::Store;
 use kumadb::engine::sqlite::SqliteFile;
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::{DbLocation, Instance};
-use kumadb::operation::{self, Journal, NoObserver, Observer, Settings, Step, Work};
+use kumadb::operation::{self, Journal, NoObserver, Observer, Replacement, Settings, Step};
 use rusqlite::Connection;
 use serde_json::Value as Json;
 
@@ -234,8 +234,13 @@ fn leaves_the_damaged_file_as_it_was_whichever_step_fails() {
     let (instance, store) = place(lab.root.path());
     let mut failed = 0;
     for at in 1.. {
-        let ended =
-            operation::run(&instance, &store, &Work::Salvage(None), &Settings::new("doctor --fix"), &mut FailAt(at));
+        let ended = operation::run(
+            &instance,
+            &store,
+            Replacement::Salvage(None),
+            &Settings::new("doctor --fix"),
+            &mut FailAt(at),
+        );
         match ended {
             Err(error) => {
                 assert!(
@@ -274,7 +279,7 @@ fn place(root: &Path) -> (Instance, Store) {
 fn killed_child() {
     let (instance, store) = place(&reported::<PathBuf>("ROOT"));
     let mut points = Points::new(reported("AT"), How::Kill);
-    operation::run(&instance, &store, &Work::Salvage(None), &Settings::new("doctor --fix"), &mut points).unwrap();
+    operation::run(&instance, &store, Replacement::Salvage(None), &Settings::new("doctor --fix"), &mut points).unwrap();
 }
 
 #[test]

@@ -13,7 +13,7 @@ use kumadb::kuma::transfer::convert::OnConflict;
 use kumadb::kuma::upgrade::UpgradeOptions;
 use kumadb::operation::UpgradeWork;
 use kumadb::operation::convert::{Conversion, ConversionTarget, Destination};
-use kumadb::operation::{self, Observer, Outcome, Settings, Step, Work};
+use kumadb::operation::{self, Observer, Outcome, Replacement, Settings, Step};
 use kumadb::schema::{Release, newest};
 use kumadb::upgrade::Route;
 use kumadb::upgrade::rules::Style;
@@ -66,7 +66,7 @@ impl Old {
             route: &route,
             options: UpgradeOptions { style: Style::Intended, zone: None, now: Utc::now() },
         };
-        operation::run(&instance, &self.lab.store(), &Work::Upgrade(&order), &settings, observer)
+        operation::run(&instance, &self.lab.store(), Replacement::Upgrade(&order), &settings, observer)
     }
 
     fn migrations(&self) -> String {

@@ -11,7 +11,7 @@ use kumadb::kuma::read::read_database;
 use kumadb::kuma::upgrade::UpgradeOptions;
 use kumadb::operation::UpgradeWork;
 use kumadb::operation::statistics::compare_with;
-use kumadb::operation::{self, Journal, Resumed, Settings, Work, pending};
+use kumadb::operation::{self, Journal, Replacement, Resumed, Settings, Transaction, pending};
 use kumadb::upgrade::Route;
 use kumadb::upgrade::rules::Style;
 
@@ -34,7 +34,7 @@ fn upgrade(place: &Place, points: &Points) -> Result<()> {
     let order = UpgradeWork { route: &route, options };
     points.wrap(&mut instance);
     let settings = Settings::new("upgrade");
-    operation::run(&instance, &place.store(), &Work::Upgrade(&order), &settings, &mut points.clone()).map(drop)
+    operation::run(&instance, &place.store(), Replacement::Upgrade(&order), &settings, &mut points.clone()).map(drop)
 }
 
 /// Replaces the statistics by those of `before.db`.
@@ -47,7 +47,7 @@ fn replace_statistics(place: &Place, points: &Points) -> Result<()> {
     let (order, _) = compare_with(&instance, &staged, &path, Utc::now(), &mut operation::NoObserver)?;
     points.wrap(&mut instance);
     let settings = Settings::new("upgrade");
-    operation::run(&instance, &place.store(), &Work::Statistics(&order), &settings, &mut points.clone()).map(drop)
+    operation::run(&instance, &place.store(), Transaction::Statistics(&order), &settings, &mut points.clone()).map(drop)
 }
 
 /// What is made to fail.

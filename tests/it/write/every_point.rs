@@ -15,7 +15,7 @@ use kumadb::instance::Instance;
 use kumadb::kuma::init;
 use kumadb::kuma::read::read_state;
 use kumadb::model::{NewMonitorContext, new_monitor};
-use kumadb::operation::{self, Journal, Observer, Resumed, Settings, Step, Work, pending};
+use kumadb::operation::{self, Journal, Observer, Resumed, Settings, Step, Transaction, pending};
 use kumadb::plan::Plan;
 use kumadb::plan::monitor::{New, Notify, TagRequest, plan_add};
 use kumadb::schema::{self, Schema};
@@ -257,7 +257,7 @@ impl Place {
         if points.how != How::DiskFull {
             points.wrap(&mut instance);
         }
-        operation::run(&instance, &self.store(), &Work::Plan(&plan), &settings(), &mut points.clone())
+        operation::run(&instance, &self.store(), Transaction::Plan(&plan), &settings(), &mut points.clone())
     }
 
     pub fn resume(&self) -> Result<Resumed> {

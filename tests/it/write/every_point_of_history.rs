@@ -10,7 +10,7 @@ use kumadb::error::Result;
 use kumadb::instance::Instance;
 use kumadb::kuma::prune::find_delete_plans;
 use kumadb::operation::script::Script;
-use kumadb::operation::{self, Journal, Resumed, Settings, Work};
+use kumadb::operation::{self, Journal, Replacement, Resumed, Settings, Transaction, Work};
 use kumadb::plan::history::{HistoryPruning, KeptHistory};
 
 use crate::cli::history::{add_beats, furnish};
@@ -69,19 +69,23 @@ impl Place {
         let mut script = Script { statements: vec![DELETION.into()], shown: None };
         if what == What::Script {
             let settings = Settings::new("test");
-            let tried =
-                operation::dry_run_work(&instance, &Work::Script(&script), &settings, &mut operation::NoObserver)?;
+            let tried = operation::dry_run_transaction(
+                &instance,
+                &Transaction::Script(&script),
+                &settings,
+                &mut operation::NoObserver,
+            )?;
             script.shown = Some(tried.changes);
         }
         let counted = points.clone();
         instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
         let statements = vec!["VACUUM".to_owned()];
-        let work = match what {
-            What::Prune => Work::Prune(&pruning),
-            What::Script => Work::Script(&script),
-            What::Vacuum => Work::Compact(&statements),
+        let work: Work<'_> = match what {
+            What::Prune => Transaction::Prune(&pruning).into(),
+            What::Script => Transaction::Script(&script).into(),
+            What::Vacuum => Replacement::Compact(&statements).into(),
         };
-        operation::run(&instance, &self.store(), &work, &Settings::new("test"), &mut points.clone())
+        operation::run(&instance, &self.store(), work, &Settings::new("test"), &mut points.clone())
     }
 
     fn pruning(&self) -> HistoryPruning {

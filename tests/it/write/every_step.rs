@@ -12,7 +12,7 @@ use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::read::read_state;
 use kumadb::model::{NewMonitorContext, new_monitor};
-use kumadb::operation::{self, Mode, Settings, Work};
+use kumadb::operation::{self, Mode, Settings, Transaction};
 use kumadb::plan::Plan;
 use kumadb::plan::monitor::{New, Notify, plan_add};
 use kumadb::value::Value;
@@ -46,7 +46,7 @@ fn plan(instance: &Instance) -> Plan {
 }
 
 fn write(instance: &Instance, store: &Store, mode: Mode, steps: &mut Steps) -> Result<()> {
-    operation::run(instance, store, &Work::Plan(&plan(instance)), &settings(mode), steps).map(drop)
+    operation::run(instance, store, Transaction::Plan(&plan(instance)), &settings(mode), steps).map(drop)
 }
 
 #[test]

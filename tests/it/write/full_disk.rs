@@ -8,7 +8,7 @@ use std::process::Command;
 
 use kumadb::error::{Error, Exit, OperationError, Result};
 use kumadb::kuma::init;
-use kumadb::operation::{self, Observer, Resumed, Step, Work};
+use kumadb::operation::{self, Observer, Resumed, Step, Transaction};
 
 use crate::support::need;
 use crate::write::every_point::{Place, new_instance, plan, settings};
@@ -68,7 +68,8 @@ fn a_change_is_rolled_back_although_the_disk_is_full() {
     let (instance, journal) = (place.instance(), data.join(".kumadb/journal.json"));
     let plan = plan(&instance, "new");
     let mut fills = Fills { disk: &disk.0, journal: journal.clone(), noted: Vec::new() };
-    let ended = operation::run(&instance, &place.store(), &Work::Plan(&plan), &settings(), &mut fills).unwrap_err();
+    let ended =
+        operation::run(&instance, &place.store(), Transaction::Plan(&plan), &settings(), &mut fills).unwrap_err();
     assert_eq!(ended.exit(), Exit::RolledBack, "{ended}");
     assert_eq!(place.monitors(), before);
     assert_eq!(crate::support::lab::left_in(&data.join(".kumadb")), ["lock"]);
@@ -82,7 +83,8 @@ fn a_change_is_rolled_back_although_the_disk_is_full() {
     assert!(matches!(resumed, Resumed::Undone(_, true)), "{resumed:?}");
     assert_eq!(place.monitors(), before);
     let outcome =
-        operation::run(&instance, &place.store(), &Work::Plan(&plan), &settings(), &mut operation::NoObserver).unwrap();
+        operation::run(&instance, &place.store(), Transaction::Plan(&plan), &settings(), &mut operation::NoObserver)
+            .unwrap();
     assert!(outcome.warnings.is_empty(), "{:?}", outcome.warnings);
     assert_eq!(place.monitors().len(), before.len() + 2);
 }

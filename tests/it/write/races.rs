@@ -20,7 +20,7 @@ use kumadb::kuma::upgrade::UpgradeOptions;
 use kumadb::model::{NewMonitorContext, new_monitor};
 use kumadb::operation::UpgradeWork;
 use kumadb::operation::convert::{Conversion, Destination};
-use kumadb::operation::{self, BackupOptions, NoObserver, Settings, Work};
+use kumadb::operation::{self, BackupOptions, Load, NoObserver, Replacement, Settings, Transaction};
 use kumadb::plan::monitor::{New, Notify, plan_add};
 use kumadb::upgrade::Route;
 use kumadb::upgrade::rules::Style;
@@ -230,8 +230,8 @@ impl Race {
             }
             Verb::Restore => {
                 let staged = StagedCopy::open(&self.desired.as_ref().unwrap().folder)?;
-                let work = Work::Load { desired: &staged, kept: &[], merges: false, shown: None };
-                let mut outcome = operation::run(&instance, &store, &work, &settings("restore"), silent)?;
+                let work = Load { desired: &staged, kept: &[], merges: false, shown: None };
+                let mut outcome = operation::run(&instance, &store, work, &settings("restore"), silent)?;
                 operation::put_files_back(&instance, &staged, &mut outcome);
                 Ok(())
             }
@@ -377,7 +377,7 @@ fn add(instance: &Instance, store: &Store, settings: &Settings) -> Result<()> {
     let by = NewMonitorContext { user_id: state.owner().unwrap(), ..NewMonitorContext::default() };
     let row = new_monitor(state.database.release.release, table, "group", &typed, &by).unwrap();
     let plan = plan_add(&state, &[New { row, tags: Vec::new(), notify: Notify::Defaults }], false).unwrap();
-    operation::run(instance, store, &Work::Plan(&plan), settings, &mut NoObserver).map(drop)
+    operation::run(instance, store, Transaction::Plan(&plan), settings, &mut NoObserver).map(drop)
 }
 
 /// Makes the database one of the newest release.
@@ -385,8 +385,14 @@ fn upgrade(instance: &Instance, store: &Store, settings: &Settings) -> Result<()
     let database = instance.open()?.read(|reader| read_database(reader, "test"))?;
     let route = Route::find(instance.engine(), &database.migrations, "old", kumadb::schema::newest()).unwrap();
     let options = UpgradeOptions { style: Style::Intended, zone: None, now: Utc::now() };
-    operation::run(instance, store, &Work::Upgrade(&UpgradeWork { route: &route, options }), settings, &mut NoObserver)
-        .map(drop)
+    operation::run(
+        instance,
+        store,
+        Replacement::Upgrade(&UpgradeWork { route: &route, options }),
+        settings,
+        &mut NoObserver,
+    )
+    .map(drop)
 }
 
 /// Copies the folder `from`, which has no links.

@@ -9,7 +9,7 @@ use kumadb::backup::StagedCopy;
 use kumadb::docker::RunState;
 use kumadb::doctor::FileChange;
 use kumadb::error::{DockerError, OperationError};
-use kumadb::operation::{self, NoObserver, Observer, Resumed, Settings, Step, Work};
+use kumadb::operation::{self, NoObserver, Observer, Resumed, Settings, Step, Transaction};
 use kumadb::plan::Plan;
 use kumadb::plan::monitor::{Edit, plan_edit};
 
@@ -162,7 +162,7 @@ fn a_server_that_would_not_stop_is_waited_for_by_resume() {
         let patient = Settings::new("recover");
         let plan = renaming(&lab, "Changed");
         lab.folder.misbehave("slow-stop 4");
-        match operation::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut NoObserver) {
+        match operation::run(&lab.instance(), &lab.store(), Transaction::Plan(&plan), &hasty, &mut NoObserver) {
             Err(Error::Docker(DockerError::StopTimeout { seconds: 1, .. })) => {}
             other => panic!("{other:?}"),
         }
@@ -182,7 +182,8 @@ fn a_server_that_would_not_stop_is_waited_for_by_resume() {
         for _ in 0..2 {
             let ended = match lab.is_unfinished() {
                 false => {
-                    operation::run(&lab.instance(), &lab.store(), &Work::Plan(&plan), &hasty, &mut NoObserver).map(drop)
+                    operation::run(&lab.instance(), &lab.store(), Transaction::Plan(&plan), &hasty, &mut NoObserver)
+                        .map(drop)
                 }
                 true => operation::resume(&lab.instance(), &lab.store(), &hasty, &mut NoObserver).map(drop),
             };
