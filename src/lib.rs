@@ -11,8 +11,21 @@
 //! - **Errors are typed**: each [`Error`] has an exit code and hints, and names what to do.
 //!
 //! # Where to start
-//! An [`instance::Locator`] finds an [`instance::Instance`]: by folder, container, or address. [`kuma::read`] reads it,
-//! [`plan`] makes changes of it, [`doctor`] examines it. `ARCHITECTURE.md` describes the modules and their layers.
+//! An [`instance::Locator`] finds an [`instance::Instance`]: by folder, container, or address. Then:
+//!
+//! | to | use |
+//! |---|---|
+//! | read the configuration, the history, statistics | [`kuma::read`], [`kuma::history`], [`report`] |
+//! | take a snapshot, find and unpack one | [`operation::take`], [`backup`] |
+//! | plan changes, or make a fixture of a file and plan it | [`plan`], [`formats`] |
+//! | write what was planned, restore, undo, prune, upgrade | [`operation::run`] with an [`operation::Work`] |
+//! | examine and fix an instance, rebuild a damaged database | [`operation::examine`], [`doctor`], [`salvage`], [`kuma::fresh`] |
+//! | create a database, move one to the other engine | [`kuma::init`], [`operation::rebuild`], [`operation::convert`] |
+//! | read the config file, run its jobs | [`config`], [`schedule`] |
+//!
+//! These use [`engine`] (SQLite and MariaDB), [`docker`], [`files`], [`schema`] and [`model`] (what each release has),
+//! [`upgrade`] (what each migration does), [`value`], [`cancel`] and [`error`]. `ARCHITECTURE.md` describes the modules and
+//! their layers; the ones that only kumadb itself needs are private.
 //!
 //! The monitors of an instance whose server does not have to run:
 //! ```no_run
@@ -33,19 +46,19 @@ pub mod engine;
 pub mod error;
 pub mod files;
 pub mod formats;
-pub mod http;
+pub(crate) mod http;
 pub mod instance;
 pub mod kuma;
 pub mod model;
 pub mod operation;
 pub mod plan;
-pub mod remote;
+pub(crate) mod remote;
 pub mod report;
 pub mod salvage;
 pub mod schedule;
 pub mod schema;
-pub mod text;
-pub mod tls;
+pub(crate) mod text;
+pub(crate) mod tls;
 pub mod upgrade;
 pub mod value;
 

@@ -11,7 +11,7 @@ use kumadb::error::{DockerError, Error, Hint};
 use kumadb::instance::{Instance, Location, Locator};
 use kumadb::kuma::init;
 use kumadb::kuma::read::read_state;
-use kumadb::model::state::Configuration;
+use kumadb::model::state::MonitorConfig;
 use kumadb::model::{NewMonitorContext, new_monitor};
 use kumadb::plan::Plan;
 use kumadb::plan::monitor::{New, Notify, TagRequest, plan_add};
@@ -106,13 +106,13 @@ impl Place {
         locator.find(Some(&self.target)).and_then(Location::local).unwrap()
     }
 
-    pub fn state(&self) -> Configuration {
+    pub fn state(&self) -> MonitorConfig {
         read_state(&mut *self.instance().connect().unwrap().reader().unwrap(), "bench").unwrap()
     }
 }
 
 /// A plan for `count` typical monitors: mostly http monitors, each with two tags and the default notification.
-pub fn plan(state: &Configuration, count: usize) -> Plan {
+pub fn plan(state: &MonitorConfig, count: usize) -> Plan {
     let table = state.database.schema.table("monitor").unwrap();
     let by = NewMonitorContext { user_id: state.owner().unwrap(), ..NewMonitorContext::default() };
     let monitors: Vec<New> = (1..=count)

@@ -1,17 +1,17 @@
 //! Snapshots: taking, verifying and storing them, and the only way to a connection that can write.
 
-pub mod archive;
+pub(crate) mod archive;
 mod convert;
-pub mod datetime;
-pub mod encryption;
+pub(crate) mod datetime;
+pub(crate) mod encryption;
 pub mod freshness;
-pub mod manifest;
+pub(crate) mod manifest;
 mod part;
-pub mod raw;
+pub(crate) mod raw;
 mod restore_test;
 pub mod retention;
 pub mod stage;
-pub mod store;
+pub(crate) mod store;
 pub mod undo;
 
 use std::path::Path;
@@ -29,7 +29,8 @@ pub use stage::{CopyScope, StagedCopy};
 use stage::{CopySource, SnapshotLabel};
 
 pub use store::{
-    Credentials, Snapshot, Store, Stores, Timeouts, check_address, check_variable, no_snapshots, unpack_first,
+    Credentials, NameConflict, Snapshot, Store, Stores, Timeouts, check_address, check_variable, no_snapshots,
+    unpack_first,
 };
 
 /// Unpacks the snapshot selected by `desired`, see [`Stores::find`], into the new folder `folder`: the first intact copy of it;

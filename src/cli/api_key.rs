@@ -12,7 +12,7 @@ use crate::cli::apply::carry_out_planned;
 use crate::error::{Error, Exit, InputError, Result};
 use crate::formats::{At, Node};
 use crate::kuma::read::read_config;
-use crate::model::state::Config;
+use crate::model::state::ConfigRows;
 use crate::plan::Plan;
 use crate::plan::fixture::ApplyOptions;
 use crate::plan::user::{find_key, plan_cells};
@@ -133,7 +133,7 @@ fn delete(args: &ApiKeyArgs, context: &mut Context<'_>) -> Result<Exit> {
     PlannedChange { verb: "api-key delete", plan, done_text }.write(&args.write, &instance, &config, context)
 }
 
-fn known<'c>(config: &'c Config, name: &str) -> Result<&'c Row> {
+fn known<'c>(config: &'c ConfigRows, name: &str) -> Result<&'c Row> {
     find_key(config, name).map_err(|problem| Error::Input(InputError::Problems(vec![problem])))
 }
 

@@ -30,7 +30,7 @@ use crate::instance::{Instance, Location};
 use crate::kuma::init;
 use crate::kuma::read::{read_all_dependents, read_config};
 use crate::model::fixture::Fixture;
-use crate::model::state::Config;
+use crate::model::state::ConfigRows;
 use crate::plan::fixture::{ApplyOptions, Entropy, LeftOutItem, Unmanaged, plan_fixture};
 use crate::text::counted;
 use crate::value::Secret;
@@ -341,7 +341,7 @@ fn read_snapshots(args: &DocumentArgs, context: &mut Context<'_>) -> Result<Read
 }
 
 /// The fixture of `config`, secrets included.
-pub fn write_down(config: &Config, choice: &ExportChoice, context: &mut Context<'_>) -> Node {
+pub fn write_down(config: &ConfigRows, choice: &ExportChoice, context: &mut Context<'_>) -> Node {
     let exported = export(config, &ExportChoice { secrets: Secrets::Include, ..choice.clone() });
     exported.warnings.iter().for_each(|warning| context.ui.warn(warning));
     exported.document
@@ -413,7 +413,7 @@ pub fn plan_read(read: Read, mut wishes: ApplyOptions, instance: &Instance) -> R
 }
 
 /// Plans `read` for a configuration that was already read.
-pub fn plan_on(config: Config, read: Read, wishes: &ApplyOptions) -> Result<PlannedFixture> {
+pub fn plan_on(config: ConfigRows, read: Read, wishes: &ApplyOptions) -> Result<PlannedFixture> {
     let Read { fixture, mut remarks, mut left_out } = read;
     match plan_fixture(&config, &fixture, wishes, &mut Random)? {
         Ok(mut report) => {

@@ -20,7 +20,7 @@ use crate::formats::{At, Node};
 use crate::instance::Instance;
 use crate::kuma::public::read_server_zone;
 use crate::kuma::read::{read_config, read_shown_state};
-use crate::model::state::Config;
+use crate::model::state::ConfigRows;
 use crate::plan::Plan;
 use crate::plan::fixture::ApplyOptions;
 use crate::plan::user::plan_cells;
@@ -136,7 +136,7 @@ pub fn run(verb: &MaintenanceVerb, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// The configuration, and the time zone of the server.
-fn read(instance: &Instance) -> Result<(Config, Tz)> {
+fn read(instance: &Instance) -> Result<(ConfigRows, Tz)> {
     read_from(instance, |reader, name| Ok((read_config(reader, name)?, read_server_zone(reader)?)))
 }
 
@@ -253,7 +253,7 @@ fn end(args: &EndArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Result<
     PlannedChange { verb: "maintenance end", plan, done_text }.write(&args.write, &instance, &config, context)
 }
 
-fn find<'c>(config: &'c Config, desired: &str) -> Result<&'c Row, Problem> {
+fn find<'c>(config: &'c ConfigRows, desired: &str) -> Result<&'c Row, Problem> {
     let rows = config.rows("maintenance");
     let named: Vec<&Row> = rows.iter().filter(|row| row.text("title") == Some(desired)).collect();
     let by_id = || rows.iter().find(|row| desired.parse().ok() == row.int("id") && row.int("id").is_some());

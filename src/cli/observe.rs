@@ -18,7 +18,7 @@ use crate::error::{Exit, Result};
 use crate::instance::RemoteData;
 use crate::kuma::beats::read_last_beats;
 use crate::kuma::read::read_shown_state;
-use crate::model::state::Configuration;
+use crate::model::state::MonitorConfig;
 use crate::plan::pick::Pick;
 use crate::report::status::{BeatStatus, Freshness, LastBeat, MonitorStatus};
 use crate::report::strip::mark;
@@ -177,7 +177,7 @@ pub fn watch(
 /// Monitors with their status.
 pub struct Observed {
     /// All monitors.
-    pub state: Configuration,
+    pub state: MonitorConfig,
     /// Their last heartbeats.
     pub last: BTreeMap<i64, LastBeat>,
     /// Ids of the selected monitors, in ascending order.

@@ -19,7 +19,7 @@ use crate::http::{
 };
 use crate::instance::Instance;
 use crate::kuma::read::{read_config, read_shown_state};
-use crate::model::state::{Config, Configuration};
+use crate::model::state::{ConfigRows, MonitorConfig};
 use crate::plan::pick::Pick;
 use crate::text::{counted, one_line};
 use crate::value::Secret;
@@ -250,13 +250,13 @@ impl ProbeArgs {
 }
 
 /// Reads the database for the comparison; an error becomes a warning, and the other checks continue.
-fn read(instance: &Instance, ui: &mut Ui) -> Option<(Configuration, Config)> {
+fn read(instance: &Instance, ui: &mut Ui) -> Option<(MonitorConfig, ConfigRows)> {
     let read = read_from(instance, |reader, name| Ok((read_shown_state(reader, name)?, read_config(reader, name)?)));
     read.map_err(|error| ui.warn(&format!("cannot read the database to compare with it: {error}"))).ok()
 }
 
 /// Compares the monitors that a running server checks with those in its database.
-fn compare(known: &[Known], state: &Configuration) -> Differing {
+fn compare(known: &[Known], state: &MonitorConfig) -> Differing {
     let ids: BTreeSet<i64> = known.iter().filter_map(|known| known.id).collect();
     let names: BTreeSet<&str> =
         known.iter().filter(|known| known.id.is_none()).map(|known| known.name.as_str()).collect();
@@ -272,7 +272,7 @@ fn compare(known: &[Known], state: &Configuration) -> Differing {
 }
 
 /// Requests the four badges of each named monitor, or of the first public ones.
-fn ask_badges(named: &[String], face: &HttpClient, state: &Configuration, config: &Config) -> Result<Vec<Check>> {
+fn ask_badges(named: &[String], face: &HttpClient, state: &MonitorConfig, config: &ConfigRows) -> Result<Vec<Check>> {
     let public = public_monitors(config);
     let ids = match named.is_empty() {
         true => public.iter().copied().take(BADGED).collect(),

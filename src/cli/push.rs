@@ -11,7 +11,7 @@ use super::write::{duration, read_shown_state, status_word};
 use crate::error::{Error, Exit, InputError, Result, ServerError};
 use crate::instance::Instance;
 use crate::kuma::read::read_last_beat;
-use crate::model::state::{Configuration, Monitor};
+use crate::model::state::{Monitor, MonitorConfig};
 use crate::operation::beats::{self, Awaited};
 use crate::plan::names::find_monitor;
 use crate::value::{Row, Secret, utc_time};
@@ -93,7 +93,7 @@ pub fn run(args: &PushArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// The token of a push monitor that is active.
-fn token(state: &Configuration, monitor: &Monitor) -> Result<Secret> {
+fn token(state: &MonitorConfig, monitor: &Monitor) -> Result<Secret> {
     let (path, kind) = (state.path(monitor.id), monitor.kind());
     if kind != "push" {
         return Err(Error::Input(InputError::NotAPushMonitor { monitor: path, kind: kind.to_owned() }));

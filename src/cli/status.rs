@@ -20,7 +20,7 @@ use crate::files::FileSystem;
 use crate::instance::{DbLocation, Instance};
 use crate::kuma::beats::read_last_beats;
 use crate::kuma::read::{read_shown_state, read_summary};
-use crate::model::state::{Configuration, Database, Summary};
+use crate::model::state::{Database, MonitorConfig, Summary};
 use crate::operation::candidates::find_candidates;
 use crate::operation::{Journal, JournalRecord};
 use crate::report::status::{Freshness, LastBeat, MonitorStatus, count, counts_text};
@@ -83,7 +83,7 @@ impl Backups {
 
 /// What is read from the database.
 struct StatusData {
-    state: Configuration,
+    state: MonitorConfig,
     summary: Summary,
     last: BTreeMap<i64, LastBeat>,
 }
@@ -249,7 +249,7 @@ impl InstanceStatus {
         if instance.size() > 0 {
             rows.push(("size", bytes(instance.size())));
         }
-        if let Some(StatusData { state: Configuration { database, .. }, summary, .. }) = &self.read {
+        if let Some(StatusData { state: MonitorConfig { database, .. }, summary, .. }) = &self.read {
             rows.push(("release", release_words(database, self.server_release.as_deref())));
             rows.push(("monitors", format!("{} ({} active)", summary.monitors, summary.active)));
             if !self.statuses.is_empty() {

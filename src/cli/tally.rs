@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use crate::formats::foreign::{ImportOutcome, ReportLine};
 use crate::model::entities::ENTITIES;
-use crate::model::state::Config;
+use crate::model::state::ConfigRows;
 use crate::plan::fixture::ItemOutcome;
 use crate::plan::fixture::PlanReport;
 use crate::text::counted;
@@ -144,7 +144,7 @@ pub fn report_remarks(remarks: &[ReportLine], context: &mut Context<'_>) {
 /// A plan and what it was made for.
 pub struct PlannedFixture {
     /// The configuration that was read.
-    pub config: Config,
+    pub config: ConfigRows,
     /// The plan.
     pub report: PlanReport,
     /// The report about the files.

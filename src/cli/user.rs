@@ -12,7 +12,7 @@ use crate::error::{Error, Exit, InputError, Problem, Result};
 use crate::instance::Instance;
 use crate::kuma::init;
 use crate::kuma::read::read_config;
-use crate::model::state::Config;
+use crate::model::state::ConfigRows;
 use crate::operation::Outcome;
 use crate::plan::Plan;
 use crate::plan::user::{find_user, plan_adopt, plan_cells};
@@ -153,7 +153,7 @@ pub fn run(verb: &UserVerb, context: &mut Context<'_>) -> Result<Exit> {
     }
 }
 
-fn list(format: FormatArgs, config: &Config, context: &mut Context<'_>) -> Result<Exit> {
+fn list(format: FormatArgs, config: &ConfigRows, context: &mut Context<'_>) -> Result<Exit> {
     let users = config.rows("user");
     let owned = |user: &Row| config.rows("monitor").iter().filter(|row| row.int("user_id") == user.int("id")).count();
     let documents: Vec<Json> = users
@@ -184,7 +184,7 @@ fn list(format: FormatArgs, config: &Config, context: &mut Context<'_>) -> Resul
     Ok(Exit::Done)
 }
 
-fn add(args: &AddArgs, instance: &Instance, config: &Config, context: &mut Context<'_>) -> Result<Exit> {
+fn add(args: &AddArgs, instance: &Instance, config: &ConfigRows, context: &mut Context<'_>) -> Result<Exit> {
     check_new(&args.name, instance, config)?;
     let password = new_password(&args.password, &args.name, context)?;
     let mut plan = Plan::of(&config.fingerprint);
@@ -199,7 +199,7 @@ fn add(args: &AddArgs, instance: &Instance, config: &Config, context: &mut Conte
     PlannedChange { verb: "user add", plan, done_text }.write(&args.write, instance, config, context)
 }
 
-fn sign_out(args: &SignOutArgs, instance: &Instance, config: &Config, context: &mut Context<'_>) -> Result<Exit> {
+fn sign_out(args: &SignOutArgs, instance: &Instance, config: &ConfigRows, context: &mut Context<'_>) -> Result<Exit> {
     let mut plan = Plan::of(&config.fingerprint);
     let secret = init::session_secret()?;
     let subject = "setting `jwtSecret`";
@@ -218,7 +218,7 @@ fn name(user: &Row) -> &str {
     user.text("username").unwrap_or_default()
 }
 
-fn known<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Row> {
+fn known<'c>(config: &'c ConfigRows, name: Option<&str>) -> Result<&'c Row> {
     find_user(config, name).map_err(|problem| Error::Input(InputError::Problems(vec![problem])))
 }
 
@@ -231,7 +231,7 @@ fn new_password(args: &PasswordArgs, name: &str, context: &mut Context<'_>) -> R
 }
 
 /// The problems with the name of a new user.
-fn check_new(name: &str, instance: &Instance, config: &Config) -> Result<()> {
+fn check_new(name: &str, instance: &Instance, config: &ConfigRows) -> Result<()> {
     let taken = config.rows("user").iter().any(|row| row.text("username") == Some(name));
     let taken =
         taken.then(|| Problem::new("user name", format!("`{name}` already exists")).command("kumadb user list"));
@@ -247,7 +247,13 @@ pub struct PlannedChange {
 }
 
 /// New cells for one user.
-fn change(verb: &'static str, config: &Config, user: &Row, cells: &[(&str, Value)], done_text: &str) -> PlannedChange {
+fn change(
+    verb: &'static str,
+    config: &ConfigRows,
+    user: &Row,
+    cells: &[(&str, Value)],
+    done_text: &str,
+) -> PlannedChange {
     let mut plan = Plan::of(&config.fingerprint);
     plan_cells(&mut plan, "user", &format!("user `{}`", name(user)), user, cells);
     PlannedChange { verb, plan, done_text: done_text.to_owned() }
@@ -259,7 +265,7 @@ impl PlannedChange {
         self,
         args: &WriteArgs,
         instance: &Instance,
-        config: &Config,
+        config: &ConfigRows,
         context: &mut Context<'_>,
     ) -> Result<Exit> {
         let PlannedChange { verb, plan, done_text } = self;

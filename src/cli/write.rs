@@ -11,7 +11,7 @@ use crate::engine::Reader;
 use crate::error::{Error, Exit, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma;
-use crate::model::state::{Config, Configuration};
+use crate::model::state::{ConfigRows, MonitorConfig};
 use crate::operation::{self, Mode, Outcome, Settings, Transaction};
 use crate::plan::{Assignment, Cell, Change, Plan, PlanStep};
 use crate::text::{self, counted, one_line, without_credentials};
@@ -112,13 +112,13 @@ pub trait MonitorNames {
     fn name(&self, id: i64) -> Option<String>;
 }
 
-impl MonitorNames for Configuration {
+impl MonitorNames for MonitorConfig {
     fn name(&self, id: i64) -> Option<String> {
         self.monitors.get(&id).map(|monitor| monitor.name().to_owned())
     }
 }
 
-impl MonitorNames for Config {
+impl MonitorNames for ConfigRows {
     fn name(&self, id: i64) -> Option<String> {
         let row = self.rows("monitor").iter().find(|row| row.int("id") == Some(id))?;
         row.text("name").map(str::to_owned)
@@ -413,12 +413,12 @@ fn step_json(step: &PlanStep) -> Json {
 }
 
 /// Reads the state that a plan is made for, in any state of the server.
-pub fn read_state(instance: &Instance) -> Result<Configuration> {
+pub fn read_state(instance: &Instance) -> Result<MonitorConfig> {
     read_from(instance, kuma::read::read_state)
 }
 
 /// Reads the state for display only, which is faster; nothing is written from it.
-pub fn read_shown_state(instance: &Instance) -> Result<Configuration> {
+pub fn read_shown_state(instance: &Instance) -> Result<MonitorConfig> {
     read_from(instance, kuma::read::read_shown_state)
 }
 

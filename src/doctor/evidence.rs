@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use crate::model::state::{Config, Summary};
+use crate::model::state::{ConfigRows, Summary};
 use crate::schema::EngineKind;
 use crate::text::bytes;
 use crate::value::Row;
@@ -85,7 +85,7 @@ pub struct Unavailable {
 #[derive(Debug)]
 pub struct DatabaseContent {
     /// The configuration.
-    pub config: Config,
+    pub config: ConfigRows,
     /// Rows of `knex_migrations_lock`; `None` where the release has no such table (1.x).
     pub lock: Option<Vec<Row>>,
     /// The heartbeats.

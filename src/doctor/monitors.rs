@@ -8,7 +8,7 @@ use super::evidence::DatabaseContent;
 use super::{Evidence, Fault, Fix, Subject};
 use crate::model::entities::noun;
 use crate::model::release::{R2_1, R2_5};
-use crate::model::state::{Config, monitor_paths};
+use crate::model::state::{ConfigRows, monitor_paths};
 use crate::plan::user::plan_adopt;
 use crate::plan::{Assignment, Change, PlanStep};
 use crate::text::counted;
@@ -152,7 +152,7 @@ pub(super) fn find_ghosts(evidence: &Evidence, faults: &mut Vec<Fault>) {
 }
 
 /// One finding for all tables: what has lost one user has usually lost all of it to the same one.
-fn find_ownerless(config: &Config, faults: &mut Vec<Fault>) {
+fn find_ownerless(config: &ConfigRows, faults: &mut Vec<Fault>) {
     let lost = config.ownerless();
     let Some((first, rows)) = lost.first() else { return };
     let owners: Vec<&Value> = lost.iter().flat_map(|(_, rows)| rows).map(|row| row.cell("user_id")).collect();

@@ -7,7 +7,7 @@ pub mod fit;
 pub mod mariadb;
 pub mod space;
 pub mod sqlite;
-pub mod statement;
+pub(crate) mod statement;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

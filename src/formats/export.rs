@@ -15,7 +15,7 @@ use serde_json::Value as Json;
 use super::node::{At, Data, Entry, Node};
 use crate::model::entities::{ENTITIES, Entity, MONITORS, SERVER_SETTINGS, SETTINGS, is_secret_setting};
 use crate::model::fields::{Field, ValueShape};
-use crate::model::state::Config;
+use crate::model::state::ConfigRows;
 use crate::model::view::{existing_name, existing_names, parts_by_owner, read_cell, same_cell, spelled};
 use crate::value::{Row, Value};
 
@@ -61,7 +61,7 @@ pub struct Export {
 }
 
 /// Exports the part of `config` that `choice` selects.
-pub fn export(config: &Config, choice: &ExportChoice) -> Export {
+pub fn export(config: &ConfigRows, choice: &ExportChoice) -> Export {
     let mut exporter = Exporter::new(config, choice);
     let mut entries = vec![entry("version", exporter.node(super::native::VERSION))];
     for entity in ENTITIES {
@@ -81,7 +81,7 @@ pub fn export(config: &Config, choice: &ExportChoice) -> Export {
 }
 
 struct Exporter<'a> {
-    config: &'a Config,
+    config: &'a ConfigRows,
     choice: &'a ExportChoice,
     at: At,
     /// Names of rows, by table and id.
@@ -101,7 +101,7 @@ fn entry(key: &str, value: Node) -> Entry {
 }
 
 impl<'a> Exporter<'a> {
-    fn new(config: &'a Config, choice: &'a ExportChoice) -> Self {
+    fn new(config: &'a ConfigRows, choice: &'a ExportChoice) -> Self {
         let (mut names, mut parts) = (HashMap::new(), HashMap::new());
         let mut open: Vec<&'static Entity> = Vec::new();
         for entity in ENTITIES {

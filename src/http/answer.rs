@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::{Reply, Response, ServerLogin};
 use crate::kuma::init::fits;
-use crate::model::state::Config;
+use crate::model::state::ConfigRows;
 use crate::value::{Row, Secret, stored_time};
 
 /// A response, and what it means.
@@ -107,7 +107,7 @@ fn judge_in_front(response: &Response) -> Option<ResponseVerdict> {
 }
 
 /// Interprets the response of `/metrics` to `login`; users, keys and settings in `config` explain a rejected login.
-pub fn judge_metrics(reply: &Reply, login: Option<&ServerLogin>, config: Option<&Config>) -> ResponseVerdict {
+pub fn judge_metrics(reply: &Reply, login: Option<&ServerLogin>, config: Option<&ConfigRows>) -> ResponseVerdict {
     let response = match &reply.response {
         Ok(response) => response,
         Err(why) => return ResponseVerdict::bad("none", why),
@@ -134,7 +134,7 @@ fn named(login: &ServerLogin) -> String {
 }
 
 /// Why the server rejects `login`, according to its database.
-fn why_refused(login: &ServerLogin, config: Option<&Config>) -> String {
+fn why_refused(login: &ServerLogin, config: Option<&ConfigRows>) -> String {
     let Some(config) = config else { return "wrong name, password or key".into() };
     let takes_keys = config.setting("apiKeysEnabled").is_some_and(|row| row.text("value") == Some("true"));
     let wrong = match (login.is_key(), takes_keys) {
@@ -238,7 +238,7 @@ pub fn judge_badge(reply: &Reply, public: bool) -> ResponseVerdict {
 }
 
 /// Monitors on a public status page.
-pub fn public_monitors(config: &Config) -> Vec<i64> {
+pub fn public_monitors(config: &ConfigRows) -> Vec<i64> {
     let groups: BTreeSet<Option<i64>> = config
         .rows("group")
         .iter()

@@ -1,10 +1,10 @@
 //! One server with its data folder, its engine and its container, and how each of them is reached.
 
-pub mod config;
-pub mod find;
-pub mod location;
-pub mod server;
-pub mod target;
+pub(crate) mod config;
+pub(crate) mod find;
+pub(crate) mod location;
+pub(crate) mod server;
+pub(crate) mod target;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

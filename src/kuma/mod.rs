@@ -1,15 +1,15 @@
 //! All SQL for the server's tables, written once for both engines.
 
-pub mod beats;
+pub(crate) mod beats;
 pub mod create;
 pub mod damaged;
 pub mod evidence;
-pub mod expiry;
+pub(crate) mod expiry;
 pub mod fresh;
 pub mod history;
 pub mod init;
-pub mod mark;
-pub mod merge;
+pub(crate) mod mark;
+pub(crate) mod merge;
 pub mod prune;
 pub mod public;
 pub mod read;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::{Reader, quote};
 use crate::error::{DatabaseError, Error, Result};
-use crate::model::state::{Config, Configuration, Database, Fingerprint, Monitor, NotificationLink, Summary, TagLink};
+use crate::model::state::{
+    ConfigRows, Database, Fingerprint, Monitor, MonitorConfig, NotificationLink, Summary, TagLink,
+};
 use crate::schema::{self, Schema};
 use crate::text::counted;
 use crate::value::{Row, Value};
@@ -126,7 +128,7 @@ pub fn read_migrating(reader: &mut dyn Reader) -> bool {
 }
 
 /// Reads the configuration, monitors with the columns of a list.
-pub fn read_state(reader: &mut dyn Reader, name: &str) -> Result<Configuration> {
+pub fn read_state(reader: &mut dyn Reader, name: &str) -> Result<MonitorConfig> {
     let mut state = read_shown_state(reader, name)?;
     state.fingerprint = read_fingerprint(reader, &state.database.schema)?;
     Ok(state)
@@ -134,7 +136,7 @@ pub fn read_state(reader: &mut dyn Reader, name: &str) -> Result<Configuration> 
 
 /// The same for display only: the fingerprint, which requires reading the complete configuration, is
 /// [`Fingerprint::none`], so that a plan for it cannot be applied.
-pub fn read_shown_state(reader: &mut dyn Reader, name: &str) -> Result<Configuration> {
+pub fn read_shown_state(reader: &mut dyn Reader, name: &str) -> Result<MonitorConfig> {
     let database = read_database(reader, name)?;
     let schema = &database.schema;
     let monitors = read_monitors(reader, schema, Columns::Listed, None)?;
@@ -150,7 +152,7 @@ pub fn read_shown_state(reader: &mut dyn Reader, name: &str) -> Result<Configura
     let users = reader.query("SELECT `id` FROM `user` ORDER BY `active` DESC, `id`", &[])?;
     let users: Vec<i64> = users.iter().filter_map(|row| row.int("id")).collect();
     let fingerprint = Fingerprint::none();
-    Ok(Configuration {
+    Ok(MonitorConfig {
         database,
         monitors,
         tags,
@@ -171,10 +173,10 @@ pub fn read_texts(reader: &mut dyn Reader, table: &str, column: &str) -> Result<
 }
 
 /// Reads the complete configuration.
-pub fn read_config(reader: &mut dyn Reader, name: &str) -> Result<Config> {
+pub fn read_config(reader: &mut dyn Reader, name: &str) -> Result<ConfigRows> {
     let database = read_database(reader, name)?;
     let mut tables: BTreeMap<String, Vec<Row>> = BTreeMap::new();
-    let fingerprint = read_configuration(reader, &database.schema, &mut |table, row| {
+    let hashes = read_configuration(reader, &database.schema, &|_| true, &mut |table, row| {
         match tables.get_mut(table) {
             Some(rows) => rows.push(row),
             None => drop(tables.insert(table.to_owned(), vec![row])),
@@ -189,7 +191,7 @@ pub fn read_config(reader: &mut dyn Reader, name: &str) -> Result<Config> {
     let users = tables.get("user").map_or(&[][..], Vec::as_slice);
     let owner = users.iter().max_by_key(|row| (row.cell("active").truthy(), row.int("id").map(std::cmp::Reverse)));
     let owner = owner.and_then(|row| row.int("id"));
-    Ok(Config { database, tables, owner, fingerprint })
+    Ok(ConfigRows { database, tables, owner, fingerprint: hashes.fingerprint() })
 }
 
 /// For each monitor, the number of dependent rows by table (column `monitor_id`), which are deleted with it.
@@ -259,9 +261,37 @@ pub fn read_monitors(
     Ok(monitors)
 }
 
+/// The hash of each table of the configuration, so that after a change only the changed tables are read again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableHashes(BTreeMap<String, blake3::Hash>);
+
+impl TableHashes {
+    /// The hash of all.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut hasher = blake3::Hasher::new();
+        for (table, hash) in &self.0 {
+            hasher.update(table.as_bytes());
+            hasher.update(hash.as_bytes());
+        }
+        Fingerprint(hasher.finalize().to_hex().to_string())
+    }
+
+    /// The same with the tables of `changed`.
+    pub(super) fn with(&self, changed: TableHashes) -> TableHashes {
+        let mut all = self.0.clone();
+        all.extend(changed.0);
+        TableHashes(all)
+    }
+}
+
 /// Hashes the configuration, without columns that the server itself updates.
 pub fn read_fingerprint(reader: &mut dyn Reader, schema: &Schema) -> Result<Fingerprint> {
-    read_configuration(reader, schema, &mut |_, _| Ok(()))
+    Ok(read_table_hashes(reader, schema)?.fingerprint())
+}
+
+/// The same, table by table.
+pub fn read_table_hashes(reader: &mut dyn Reader, schema: &Schema) -> Result<TableHashes> {
+    read_configuration(reader, schema, &|_| true, &mut |_, _| Ok(()))
 }
 
 /// Whether `table` is part of the fingerprint.
@@ -280,16 +310,19 @@ pub fn is_moving(table: &str, column: &str) -> bool {
     MOVING.contains(&(table, column)) && column != "password"
 }
 
-/// Reads the configuration, passes each complete row with its table to `each`, and returns the hash.
+/// Reads the `selected` tables of the configuration, passes each complete row with its table to `each`, and returns their
+/// hashes.
 pub(super) fn read_configuration(
     reader: &mut dyn Reader,
     schema: &Schema,
+    selected: &dyn Fn(&str) -> bool,
     each: &mut dyn FnMut(&str, Row) -> Result<()>,
-) -> Result<Fingerprint> {
-    let mut hasher = blake3::Hasher::new();
+) -> Result<TableHashes> {
+    let mut hashes = TableHashes::default();
     let mut text = Vec::new();
-    for (table, described) in schema.tables.iter().filter(|(table, _)| is_configuration(table)) {
-        hasher.update(table.as_bytes());
+    let tables = schema.tables.iter().filter(|(table, _)| is_configuration(table) && selected(table));
+    for (table, described) in tables {
+        let mut hasher = blake3::Hasher::new();
         let columns: Vec<&str> = described.columns.iter().map(|column| column.name.as_str()).collect();
         let still: Vec<bool> = columns.iter().map(|column| !MOVING.contains(&(table.as_str(), column))).collect();
         let order = if described.column("id").is_some() { " ORDER BY `id`" } else { "" };
@@ -299,8 +332,9 @@ pub(super) fn read_configuration(
             hasher.update(&text);
             each(table, row)
         })?;
+        hashes.0.insert(table.clone(), hasher.finalize());
     }
-    Ok(Fingerprint(hasher.finalize().to_hex().to_string()))
+    Ok(hashes)
 }
 
 /// Appends a unique encoding of `cell`: its kind, length and bytes.

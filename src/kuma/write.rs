@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::read::{ids_text, is_configuration, is_unguarded, read_configuration, read_fingerprint};
+use super::read::{TableHashes, ids_text, is_configuration, is_unguarded, read_configuration};
 use crate::engine::{Depth, EngineKind, IntegrityError, Reader, Writer, quote};
 use crate::error::{DatabaseError, Error, OperationError, Result};
 use crate::model::state::Fingerprint;
@@ -20,17 +20,22 @@ pub struct WriteResult {
     pub ids: BTreeMap<usize, i64>,
 }
 
+/// Fails if the configuration is not the one, of the hash `now`, that `plan` was made for.
+///
+/// # Errors
+/// [`OperationError::StalePlan`].
+pub fn check_fits(plan: &Plan, now: &Fingerprint) -> Result<()> {
+    match &plan.fingerprint {
+        Some(expected) if expected != now => Err(Error::Operation(OperationError::StalePlan)),
+        _ => Ok(()),
+    }
+}
+
 /// Makes every change of `plan`, in order, inside the open transaction of `writer`.
 ///
 /// # Errors
-/// [`OperationError::StalePlan`] if the configuration has changed since the
-/// plan was made.
+/// [`OperationError::StalePlan`] if a cell that is not in the fingerprint has changed since the plan was made.
 pub fn write_plan(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Result<WriteResult> {
-    if let Some(expected) = &plan.fingerprint
-        && read_fingerprint(writer, schema)? != *expected
-    {
-        return Err(Error::Operation(OperationError::StalePlan));
-    }
     let mut written = WriteResult { ids: assign_ids(writer, schema, plan)? };
     let mut at = 0;
     while at < plan.steps.len() {
@@ -162,8 +167,8 @@ fn resolve(cell: &Cell, ids: &BTreeMap<usize, i64>) -> Value {
     }
 }
 
-/// Reads back each change of `plan` inside the same transaction, and in the same pass the complete configuration, whose
-/// fingerprint it returns.
+/// Reads back each change of `plan` inside the same transaction, and in the same pass the tables that it may have changed:
+/// returns the hashes of all tables, which were `before`.
 ///
 /// # Errors
 /// [`OperationError::ReadBack`] for the first cell that differs from what was
@@ -173,7 +178,8 @@ pub fn check_written(
     schema: &Schema,
     plan: &Plan,
     written: &WriteResult,
-) -> Result<Fingerprint> {
+    before: &TableHashes,
+) -> Result<TableHashes> {
     let mut expected = Expected::new();
     for (at, step) in plan.steps.iter().enumerate() {
         let id = match &step.change {
@@ -188,8 +194,12 @@ pub fn check_written(
             expected.entry(&step.table).or_default().entry(id).or_default().push(step);
         }
     }
-    let fingerprint =
-        read_configuration(writer, schema, &mut |table, row| check_found(&mut expected, table, &row, written))?;
+    // A deletion is passed on to other tables by their foreign keys.
+    let deletes = plan.steps.iter().any(PlanStep::is_delete);
+    let changed = |table: &str| deletes || plan.steps.iter().any(|step| step.table == table);
+    let hashes = read_configuration(writer, schema, &changed, &mut |table, row| {
+        check_found(&mut expected, table, &row, written)
+    })?;
     let elsewhere: Vec<(String, Vec<i64>)> = expected
         .iter()
         .filter(|(table, _)| !is_configuration(table))
@@ -203,7 +213,7 @@ pub fn check_written(
     }
     match expected.into_values().flatten().next() {
         Some((id, steps)) => Err(unlike(steps[0], "id", id.to_string(), "missing".into())),
-        None => Ok(fingerprint),
+        None => Ok(before.with(hashes)),
     }
 }
 

@@ -1,24 +1,24 @@
 //! The server's objects: monitors, their types and columns, and the other entities. Pure: no engine, files, clock or
 //! network.
 
-pub mod check;
-pub mod color;
+pub(crate) mod check;
+pub(crate) mod color;
 pub mod defaults;
 mod differing;
 pub mod entities;
 pub mod fields;
 pub mod fixture;
-pub mod games;
+pub(crate) mod games;
 pub mod kinds;
-pub mod meanings;
-pub mod provider_keys;
-pub mod providers;
-pub mod release;
-pub mod row;
+pub(crate) mod meanings;
+pub(crate) mod provider_keys;
+pub(crate) mod providers;
+pub(crate) mod release;
+pub(crate) mod row;
 mod rules;
 pub mod state;
 mod subject;
-pub mod typed;
+pub(crate) mod typed;
 pub mod view;
 
 pub use check::{check_edit, check_monitor, check_names};

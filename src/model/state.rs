@@ -96,9 +96,9 @@ impl Summary {
     }
 }
 
-/// The complete configuration, row by row: the input of plans for fixtures and of exports.
+/// The complete configuration, every row of every table: the input of plans for fixtures and of exports.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct ConfigRows {
     /// The database it was read from.
     pub database: Database,
     /// The rows of each table of the configuration, in the order of their ids.
@@ -109,7 +109,7 @@ pub struct Config {
     pub fingerprint: Fingerprint,
 }
 
-impl Config {
+impl ConfigRows {
     /// The row of `table` with this id.
     pub fn row(&self, table: &str, id: i64) -> Option<&Row> {
         let rows = self.rows(table);
@@ -139,9 +139,9 @@ impl Config {
     }
 }
 
-/// The configuration that plans for monitors require.
+/// The monitors and the names that they refer to: the input of plans for monitors.
 #[derive(Clone, Debug)]
-pub struct Configuration {
+pub struct MonitorConfig {
     /// The database it was read from.
     pub database: Database,
     /// All monitors, by id.
@@ -217,7 +217,7 @@ impl Monitor {
     }
 }
 
-impl Configuration {
+impl MonitorConfig {
     /// The first active user: the owner of new items.
     pub fn owner(&self) -> Option<i64> {
         self.users.first().copied()

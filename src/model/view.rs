@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::entities::{Entity, MONITORS};
 use super::fields::Field;
 use super::same;
-use super::state::{Config, monitor_paths};
+use super::state::{ConfigRows, monitor_paths};
 use crate::value::{Row, Value};
 
 /// Keys of a notification's JSON that are columns or separate fields.
@@ -28,7 +28,7 @@ pub fn existing_name(entity: &Entity, row: &Row) -> String {
 }
 
 /// The names of all items of one kind, by id; for monitors, their paths.
-pub fn existing_names(entity: &Entity, config: &Config) -> HashMap<i64, String> {
+pub fn existing_names(entity: &Entity, config: &ConfigRows) -> HashMap<i64, String> {
     let rows = config.rows(entity.table);
     match entity.table == MONITORS.table {
         true => monitor_paths(rows),
@@ -37,7 +37,7 @@ pub fn existing_names(entity: &Entity, config: &Config) -> HashMap<i64, String> 
 }
 
 /// Parts of one kind by the id of the item that they belong to, in order.
-pub fn parts_by_owner<'c>(part: &Entity, config: &'c Config) -> HashMap<i64, Vec<&'c Row>> {
+pub fn parts_by_owner<'c>(part: &Entity, config: &'c ConfigRows) -> HashMap<i64, Vec<&'c Row>> {
     let mut by_owner: HashMap<i64, Vec<&Row>> = HashMap::new();
     for row in config.rows(part.table) {
         if let Some(owner) = row.int(part.owner) {

@@ -20,7 +20,7 @@ use crate::engine::{Connect, EngineKind, Reader};
 use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
 use crate::instance::{DbLocation, Instance, Server, Session};
 use crate::kuma::mark::read_mark;
-use crate::kuma::read::{read_any_database, read_database, read_fingerprint, read_last_beat, read_shown_state};
+use crate::kuma::read::{read_any_database, read_database, read_last_beat, read_shown_state, read_table_hashes};
 use crate::model::state::{Database, Fingerprint};
 use crate::plan::history::HistoryPruning;
 
@@ -137,7 +137,13 @@ impl Run<'_> {
         };
         let staged = self.stage(connect, work, observer)?;
         let mut guarded = Guarded::open(&staged, connect)?;
-        let before = read_fingerprint(guarded.writer(), &database.schema)?;
+        if let (Work::Transaction(_), false) = (work, self.journal.record.lasts) {
+            // The configuration that is checked is the one that the transaction changes.
+            observer.step(&Step::Begin)?;
+            guarded.writer().begin()?;
+        }
+        let hashes = read_table_hashes(guarded.writer(), &database.schema)?;
+        let before = hashes.fingerprint();
         if work.load().and_then(|load| load.shown).is_some_and(|shown| *shown != before) {
             return Err(OperationError::StaleDifference { instance: self.instance.name.clone() }.into());
         }
@@ -149,7 +155,7 @@ impl Run<'_> {
             self.journal.record.last_beat = read_last_beat(guarded.writer())?;
         }
         self.journal.advance(Phase::Writing)?;
-        let write = Write { connect, staged: &staged, database: &database, before: &before };
+        let write = Write { connect, staged: &staged, database: &database, hashes: &hashes, before: &before };
         match work {
             Work::Transaction(transaction) => self.write_rows(&mut guarded, &write, transaction, observer),
             Work::Replacement(replacement) => {
@@ -195,7 +201,7 @@ impl Run<'_> {
         observer: &mut dyn Observer,
     ) -> Result<(Vec<i64>, Fingerprint)> {
         let schema = &write.database.schema;
-        let made = self.transact(guarded, schema, transaction, observer)?;
+        let made = self.transact(guarded, write, transaction, observer)?;
         self.note_changed(guarded.writer(), transaction.may_change(), schema, &write.staged.manifest.counts);
         self.committed();
         observer.step(&Step::Committed)?;

@@ -1,16 +1,16 @@
 //! The write path: every change of an instance, its rollback, and recovery after an interruption.
 
-pub mod apply;
-pub mod beats;
+pub(crate) mod apply;
+pub(crate) mod beats;
 mod begin;
-pub mod candidates;
-pub mod compact;
+pub(crate) mod candidates;
+pub(crate) mod compact;
 pub mod convert;
-pub mod copy;
+pub(crate) mod copy;
 pub mod examine;
 mod finish;
 mod follow;
-pub mod journal;
+pub(crate) mod journal;
 mod last_undo;
 mod load;
 mod migration;

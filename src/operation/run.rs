@@ -12,6 +12,7 @@ use crate::engine::mariadb::Address;
 use crate::error::{DockerError, Error, Result};
 use crate::files::Lock;
 use crate::instance::Instance;
+use crate::kuma::read::TableHashes;
 use crate::model::state::{Database, Fingerprint};
 
 /// One run with its lock and its open journal.
@@ -40,6 +41,9 @@ pub(super) struct Write<'w> {
     /// Its copy.
     pub(super) staged: &'w StagedCopy,
     pub(super) database: &'w Database,
+    /// The hash of each table before.
+    pub(super) hashes: &'w TableHashes,
+    /// The hash of all of them.
     pub(super) before: &'w Fingerprint,
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::journal::Phase;
 use super::release::check_writable;
-use super::run::Run;
+use super::run::{Run, Write};
 use super::script::Changes;
 use super::work::{Fixes, Replacement, Settings, Transaction, Work};
 use super::{NoObserver, Observer, Step, removed, statistics};
@@ -18,9 +18,9 @@ use crate::instance::{DbLocation, Instance};
 use crate::kuma::mark::{Watched, read_mark};
 use crate::kuma::merge::read_spans;
 use crate::kuma::prune::{self, read_newest};
-use crate::kuma::read::{history, history_of, read_database, read_fingerprint};
+use crate::kuma::read::{TableHashes, history, history_of, read_database, read_fingerprint, read_table_hashes};
 use crate::kuma::upgrade::correct::Correction;
-use crate::kuma::write::{WriteResult, check_clean, check_written, write_plan};
+use crate::kuma::write::{WriteResult, check_clean, check_fits, check_written, write_plan};
 use crate::model::state::Fingerprint;
 use crate::plan::history::HistoryPruning;
 use crate::plan::{Change, Plan};
@@ -52,7 +52,8 @@ pub(super) fn try_before_stop(instance: &Instance, work: &Work<'_>) -> Result<()
     let Ok(Some((mut guarded, schema))) = prepare(instance, plan, &scratch.path().join("kuma.db")) else {
         return Ok(());
     };
-    let tried = write_and_check(&mut guarded, &schema, plan, &mut NoObserver);
+    let Ok(before) = read_table_hashes(guarded.writer(), &schema) else { return Ok(()) };
+    let tried = write_and_check(&mut guarded, (&schema, &before), plan, &mut NoObserver);
     // A connection that ends without a commit rolls back as well.
     let _ = guarded.writer().rollback();
     match tried {
@@ -99,7 +100,8 @@ pub fn dry_run_transaction(
 ) -> Result<TransactionResult> {
     dry_run_with(instance, settings, observer, |guarded, schema| {
         guarded.writer().begin()?;
-        let tried = make(guarded, schema, transaction, &mut NoObserver);
+        let before = read_table_hashes(guarded.writer(), schema)?;
+        let tried = make(guarded, (schema, &before), transaction, &mut NoObserver);
         guarded.writer().rollback()?;
         tried
     })
@@ -175,23 +177,22 @@ impl Transaction<'_> {
 }
 
 impl Run<'_> {
-    /// Runs `transaction` and commits it. Returns the changed monitors that should have heartbeats, and the configuration
-    /// afterwards.
+    /// Runs `transaction`, which is open, and commits it. Returns the changed monitors that should have heartbeats, and the
+    /// configuration afterwards.
     pub(super) fn transact(
         &mut self,
         guarded: &mut Guarded,
-        schema: &Schema,
+        write: &Write<'_>,
         transaction: &Transaction<'_>,
         observer: &mut dyn Observer,
     ) -> Result<(Vec<i64>, Fingerprint)> {
+        let schema = &write.database.schema;
         if let (Some(plan), true) = (transaction.plan(), self.settings.keeps_removed) {
             removed::write(guarded.writer(), plan, &self.staged_folder())?;
         }
-        observer.step(&Step::Begin)?;
-        guarded.writer().begin()?;
         let history =
             transaction.is_reported_by_monitors().then(|| read_spans(guarded.writer(), schema)).transpose()?;
-        let made = make(guarded, schema, transaction, observer)?;
+        let made = make(guarded, (schema, write.hashes), transaction, observer)?;
         if let Some(before) = history {
             let shift = before.shift(&read_spans(guarded.writer(), schema)?);
             self.journal.record.changed = Some(transaction.has_changed(shift, self.journal.record.live()));
@@ -226,7 +227,7 @@ impl Run<'_> {
 /// Runs `transaction` in the open transaction and checks it.
 fn make(
     guarded: &mut Guarded,
-    schema: &Schema,
+    tables: (&Schema, &TableHashes),
     transaction: &Transaction<'_>,
     observer: &mut dyn Observer,
 ) -> Result<TransactionResult> {
@@ -237,12 +238,13 @@ fn make(
         corrected: None,
         after: Fingerprint::none(),
     };
+    let schema = tables.0;
     match transaction {
         Transaction::Plan(plan) => {
-            (made.written, made.after) = write_and_check(guarded, schema, plan, observer)?;
+            (made.written, made.after) = write_and_check(guarded, tables, plan, observer)?;
         }
         Transaction::Fixes(Fixes { plan, statements }) => {
-            (made.written, made.after) = write_and_check(guarded, schema, plan, observer)?;
+            (made.written, made.after) = write_and_check(guarded, tables, plan, observer)?;
             if guarded.writer().kind() == EngineKind::Sqlite && !statements.is_empty() {
                 execute_all(guarded.writer(), statements, observer, &mut |_| Ok(()))?;
                 check_unchanged(guarded.writer(), schema, &made.after, observer)?;
@@ -250,7 +252,7 @@ fn make(
         }
         Transaction::Prune(pruning) => {
             made.deleted = prune_all(guarded.writer(), pruning, observer)?;
-            (made.written, made.after) = write_and_check(guarded, schema, &pruning.settings, observer)?;
+            (made.written, made.after) = write_and_check(guarded, tables, &pruning.settings, observer)?;
         }
         Transaction::Script(script) => {
             observer.step(&Step::Write { changes: script.statements.len() })?;
@@ -268,23 +270,25 @@ fn make(
     Ok(made)
 }
 
-/// Writes `plan` in the open transaction and checks it; returns the new ids, and the configuration afterwards.
+/// Writes `plan` in the open transaction and checks it; returns the new ids, and the configuration afterwards. `tables` are
+/// those before.
 fn write_and_check(
     guarded: &mut Guarded,
-    schema: &Schema,
+    (schema, before): (&Schema, &TableHashes),
     plan: &Plan,
     observer: &mut dyn Observer,
 ) -> Result<(WriteResult, Fingerprint)> {
+    check_fits(plan, &before.fingerprint())?;
     if !plan.is_empty() {
         observer.step(&Step::Write { changes: plan.steps.len() })?;
     }
     let written = write_plan(guarded.writer(), schema, plan)?;
     observer.step(&Step::ReadBack)?;
-    let after = check_written(guarded.writer(), schema, plan, &written)?;
+    let after = check_written(guarded.writer(), schema, plan, &written, before)?;
     observer.step(&Step::Check)?;
-    let before = guarded.before().to_vec();
-    check_clean(guarded.writer(), &before)?;
-    Ok((written, after))
+    let faults = guarded.before().to_vec();
+    check_clean(guarded.writer(), &faults)?;
+    Ok((written, after.fingerprint()))
 }
 
 /// Deletes the rows, and checks that each monitor still has its newest heartbeat. Returns the number of deleted rows,

@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet};
 use super::{Assignment, Cell, Change, Plan, PlanStep};
 use crate::model::entities::{ENTITIES, Entity, entity_of, is_secret_setting};
 use crate::model::fields::ValueShape;
-use crate::model::state::Config;
+use crate::model::state::ConfigRows;
 use crate::model::view::{canonical, existing_name, existing_names};
 use crate::value::{Row, Value};
 
 /// The changes from `now` to `then`, table by table, without the columns for which `skips` is true: those that the
 /// server updates itself. A part with another id, the same owner and the same name is the same part: the server deletes and
 /// inserts links again whenever their owner is saved.
-pub fn difference(now: &Config, then: &Config, skips: &dyn Fn(&str, &str) -> bool) -> Plan {
+pub fn difference(now: &ConfigRows, then: &ConfigRows, skips: &dyn Fn(&str, &str) -> bool) -> Plan {
     let (here, there) = (Names::of(now), Names::of(then));
     let mut plan = Plan::default();
     // Parts of a created or deleted object are created or deleted with it.
@@ -66,7 +66,7 @@ pub fn difference(now: &Config, then: &Config, skips: &dyn Fn(&str, &str) -> boo
 }
 
 /// The row of `config` that is the same object as `row`. A setting is its key: releases give it another id.
-fn counterpart<'c>(config: &'c Config, table: &str, id: i64, row: &Row) -> Option<&'c Row> {
+fn counterpart<'c>(config: &'c ConfigRows, table: &str, id: i64, row: &Row) -> Option<&'c Row> {
     match table {
         "setting" => config.rows(table).iter().find(|other| other.cell("key").same(row.cell("key"))),
         _ => config.row(table, id),
@@ -103,12 +103,15 @@ fn same_parts<'r>(
     same
 }
 
-fn rows<'c>(config: &'c Config, table: &str) -> impl Iterator<Item = (i64, &'c Row)> {
+fn rows<'c>(config: &'c ConfigRows, table: &str) -> impl Iterator<Item = (i64, &'c Row)> {
     config.rows(table).iter().filter_map(|row| Some((row.int("id")?, row)))
 }
 
 /// Every table, objects before their parts, with its entity and the table that it is a part of.
-fn tables<'c>(now: &'c Config, then: &'c Config) -> Vec<(&'c str, Option<&'static Entity>, Option<&'static str>)> {
+fn tables<'c>(
+    now: &'c ConfigRows,
+    then: &'c ConfigRows,
+) -> Vec<(&'c str, Option<&'static Entity>, Option<&'static str>)> {
     let mut known = Vec::new();
     for entity in ENTITIES.iter().copied() {
         add(entity, None, &mut known);
@@ -173,12 +176,12 @@ fn is_secret(table: &str, entity: Option<&'static Entity>, column: &str, row: &R
 
 /// Names of objects.
 struct Names<'c> {
-    config: &'c Config,
+    config: &'c ConfigRows,
     names: HashMap<&'static str, HashMap<i64, String>>,
 }
 
 impl Names<'_> {
-    fn of(config: &Config) -> Names<'_> {
+    fn of(config: &ConfigRows) -> Names<'_> {
         let named = ENTITIES.iter().copied().map(|entity| (entity.table, existing_names(entity, config)));
         Names { config, names: named.collect() }
     }

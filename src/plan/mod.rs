@@ -2,13 +2,13 @@
 //!
 //! Pure data: a plan can be shown, saved and compared, and applying it makes no further decisions.
 
-pub mod difference;
+pub(crate) mod difference;
 pub mod fixture;
 pub mod history;
-pub mod leave_out;
+pub(crate) mod leave_out;
 pub mod monitor;
-pub mod names;
-pub mod pick;
+pub(crate) mod names;
+pub(crate) mod pick;
 pub mod user;
 
 use std::fmt;

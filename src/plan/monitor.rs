@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::names::{find_notification, find_tag};
 use super::{Assignment, Cell, Plan};
 use crate::error::Problem;
-use crate::model::state::{Configuration, Monitor, TagLink};
+use crate::model::state::{Monitor, MonitorConfig, TagLink};
 use crate::model::{check_null, field};
 use crate::value::{Row, Value};
 
@@ -68,7 +68,7 @@ pub struct Edit {
 }
 
 /// Plans to create `monitors`, and the tags that do not exist yet if `create_tags` is set.
-pub fn plan_add(state: &Configuration, monitors: &[New], create_tags: bool) -> Result<Plan, Vec<Problem>> {
+pub fn plan_add(state: &MonitorConfig, monitors: &[New], create_tags: bool) -> Result<Plan, Vec<Problem>> {
     let mut plan = Plan::of(&state.fingerprint);
     let mut problems = Vec::new();
     let mut tags = Tags::new(state, create_tags);
@@ -128,13 +128,13 @@ pub fn plan_add(state: &Configuration, monitors: &[New], create_tags: bool) -> R
 
 /// The user of a new monitor: that of its group, because the page shows users only their own monitors (2.5.3), or else the
 /// one it was made for.
-fn owner_of(state: &Configuration, new: &New) -> Option<i64> {
+fn owner_of(state: &MonitorConfig, new: &New) -> Option<i64> {
     let int = |column: &str| new.row.iter().find(|(name, _)| name == column).and_then(|(_, value)| value.int());
     int("parent").and_then(|group| state.user_of(group)).or_else(|| int("user_id"))
 }
 
 /// Plans to give `monitor` and all monitors in it to the user of the group `parent`.
-fn plan_follow(plan: &mut Plan, state: &Configuration, monitor: i64, parent: Option<i64>) {
+fn plan_follow(plan: &mut Plan, state: &MonitorConfig, monitor: i64, parent: Option<i64>) {
     let Some(owner) = parent.and_then(|parent| state.user_of(parent)) else { return };
     for id in state.family(monitor) {
         let Some(monitor) = state.monitors.get(&id) else { continue };
@@ -145,7 +145,7 @@ fn plan_follow(plan: &mut Plan, state: &Configuration, monitor: i64, parent: Opt
 
 /// Plans `edit` on `monitors`, whose rows contain every column.
 pub fn plan_edit(
-    state: &Configuration,
+    state: &MonitorConfig,
     monitors: &BTreeMap<i64, Monitor>,
     edit: &Edit,
     create_tags: bool,
@@ -200,7 +200,7 @@ struct LinkEdit {
 impl LinkEdit {
     /// Finds them by their names; plans the tags that are to be created.
     fn find(
-        state: &Configuration,
+        state: &MonitorConfig,
         edit: &Edit,
         create_tags: bool,
         plan: &mut Plan,
@@ -224,7 +224,7 @@ impl LinkEdit {
     }
 
     /// Plans them for `monitor`.
-    fn plan(&self, plan: &mut Plan, state: &Configuration, monitor: &Monitor) {
+    fn plan(&self, plan: &mut Plan, state: &MonitorConfig, monitor: &Monitor) {
         let subject = format!("monitor `{}`", state.path(monitor.id));
         for (tag, value) in &self.attach {
             let id = tag.id();
@@ -266,7 +266,7 @@ fn not_there(problem: Problem) -> Problem {
 
 /// Plans to delete `ids`. Children of a deleted group stay and lose their parent, as on the server's page, unless they are
 /// among `ids` themselves. `dependents` counts, for each monitor, the rows of each table that go with it.
-pub fn plan_delete(state: &Configuration, ids: &[i64], dependents: &BTreeMap<i64, BTreeMap<String, u64>>) -> Plan {
+pub fn plan_delete(state: &MonitorConfig, ids: &[i64], dependents: &BTreeMap<i64, BTreeMap<String, u64>>) -> Plan {
     let mut plan = Plan::of(&state.fingerprint);
     for id in ids {
         let subject = format!("monitor `{}`", state.path(*id));
@@ -291,7 +291,7 @@ pub fn plan_delete(state: &Configuration, ids: &[i64], dependents: &BTreeMap<i64
 }
 
 /// What is wrong with `parent` as the parent of `monitors`.
-fn check_parent(state: &Configuration, monitors: &BTreeMap<i64, Monitor>, parent: i64) -> Vec<Problem> {
+fn check_parent(state: &MonitorConfig, monitors: &BTreeMap<i64, Monitor>, parent: i64) -> Vec<Problem> {
     let below = |id: &&i64| state.family(**id).contains(&parent);
     let wrong = |id: &i64| {
         let name = state.path(*id);
@@ -304,7 +304,7 @@ fn check_parent(state: &Configuration, monitors: &BTreeMap<i64, Monitor>, parent
     monitors.keys().filter(below).map(wrong).collect()
 }
 
-fn plan_detach(plan: &mut Plan, state: &Configuration, subject: &str, links: &[&TagLink]) {
+fn plan_detach(plan: &mut Plan, state: &MonitorConfig, subject: &str, links: &[&TagLink]) {
     for link in links {
         let name = name_in(&state.tags, link.tag);
         plan.delete("monitor_tag", format!("tag `{name}` of {subject}"), ("id", link.id), 1);
@@ -317,18 +317,18 @@ fn name_in(rows: &[Row], id: i64) -> String {
     found.and_then(|row| row.text("name")).unwrap_or_default().to_owned()
 }
 
-fn uses_token(state: &Configuration, token: &str) -> Option<i64> {
+fn uses_token(state: &MonitorConfig, token: &str) -> Option<i64> {
     let uses = |monitor: &&Monitor| monitor.row.text("push_token") == Some(token);
     state.monitors.values().find(uses).map(|monitor| monitor.id)
 }
 
-fn token_taken(state: &Configuration, token: &str) -> Problem {
+fn token_taken(state: &MonitorConfig, token: &str) -> Problem {
     let owner = uses_token(state, token).map_or("another monitor".into(), |id| format!("`{}`", state.path(id)));
     Problem::new("--push-token", format!("this push token belongs to {owner} already"))
         .hint("omit `--push-token` to generate a new one")
 }
 
-fn notifications(state: &Configuration, notify: &Notify, owner: Option<i64>, problems: &mut Vec<Problem>) -> Vec<i64> {
+fn notifications(state: &MonitorConfig, notify: &Notify, owner: Option<i64>, problems: &mut Vec<Problem>) -> Vec<i64> {
     match notify {
         Notify::Nothing => Vec::new(),
         // The page offers users only their own.
@@ -354,14 +354,14 @@ fn notifications(state: &Configuration, notify: &Notify, owner: Option<i64>, pro
 
 /// Tags by name, including those that the plan itself creates.
 struct Tags<'a> {
-    state: &'a Configuration,
+    state: &'a MonitorConfig,
     create: bool,
     made: BTreeMap<String, usize>,
     missed: BTreeSet<String>,
 }
 
 impl<'a> Tags<'a> {
-    fn new(state: &'a Configuration, create: bool) -> Self {
+    fn new(state: &'a MonitorConfig, create: bool) -> Self {
         Tags { state, create, made: BTreeMap::new(), missed: BTreeSet::new() }
     }
 

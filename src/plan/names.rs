@@ -1,12 +1,12 @@
 //! Resolves names to ids.
 
 use crate::error::Problem;
-use crate::model::state::{Configuration, Monitor};
+use crate::model::state::{Monitor, MonitorConfig};
 use crate::text::{did_you_mean, meant, nearest, quoted};
 use crate::value::Row;
 
 /// The monitor with the id, the path (`Group/Name`, or `/Name` outside of groups), or the unique name `text`.
-pub fn find_monitor<'a>(state: &'a Configuration, text: &str) -> Result<&'a Monitor, Problem> {
+pub fn find_monitor<'a>(state: &'a MonitorConfig, text: &str) -> Result<&'a Monitor, Problem> {
     if let Ok(id) = text.parse::<i64>()
         && let Some(monitor) = state.monitors.get(&id)
     {
@@ -48,7 +48,7 @@ pub fn find_monitor<'a>(state: &'a Configuration, text: &str) -> Result<&'a Moni
 }
 
 /// The group with the id, path or unique name `text`.
-pub fn find_group(state: &Configuration, text: &str) -> Result<i64, Problem> {
+pub fn find_group(state: &MonitorConfig, text: &str) -> Result<i64, Problem> {
     let wrong = |message: String| Problem::new("--parent", message);
     let group = find_monitor(state, text).map_err(|problem| {
         let groups = state.monitors.values().filter(|monitor| monitor.kind() == "group");
@@ -69,13 +69,13 @@ pub fn find_group(state: &Configuration, text: &str) -> Result<i64, Problem> {
 }
 
 /// The notification with the name or id `text`.
-pub fn find_notification(state: &Configuration, text: &str) -> Result<i64, Problem> {
+pub fn find_notification(state: &MonitorConfig, text: &str) -> Result<i64, Problem> {
     find_row(&state.notifications, "--notification", "notification", text, |row| row.text("name"))
         .map_err(|problem| problem.hint("add notifications in the web UI: Settings > Notifications"))
 }
 
 /// The tag called `text`.
-pub fn find_tag(state: &Configuration, text: &str) -> Result<i64, Problem> {
+pub fn find_tag(state: &MonitorConfig, text: &str) -> Result<i64, Problem> {
     if text.is_empty() {
         return Err(Problem::new("--tag", "the name of the tag is missing").hint("use NAME or NAME=VALUE"));
     }
@@ -84,13 +84,13 @@ pub fn find_tag(state: &Configuration, text: &str) -> Result<i64, Problem> {
 }
 
 /// The Docker host with the name or id `text`.
-pub fn find_docker_host(state: &Configuration, text: &str) -> Result<i64, Problem> {
+pub fn find_docker_host(state: &MonitorConfig, text: &str) -> Result<i64, Problem> {
     find_row(&state.docker_hosts, "--docker-host", "docker host", text, |row| row.text("name"))
         .map_err(|problem| problem.hint("add Docker hosts in the web UI: Settings > Docker Hosts"))
 }
 
 /// The proxy with the host or id `text`.
-pub fn find_proxy(state: &Configuration, text: &str) -> Result<i64, Problem> {
+pub fn find_proxy(state: &MonitorConfig, text: &str) -> Result<i64, Problem> {
     let host = text.split_once("://").map_or(text, |(_, rest)| rest);
     let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
     find_row(&state.proxies, "--proxy", "proxy", host, |row| row.text("host"))
@@ -98,7 +98,7 @@ pub fn find_proxy(state: &Configuration, text: &str) -> Result<i64, Problem> {
 }
 
 /// The remote browser with the name or id `text`.
-pub fn find_remote_browser(state: &Configuration, text: &str) -> Result<i64, Problem> {
+pub fn find_remote_browser(state: &MonitorConfig, text: &str) -> Result<i64, Problem> {
     find_row(&state.remote_browsers, "--remote-browser", "remote browser", text, |row| row.text("name"))
         .map_err(|problem| problem.hint("add remote browsers in the web UI: Settings > Remote Browsers"))
 }

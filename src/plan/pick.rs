@@ -4,7 +4,7 @@ use globset::{Glob, GlobMatcher};
 
 use super::names::{find_group, find_monitor};
 use crate::error::{Error, InputError, Problem, Result};
-use crate::model::state::{Configuration, Monitor};
+use crate::model::state::{Monitor, MonitorConfig};
 use crate::model::{kind, nearest_kind};
 use crate::text::meant;
 
@@ -58,7 +58,7 @@ impl Pick {
     ///
     /// # Errors
     /// Every name that means no monitor or several; [`InputError::NoMonitor`] when the filters let none pass.
-    pub fn ids(&self, state: &Configuration) -> Result<Vec<i64>> {
+    pub fn ids(&self, state: &MonitorConfig) -> Result<Vec<i64>> {
         let mut problems = Vec::new();
         let mut named = Vec::new();
         for name in &self.named {
@@ -111,7 +111,7 @@ impl Pick {
         }
     }
 
-    fn lets(&self, state: &Configuration, monitor: &Monitor, globs: &[(bool, GlobMatcher)]) -> bool {
+    fn lets(&self, state: &MonitorConfig, monitor: &Monitor, globs: &[(bool, GlobMatcher)]) -> bool {
         let tagged = |desired: &String| {
             let (name, value) = match desired.split_once('=') {
                 Some((name, value)) => (name, Some(value)),
@@ -136,7 +136,7 @@ impl Pick {
 }
 
 /// The problem of selecting or excluding the type `name`, where there is none of that name.
-fn check_kind(state: &Configuration, option: &str, name: &str) -> Option<Problem> {
+fn check_kind(state: &MonitorConfig, option: &str, name: &str) -> Option<Problem> {
     let is_known = kind(name).is_some() || state.monitors.values().any(|monitor| monitor.kind() == name);
     (!is_known).then(|| {
         let near = nearest_kind(name, state.database.release.release);

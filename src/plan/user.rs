@@ -3,12 +3,12 @@
 use super::{Assignment, Plan};
 use crate::error::Problem;
 use crate::model::entities::noun;
-use crate::model::state::Config;
+use crate::model::state::ConfigRows;
 use crate::text::did_you_mean;
 use crate::value::{Row, Value};
 
 /// The user with this name; without a name the only user.
-pub fn find_user<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Row, Problem> {
+pub fn find_user<'c>(config: &'c ConfigRows, name: Option<&str>) -> Result<&'c Row, Problem> {
     let users = config.rows("user");
     let names = || users.iter().filter_map(|row| row.text("username").map(str::to_owned));
     let wrong = |message: String| Problem::new("user", message).command("kumadb user list");
@@ -24,7 +24,7 @@ pub fn find_user<'c>(config: &'c Config, name: Option<&str>) -> Result<&'c Row, 
 }
 
 /// The API key with this name or id.
-pub fn find_key<'c>(config: &'c Config, name: &str) -> Result<&'c Row, Problem> {
+pub fn find_key<'c>(config: &'c ConfigRows, name: &str) -> Result<&'c Row, Problem> {
     let keys = config.rows("api_key");
     let names = keys.iter().filter_map(|row| row.text("name").map(str::to_owned));
     let called: Vec<&Row> = keys.iter().filter(|row| row.text("name") == Some(name)).collect();
@@ -44,7 +44,7 @@ pub fn plan_cells(plan: &mut Plan, table: &str, subject: &str, row: &Row, cells:
 
 /// Plans to assign all items without a user to the user `owner`: the server's page shows users only their own monitors
 /// (2.5.3).
-pub fn plan_adopt(config: &Config, owner: i64) -> Plan {
+pub fn plan_adopt(config: &ConfigRows, owner: i64) -> Plan {
     let mut plan = Plan::of(&config.fingerprint);
     for (table, rows) in config.ownerless() {
         for row in rows {

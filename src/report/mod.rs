@@ -2,10 +2,10 @@
 //!
 //! The rules are those of the server, so that the numbers are those of its page.
 
-pub mod chart;
-pub mod html;
+pub(crate) mod chart;
+pub(crate) mod html;
 pub mod maintenance;
 pub mod outage;
 pub mod status;
-pub mod strip;
+pub(crate) mod strip;
 pub mod uptime;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::model::state::{Configuration, Monitor};
+use crate::model::state::{Monitor, MonitorConfig};
 
 /// The status of one heartbeat (1.23 to 2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,7 +105,7 @@ impl MonitorStatus {
 
     /// The status of monitor `id` with this last heartbeat. A group writes heartbeats too: the server computes its
     /// status from the monitors in it (2.5.3).
-    pub fn of(state: &Configuration, id: i64, last: Option<&LastBeat>) -> MonitorStatus {
+    pub fn of(state: &MonitorConfig, id: i64, last: Option<&LastBeat>) -> MonitorStatus {
         let is_active = state.monitors.get(&id).is_some_and(Monitor::active);
         match (is_active, state.runs(id), last.map(|last| last.status)) {
             (false, ..) => MonitorStatus::Paused,
@@ -147,7 +147,7 @@ pub struct Freshness {
 
 impl Freshness {
     /// From the last heartbeats. Push and manual monitors wait for others, so they do not show whether the server runs.
-    pub fn of(state: &Configuration, last: &BTreeMap<i64, LastBeat>) -> Freshness {
+    pub fn of(state: &MonitorConfig, last: &BTreeMap<i64, LastBeat>) -> Freshness {
         let running = state.beating();
         let checked = || running.iter().filter_map(|id| Some((state.monitors.get(id)?, last.get(id)?)));
         let newest = checked().map(|(_, last)| last.at).max();

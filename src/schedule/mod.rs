@@ -2,7 +2,7 @@
 
 mod alert;
 mod event;
-pub mod job;
+pub(crate) mod job;
 mod metrics;
 mod notice;
 mod problems;

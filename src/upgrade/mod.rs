@@ -1,13 +1,13 @@
 //! What an upgrade from one release of the server to a newer one does to the data: the rules of each migration, the aggregation
 //! of heartbeats, and what has to be solved before. Pure: facts and rows in, rows out.
 
-pub mod correction;
+pub(crate) mod correction;
 mod domains;
 pub mod preflight;
 pub mod rules;
-pub mod settings;
+pub(crate) mod settings;
 pub mod statistics;
-pub mod thinning;
+pub(crate) mod thinning;
 mod time;
 
 use std::collections::BTreeSet;

@@ -181,6 +181,7 @@ mod write {
     pub mod full_disk;
     pub mod planted;
     pub mod races;
+    pub mod reads;
     pub mod server_fails;
     pub mod terminated;
     pub mod under_load;

@@ -17,7 +17,7 @@ use crate::engine::Reader;
 use crate::engine::mariadb::Address;
 use crate::kuma::read::{read_shown_state, read_texts};
 use crate::model::fields::ValueShape;
-use crate::model::state::Configuration;
+use crate::model::state::MonitorConfig;
 use crate::model::{field, kinds};
 use crate::schema;
 use crate::text::for_terminal;
@@ -158,7 +158,7 @@ impl Values {
         }
     }
 
-    fn of_state(self, state: &Configuration, current: &str) -> Vec<Named> {
+    fn of_state(self, state: &MonitorConfig, current: &str) -> Vec<Named> {
         let names = |rows: &[Row], about: &str| -> Vec<Named> {
             rows.iter().filter_map(|row| Some((row.text("name")?.to_owned(), about.to_owned()))).collect()
         };
@@ -203,7 +203,7 @@ impl Values {
 }
 
 /// Names of monitors of some types, with their types; paths where a name is not unique, or a path is typed.
-fn monitors(state: &Configuration, current: &str, is_desired: impl Fn(&str) -> bool) -> Vec<Named> {
+fn monitors(state: &MonitorConfig, current: &str, is_desired: impl Fn(&str) -> bool) -> Vec<Named> {
     let desired: Vec<_> = state.monitors.values().filter(|monitor| is_desired(monitor.kind())).collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     desired.iter().for_each(|monitor| *counts.entry(monitor.name()).or_default() += 1);
@@ -227,7 +227,7 @@ fn monitors(state: &Configuration, current: &str, is_desired: impl Fn(&str) -> b
 }
 
 /// Names of tags, and those with the values that monitors have.
-fn tags(state: &Configuration) -> Vec<Named> {
+fn tags(state: &MonitorConfig) -> Vec<Named> {
     let mut texts: Vec<String> = Vec::new();
     for tag in &state.tags {
         let (Some(id), Some(name)) = (tag.int("id"), tag.text("name")) else { continue };

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::files;
 use crate::instance::Instance;
 use crate::kuma::read::read_shown_state;
-use crate::model::state::Configuration;
+use crate::model::state::MonitorConfig;
 
 /// One of them.
 pub struct Risk {
@@ -160,7 +160,7 @@ fn circular(job: &Job, found: &[(String, Instance)]) -> Option<Risk> {
     let has_token = |instance: &Instance| {
         // A database that cannot be read now is not opened by other means for this.
         let read =
-            || -> Result<Configuration> { read_shown_state(&mut *instance.connect()?.reader()?, &instance.name) };
+            || -> Result<MonitorConfig> { read_shown_state(&mut *instance.connect()?.reader()?, &instance.name) };
         read().is_ok_and(|state| {
             state.monitors.values().any(|monitor| monitor.row.text("push_token").is_some_and(|own| own == token))
         })

@@ -16,7 +16,7 @@ use crate::instance::Instance;
 use crate::kuma::history::{NEWEST, read_retention, read_retention_row};
 use crate::kuma::prune::{PendingDelete, find_delete_plans, read_pending};
 use crate::kuma::read::{history, read_counts, read_state};
-use crate::model::state::Configuration;
+use crate::model::state::MonitorConfig;
 use crate::operation::{self, Outcome, Transaction, compact};
 use crate::plan::Plan;
 use crate::plan::history::{DeletePlan, HistoryPruning, KeptHistory, plan_retention};
@@ -56,7 +56,7 @@ pub struct PruneArgs {
 
 /// The rows to delete, and what is shown about them.
 struct Found {
-    state: Configuration,
+    state: MonitorConfig,
     pruning: HistoryPruning,
     /// Rows to delete, by monitor, of each table.
     pending: Vec<Vec<PendingDelete>>,
@@ -165,7 +165,7 @@ fn chosen(named: &[String], known: &[String]) -> Result<Vec<String>> {
 }
 
 /// Ids of the monitors selected by `desired`; `None` for all.
-fn monitors(desired: &[String], state: &Configuration) -> Result<Option<Vec<i64>>> {
+fn monitors(desired: &[String], state: &MonitorConfig) -> Result<Option<Vec<i64>>> {
     if desired.is_empty() {
         return Ok(None);
     }

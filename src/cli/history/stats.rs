@@ -11,7 +11,7 @@ use crate::error::{Exit, Result};
 use crate::instance::Instance;
 use crate::kuma::history::{AHEAD, History, MonitorBeats, read_history};
 use crate::kuma::read::{read_counts, read_shown_state};
-use crate::model::state::Configuration;
+use crate::model::state::MonitorConfig;
 use crate::text::bytes;
 use crate::value::{shown_time, utc_time};
 
@@ -24,7 +24,7 @@ pub struct StatsArgs {
 
 /// The data of the report.
 struct Measured {
-    state: Configuration,
+    state: MonitorConfig,
     history: History,
     space: Space,
     rows: crate::engine::Counts,

@@ -12,7 +12,7 @@ use crate::error::{Error, Exit, InputError, Problem, Result, TargetError};
 use crate::instance::Instance;
 use crate::kuma::init::random_text;
 use crate::model::fields::{Reference, ValueShape};
-use crate::model::state::{Configuration, Monitor};
+use crate::model::state::{Monitor, MonitorConfig};
 use crate::model::{
     FieldOption, MonitorType, NewMonitorContext, kind, kinds, new_monitor, options, parse, push_token_length,
 };
@@ -54,7 +54,7 @@ pub struct DuplicateArgs {
 
 impl DuplicateArgs {
     /// Asks where a monitor of the path of `row` exists.
-    pub fn check(self, row: &[(String, Value)], state: &Configuration, is_dry_run: bool, ui: &mut Ui) -> Result<()> {
+    pub fn check(self, row: &[(String, Value)], state: &MonitorConfig, is_dry_run: bool, ui: &mut Ui) -> Result<()> {
         let cell = |column: &str| row.iter().find(|(name, _)| name == column).map(|(_, value)| value);
         let (name, parent) =
             (cell("name").and_then(Value::text).unwrap_or_default(), cell("parent").and_then(Value::int));
@@ -244,7 +244,7 @@ pub fn run(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// Several releases have the same migrations; the oldest of them may not have a newer type.
-fn warn_of_release(state: &Configuration, name: &str, context: &mut Context<'_>) {
+fn warn_of_release(state: &MonitorConfig, name: &str, context: &mut Context<'_>) {
     let oldest = state.database.release.oldest;
     if let Some(kind) = kind(name).filter(|kind| kind.since > oldest) {
         context.ui.warn(&format!(
@@ -258,7 +258,7 @@ fn warn_of_release(state: &Configuration, name: &str, context: &mut Context<'_>)
 pub struct Addition {
     pub new: New,
     pub plan: Plan,
-    pub state: Configuration,
+    pub state: MonitorConfig,
 }
 
 impl Addition {
@@ -300,7 +300,7 @@ pub fn created_tags(plan: &Plan) -> Vec<String> {
 }
 
 /// Warns of each tag that is about to be created and whose name is like that of one that exists.
-pub fn warn_of_similar(state: &Configuration, created: &[String], context: &mut Context<'_>) {
+pub fn warn_of_similar(state: &MonitorConfig, created: &[String], context: &mut Context<'_>) {
     for name in created {
         let near = did_you_mean(name, state.tags.iter().filter_map(|row| row.text("name").map(str::to_owned)));
         if !near.is_empty() {
@@ -315,7 +315,7 @@ pub fn created_lines(created: &[String]) -> impl Iterator<Item = String> + '_ {
 }
 
 /// What the server would know of the user who adds the monitor.
-pub fn maker(state: &Configuration) -> Result<NewMonitorContext> {
+pub fn maker(state: &MonitorConfig) -> Result<NewMonitorContext> {
     let owner = state.owner().ok_or(TargetError::NoUser)?;
     Ok(NewMonitorContext {
         user_id: owner,
@@ -327,7 +327,7 @@ pub fn maker(state: &Configuration) -> Result<NewMonitorContext> {
 
 /// Parses texts by the type of their fields; names of groups, Docker hosts, proxies and browsers become ids.
 fn parse_typed(
-    state: &Configuration,
+    state: &MonitorConfig,
     typed: &BTreeMap<&'static str, String>,
 ) -> (BTreeMap<String, Value>, Vec<Problem>) {
     let mut values = BTreeMap::new();
@@ -344,7 +344,7 @@ fn parse_typed(
 }
 
 /// Parses one text.
-pub fn parse_one(state: &Configuration, column: &str, text: &str) -> Result<Value, Problem> {
+pub fn parse_one(state: &MonitorConfig, column: &str, text: &str) -> Result<Value, Problem> {
     let known = crate::model::field(column).ok_or_else(|| Problem::new(column, "no such field"))?;
     let text = text.trim();
     match known.shape {

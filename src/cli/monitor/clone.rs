@@ -9,7 +9,7 @@ use super::read_picked;
 use crate::cli::Context;
 use crate::cli::write::{WriteArgs, input};
 use crate::error::{Error, Exit, Hint, InputError, Result};
-use crate::model::state::{Configuration, Monitor};
+use crate::model::state::{Monitor, MonitorConfig};
 use crate::model::{check_monitor, check_names, field};
 use crate::plan::monitor::{New, Notify, TagRequest, plan_add};
 use crate::plan::pick::Pick;
@@ -53,7 +53,7 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// The row of `model` with the new name and the fields of the options.
-fn new_row(args: &CloneArgs, model: &Monitor, state: &Configuration) -> Result<Vec<(String, Value)>> {
+fn new_row(args: &CloneArgs, model: &Monitor, state: &MonitorConfig) -> Result<Vec<(String, Value)>> {
     let maker = maker(state)?;
     let release = state.database.release.release;
     let own = |(column, _): &(&str, &Value)| !OWN.contains(column);
@@ -99,7 +99,7 @@ fn assignment(text: &str) -> Result<(&'static str, &str)> {
 }
 
 /// The tags of `model`, and those of the options.
-fn tags(args: &CloneArgs, model: &Monitor, state: &Configuration) -> Vec<TagRequest> {
+fn tags(args: &CloneArgs, model: &Monitor, state: &MonitorConfig) -> Vec<TagRequest> {
     let own = model.tags.iter().filter_map(|link| {
         let tag = state.tags.iter().find(|row| row.int("id") == Some(link.tag))?;
         Some(TagRequest { name: tag.text("name")?.to_owned(), value: link.value.clone() })

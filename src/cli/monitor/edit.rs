@@ -13,7 +13,7 @@ use crate::cli::Context;
 use crate::cli::write::{WriteArgs, WriteRequest, carry_out};
 use crate::error::{Error, Exit, Hint, InputError, Problem, Result};
 use crate::model::fields::respell;
-use crate::model::state::{Configuration, Monitor};
+use crate::model::state::{Monitor, MonitorConfig};
 use crate::model::{check_edit, check_names, field, nearest};
 use crate::operation::Outcome;
 use crate::plan::Plan;
@@ -137,7 +137,7 @@ fn columns(edit: &Edit) -> Vec<&str> {
 }
 
 /// The cells that the options set, and what is wrong with the others.
-fn parse_cells(state: &Configuration, args: &EditArgs) -> (Vec<(String, Value)>, Vec<Problem>) {
+fn parse_cells(state: &MonitorConfig, args: &EditArgs) -> (Vec<(String, Value)>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut set = Vec::new();
     let name = args.changes.new_name.iter().map(|name| ("name", name));
@@ -166,7 +166,7 @@ fn left_json(left: &[LeftOutMonitors]) -> Json {
     left.iter().map(|left| json!({"type": left.kind, "monitors": left.monitors, "reason": left.reason})).collect()
 }
 
-fn parse_assignment(state: &Configuration, text: &str) -> Result<(String, Value), Problem> {
+fn parse_assignment(state: &MonitorConfig, text: &str) -> Result<(String, Value), Problem> {
     let Some((name, value)) = text.split_once('=') else {
         return Err(Problem::new("--set", format!("`{text}` is not FIELD=VALUE")).command("--set interval=30"));
     };

@@ -16,7 +16,7 @@ use crate::engine::both;
 use crate::error::{Exit, Result};
 use crate::kuma::beats::read_recent;
 use crate::kuma::uptime::{read_latest, read_latest_of_all};
-use crate::model::state::{Configuration, Monitor};
+use crate::model::state::{Monitor, MonitorConfig};
 use crate::report::status::{BeatStatus, MonitorStatus};
 use crate::report::strip;
 use crate::report::uptime::{Unit, UptimeTally, Window, percent, percent_text, ping_text};
@@ -265,7 +265,7 @@ fn target(monitor: &Monitor) -> String {
     without_credentials(&target)
 }
 
-fn tags(state: &Configuration, monitor: &Monitor) -> Vec<String> {
+fn tags(state: &MonitorConfig, monitor: &Monitor) -> Vec<String> {
     let name = |tag: i64| {
         state.tags.iter().find(|row| row.int("id") == Some(tag)).and_then(|row| row.text("name")).unwrap_or("?")
     };

@@ -25,7 +25,7 @@ use super::write::read_from;
 use crate::error::{Exit, Hint, Result};
 use crate::instance::Instance;
 use crate::kuma::read::{Columns, read_monitors, read_state};
-use crate::model::state::{Configuration, Monitor};
+use crate::model::state::{Monitor, MonitorConfig};
 use crate::plan::pick::Pick;
 
 #[derive(Debug, Subcommand)]
@@ -146,7 +146,7 @@ impl PickArgs {
 }
 
 /// The state that a plan is made for, and the monitors of `pick` with all their columns.
-fn read_picked(instance: &Instance, pick: &Pick) -> Result<(Configuration, BTreeMap<i64, Monitor>)> {
+fn read_picked(instance: &Instance, pick: &Pick) -> Result<(MonitorConfig, BTreeMap<i64, Monitor>)> {
     read_from(instance, |reader, name| {
         let state = read_state(reader, name)?;
         let monitors = read_monitors(reader, &state.database.schema, Columns::All, Some(&pick.ids(&state)?))?;

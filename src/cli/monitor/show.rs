@@ -14,7 +14,7 @@ use crate::kuma::beats::{Beat, read_last_beats, read_last_changes, read_recent};
 use crate::kuma::expiry::{read_certificates, read_domain};
 use crate::kuma::read::{Columns, read_monitors, read_shown_state};
 use crate::kuma::uptime::{read_buckets, read_tallies};
-use crate::model::state::{Configuration, Monitor};
+use crate::model::state::{Monitor, MonitorConfig};
 use crate::model::{Field, ValueShape, field, kind, render};
 use crate::plan::pick::Pick;
 use crate::report::outage::StatusChange;
@@ -53,7 +53,7 @@ pub struct ShowArgs {
 
 /// What is shown.
 struct Shown {
-    state: Configuration,
+    state: MonitorConfig,
     monitor: Monitor,
     now: DateTime<Utc>,
     last: Option<LastBeat>,

@@ -10,9 +10,9 @@ use crate::cli::write::{all_lines, changes_json, lines};
 use crate::engine::{Counts, EngineKind, Reader};
 use crate::error::Result;
 use crate::kuma::merge::count_missing;
-use crate::kuma::read::{is_moving, read_config, read_counts, read_dependents, read_fingerprint};
+use crate::kuma::read::{is_moving, read_config, read_counts, read_dependents};
 use crate::model::entities::MONITORS;
-use crate::model::state::{Config, Database, Fingerprint};
+use crate::model::state::{ConfigRows, Database, Fingerprint};
 use crate::model::view::existing_names;
 use crate::plan::Plan;
 use crate::plan::difference::difference;
@@ -21,7 +21,7 @@ use crate::value::Row;
 
 /// The current state.
 pub struct Now {
-    config: Config,
+    config: ConfigRows,
     /// Its fingerprint, so that the restore does what was shown or nothing.
     pub fingerprint: Fingerprint,
     counts: Counts,
@@ -42,15 +42,15 @@ impl Now {
         name: &str,
         staged: &StagedCopy,
         merges: &[String],
-    ) -> Result<(Now, Result<Config>)> {
+    ) -> Result<(Now, Result<ConfigRows>)> {
         let config = read_config(reader, name)?;
         let counts = read_counts(reader, &config.database.schema)?;
-        let fingerprint = read_fingerprint(reader, &config.database.schema)?;
+        let fingerprint = config.fingerprint.clone();
         let mut now = Now { config, fingerprint, counts, hanging: BTreeMap::new(), missing: BTreeMap::new() };
         let then = staged.reader().and_then(|mut copy| {
             let mut then = read_config(&mut *copy, "the snapshot")?;
             leave_out_added(&mut then, &now.config);
-            let ids = |config: &Config| -> BTreeSet<i64> {
+            let ids = |config: &ConfigRows| -> BTreeSet<i64> {
                 config.rows("monitor").iter().filter_map(|row| row.int("id")).collect()
             };
             for id in &ids(&now.config) - &ids(&then) {
@@ -89,8 +89,8 @@ pub struct Difference {
 
 impl Difference {
     /// The differences in all tables but `kept`.
-    pub fn between(now: Now, then: &Config, staged: &StagedCopy, kept: &[String]) -> Difference {
-        let names = |config: &Config| -> BTreeSet<String> {
+    pub fn between(now: Now, then: &ConfigRows, staged: &StagedCopy, kept: &[String]) -> Difference {
+        let names = |config: &ConfigRows| -> BTreeSet<String> {
             existing_names(&MONITORS, config).into_iter().map(|(id, path)| format!("{path} ({id})")).collect()
         };
         let (here, there) = (names(&now.config), names(then));
@@ -163,7 +163,7 @@ fn sum(hanging: &BTreeMap<i64, BTreeMap<String, u64>>, table: &str) -> u64 {
 const ADDED: [&str; 2] = ["database_version", "databasePatchedFiles"];
 
 /// Removes the settings from `then` that only the way it was read has added.
-fn leave_out_added(then: &mut Config, now: &Config) {
+fn leave_out_added(then: &mut ConfigRows, now: &ConfigRows) {
     let key = |row: &Row| row.text("key").unwrap_or_default().to_owned();
     let known: BTreeSet<String> = now.rows("setting").iter().map(key).collect();
     if let (EngineKind::MariaDb, Some(rows)) = (now.database.engine, then.tables.get_mut("setting")) {

@@ -29,7 +29,7 @@ use crate::error::{DatabaseError, Error, Exit, FileError, Hint, InputError, Resu
 use crate::files::Lock;
 use crate::instance::{DbLocation, Instance, Session};
 use crate::kuma::read::history;
-use crate::model::state::{Config, Fingerprint};
+use crate::model::state::{ConfigRows, Fingerprint};
 use crate::operation::examine::while_stopped;
 use crate::operation::{self, Load, put_files_back};
 use crate::text::{bytes, counted};
@@ -178,7 +178,7 @@ struct Change {
 }
 
 impl Change {
-    fn between(now: Now, then: &Config, staged: &StagedCopy, config_only: bool) -> Change {
+    fn between(now: Now, then: &ConfigRows, staged: &StagedCopy, config_only: bool) -> Change {
         let kept = match config_only || !staged.manifest.without.is_empty() {
             true => history(&now.database().schema),
             false => Vec::new(),
@@ -291,7 +291,7 @@ struct Prepared {
     /// Values that MariaDB stores otherwise.
     rounded: Vec<String>,
     /// The current state, and the configuration in the snapshot.
-    read: Result<(Now, Result<Config>)>,
+    read: Result<(Now, Result<ConfigRows>)>,
 }
 
 fn prepare<'i>(staged: StagedCopy, instance: &Instance, open: &dyn Fn() -> Result<Session<'i>>) -> Result<Prepared> {

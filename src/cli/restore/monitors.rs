@@ -13,7 +13,7 @@ use crate::formats::export::ExportChoice;
 use crate::instance::Instance;
 use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::fixture::Fixture;
-use crate::model::state::Config;
+use crate::model::state::ConfigRows;
 use crate::model::view::existing_names;
 use crate::plan::fixture::ApplyOptions;
 use crate::plan::pick::Pick;
@@ -55,9 +55,9 @@ pub fn restore(
 }
 
 /// What existed then and is missing now, by kind and name.
-fn names_missing(then: &Config, now: &Config) -> BTreeSet<(&'static str, String)> {
+fn names_missing(then: &ConfigRows, now: &ConfigRows) -> BTreeSet<(&'static str, String)> {
     use crate::model::entities::ENTITIES;
-    let names = |config: &Config| -> BTreeSet<(&'static str, String)> {
+    let names = |config: &ConfigRows| -> BTreeSet<(&'static str, String)> {
         let of = |entity: &'static crate::model::entities::Entity| {
             existing_names(entity, config).into_values().map(move |name| (entity.key, name))
         };

@@ -8,7 +8,7 @@ use super::files::{Labels, Losses, ToolFiles, is_chosen, other_kinds};
 use super::{ExportChoice, Exporter, Secrets};
 use crate::model::entities::{DOCKER_HOSTS, Entity, MONITORS, NOTIFICATIONS, TAGS};
 use crate::model::provider_keys::is_public;
-use crate::model::state::Config;
+use crate::model::state::ConfigRows;
 use crate::model::view::{existing_name, read_cell};
 use crate::model::{Field, ValueShape, field};
 use crate::value::{Row, Value};
@@ -115,7 +115,7 @@ struct Writer<'a> {
     files: Vec<(String, String)>,
 }
 
-pub(super) fn export(config: &Config, choice: &ExportChoice) -> ToolFiles {
+pub(super) fn export(config: &ConfigRows, choice: &ExportChoice) -> ToolFiles {
     let mut writer = Writer {
         exporter: Exporter::new(config, choice),
         labels: Labels::new('-'),

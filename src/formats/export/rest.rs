@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use super::ExportChoice;
 use crate::model::entities::{ENTITIES, Entity};
-use crate::model::state::Config;
+use crate::model::state::ConfigRows;
 use crate::schema::{self, Schema};
 use crate::text::counted;
 
 /// The rows and cells of `config` that an export of `choice` leaves out, in words.
-pub(super) fn left_out(config: &Config, choice: &ExportChoice) -> Vec<String> {
+pub(super) fn left_out(config: &ConfigRows, choice: &ExportChoice) -> Vec<String> {
     // A selection of monitors is not a complete export anyway.
     if choice.monitors.is_some() {
         return Vec::new();
@@ -33,7 +33,7 @@ pub(super) fn left_out(config: &Config, choice: &ExportChoice) -> Vec<String> {
 }
 
 /// Parts of items that do not exist.
-fn orphans(entity: &Entity, config: &Config, found: &mut Vec<String>) {
+fn orphans(entity: &Entity, config: &ConfigRows, found: &mut Vec<String>) {
     let items: BTreeSet<i64> = config.rows(entity.table).iter().filter_map(|row| row.int("id")).collect();
     for part in entity.parts {
         let is_orphan = |owner: Option<i64>| owner.is_none_or(|owner| !items.contains(&owner));
@@ -56,7 +56,7 @@ fn orphans(entity: &Entity, config: &Config, found: &mut Vec<String>) {
 }
 
 /// Columns that no release has, with anything in them.
-fn columns(entity: &Entity, config: &Config, recorded: &Schema, found: &mut Vec<String>) {
+fn columns(entity: &Entity, config: &ConfigRows, recorded: &Schema, found: &mut Vec<String>) {
     let live = config.database.schema.table(entity.table);
     for column in live.into_iter().flat_map(|table| &table.columns) {
         let name = column.name.as_str();
@@ -71,7 +71,7 @@ fn columns(entity: &Entity, config: &Config, recorded: &Schema, found: &mut Vec<
 }
 
 /// Tables that no release has, with rows.
-fn tables(config: &Config, recorded: &Schema, found: &mut Vec<String>) {
+fn tables(config: &ConfigRows, recorded: &Schema, found: &mut Vec<String>) {
     for table in config.database.schema.tables.keys().filter(|table| recorded.table(table).is_none()) {
         match config.rows(table).len() {
             0 => {}

@@ -12,7 +12,7 @@ use super::files::{Labels, Losses, ToolFiles, is_chosen, other_kinds};
 use super::{ExportChoice, Exporter, Secrets};
 use crate::model::entities::{DOCKER_HOSTS, Entity, MONITORS, NOTIFICATIONS, PROXIES, TAGS};
 use crate::model::provider_keys::is_public;
-use crate::model::state::Config;
+use crate::model::state::ConfigRows;
 use crate::model::view::{existing_name, read_cell};
 use crate::model::{Field, ValueShape, field, kind};
 use crate::value::{Row, Value};
@@ -44,7 +44,7 @@ struct Writer<'a> {
     body: String,
 }
 
-pub(super) fn export(config: &Config, choice: &ExportChoice) -> ToolFiles {
+pub(super) fn export(config: &ConfigRows, choice: &ExportChoice) -> ToolFiles {
     // Without a value for its secrets, Terraform would remove them.
     let secrets = if choice.secrets == Secrets::Include { Secrets::Include } else { Secrets::Variables };
     let inner = ExportChoice { secrets, ..choice.clone() };

@@ -3,7 +3,7 @@
 pub use super::files::ToolFiles;
 
 use super::{ExportChoice, autokuma, terraform};
-use crate::model::state::Config;
+use crate::model::state::ConfigRows;
 
 /// A tool with files of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub enum Tool {
 }
 
 /// Exports the part of `config` that `choice` selects for `tool`.
-pub fn export_to(tool: Tool, config: &Config, choice: &ExportChoice) -> ToolFiles {
+pub fn export_to(tool: Tool, config: &ConfigRows, choice: &ExportChoice) -> ToolFiles {
     match tool {
         Tool::Terraform => terraform::export(config, choice),
         Tool::Autokuma => autokuma::export(config, choice),

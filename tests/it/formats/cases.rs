@@ -18,7 +18,7 @@ use kumadb::formats::native::read_fixture;
 use kumadb::formats::render::render;
 use kumadb::formats::text::{Syntax, no_files, read};
 use kumadb::kuma::read::read_config;
-use kumadb::model::state::Config;
+use kumadb::model::state::ConfigRows;
 use kumadb::operation::examine::gather;
 use kumadb::plan::fixture::{ApplyOptions, plan_fixture};
 use tempfile::TempDir;
@@ -67,7 +67,7 @@ fn codes(target: &str, root: &Path) -> Vec<&'static str> {
 }
 
 /// What an export leaves out, and the changes that applying it to the same database would make.
-fn round_trip(config: &Config) -> (Vec<String>, Vec<String>) {
+fn round_trip(config: &ConfigRows) -> (Vec<String>, Vec<String>) {
     let exported = export(config, &ExportChoice { secrets: Secrets::Include, ..ExportChoice::default() });
     let text = render(&exported.document, Syntax::Yaml).unwrap();
     let documents = read("export.yaml", &text, Syntax::Yaml, &no_files).unwrap();
@@ -83,7 +83,7 @@ fn round_trip(config: &Config) -> (Vec<String>, Vec<String>) {
     (exported.warnings, changes)
 }
 
-fn config_of(reader: &mut dyn Reader) -> Config {
+fn config_of(reader: &mut dyn Reader) -> ConfigRows {
     read_config(reader, "the database").unwrap()
 }
 

@@ -13,7 +13,7 @@ use kumadb::formats::{At, NoSources, Node};
 use kumadb::kuma::read::read_config;
 use kumadb::kuma::write::write_plan;
 use kumadb::model::entities::MONITORS;
-use kumadb::model::state::Config;
+use kumadb::model::state::ConfigRows;
 use kumadb::model::view::existing_names;
 use kumadb::plan::fixture::{ApplyOptions, plan_fixture};
 use snapbox::{Data, assert_data_eq};
@@ -213,7 +213,7 @@ const COLUMNS: [&str; 33] = [
 ];
 
 /// The rows of a configuration, without what the page stores in every monitor.
-fn rows(config: &Config, plain: &Config) -> String {
+fn rows(config: &ConfigRows, plain: &ConfigRows) -> String {
     let paths = existing_names(&MONITORS, config);
     let name = |table: &str, id: Option<i64>| {
         id.and_then(|id| config.row(table, id)?.text("name").map(str::to_owned)).unwrap_or_default()

@@ -18,7 +18,7 @@ use kumadb::kuma::init::{self, NewInstance};
 use kumadb::kuma::read::read_config;
 use kumadb::kuma::write::write_plan;
 use kumadb::model::fields::Field;
-use kumadb::model::state::Config;
+use kumadb::model::state::ConfigRows;
 use kumadb::model::{MonitorType, ValueShape, kinds};
 use kumadb::plan::fixture::{ApplyOptions, Entropy, PlanReport, plan_fixture};
 use kumadb::schema::{Release, recorded};
@@ -187,7 +187,7 @@ impl Made {
         Made { connect: Box::new(address), _folder: None }
     }
 
-    pub fn config(&self) -> Config {
+    pub fn config(&self) -> ConfigRows {
         read_config(&mut *self.connect.reader().unwrap(), "test").unwrap()
     }
 

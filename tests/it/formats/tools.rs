@@ -11,7 +11,7 @@ use kumadb::formats::foreign::ForeignFormat;
 use kumadb::formats::import::{Import, ImportOptions, InputFormat, import};
 use kumadb::formats::text::{Syntax, no_files, read};
 use kumadb::formats::{At, NoSources, Node};
-use kumadb::model::state::Config;
+use kumadb::model::state::ConfigRows;
 use kumadb::plan::Change;
 use kumadb::plan::fixture::{ApplyOptions, plan_fixture};
 use kumadb::value::Row;
@@ -28,7 +28,7 @@ fn decode(args: FuncArgs) -> Result<Value, String> {
 }
 
 /// What `terraform show -json` prints after the import of `text`, read by another implementation of HCL.
-fn state(text: &str, variables: &[(String, String)], config: &Config) -> String {
+fn state(text: &str, variables: &[(String, String)], config: &ConfigRows) -> String {
     let body: Body = hcl::parse(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let blocks = |name: &'static str| body.blocks().filter(move |block| block.identifier() == name);
     let mut context = Context::new();
@@ -79,7 +79,7 @@ fn state(text: &str, variables: &[(String, String)], config: &Config) -> String 
 }
 
 /// What the provider reads of an existing item.
-fn existing(kind: &str, body: &Body, config: &Config) -> Json {
+fn existing(kind: &str, body: &Body, config: &ConfigRows) -> Json {
     let attribute = body.attributes().next().unwrap();
     let desired = match attribute.expr() {
         expr::Expression::String(text) => text.clone(),
@@ -95,12 +95,12 @@ fn existing(kind: &str, body: &Body, config: &Config) -> Json {
         .into()
 }
 
-fn exported(tool: Tool, config: &Config, secrets: Secrets) -> ToolFiles {
+fn exported(tool: Tool, config: &ConfigRows, secrets: Secrets) -> ToolFiles {
     export_to(tool, config, &ExportChoice { secrets, ..ExportChoice::default() })
 }
 
 /// The files, read again.
-fn read_again(tool: Tool, files: &ToolFiles, config: &Config) -> Import {
+fn read_again(tool: Tool, files: &ToolFiles, config: &ConfigRows) -> Import {
     let (format, texts) = match tool {
         Tool::Terraform => {
             let state = state(&files.files[0].1, &files.variables, config);
@@ -118,7 +118,7 @@ fn read_again(tool: Tool, files: &ToolFiles, config: &Config) -> Import {
 }
 
 /// The changes that the files, read again, would make to the instance that they come from.
-fn changes(tool: Tool, secrets: Secrets, config: &Config) -> (ToolFiles, Vec<String>) {
+fn changes(tool: Tool, secrets: Secrets, config: &ConfigRows) -> (ToolFiles, Vec<String>) {
     let files = exported(tool, config, secrets);
     let read = read_again(tool, &files, config);
     let report = plan_fixture(config, &read.fixture, &ApplyOptions::default(), &mut Counted(0)).unwrap();
@@ -234,7 +234,7 @@ fn everything() -> Made {
 fn autokuma_expands_nothing_in_any_value() {
     let mut config = everything().config();
     let template = "{{ get_env(name='HOME') }}";
-    let set = |config: &mut Config, table: &str, column: &str, value: &str| {
+    let set = |config: &mut ConfigRows, table: &str, column: &str, value: &str| {
         let row = &mut config.tables.get_mut(table).unwrap()[0];
         let cells = row.iter().map(|(name, cell)| if name == column { value.into() } else { cell.clone() }).collect();
         *row = Row::new(row.columns().into(), cells);

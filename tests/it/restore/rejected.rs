@@ -39,7 +39,7 @@ fn rows_that_a_new_unique_index_rejects_are_not_restored_halfway() {
         lab.sql(
             "INSERT INTO tag (id, name, color) VALUES (1, 'prod', '#fff'), (2, 'prod', '#000'), (3, 'test', '#fff')",
         );
-        lab.ok("sql 'DELETE FROM tag WHERE id = 2' --yes");
+        lab.ok("sql --write 'DELETE FROM tag WHERE id = 2' --yes");
         let id = lab.newest_undo();
         let type_of_name = if lab.engine() == "SQLite" { "name" } else { "name(100)" };
         lab.sql(&format!("CREATE UNIQUE INDEX tag_name ON tag ({type_of_name})"));
@@ -55,7 +55,7 @@ fn rows_that_a_new_unique_index_rejects_are_not_restored_halfway() {
 fn rows_of_tables_with_other_columns_are_not_restored_halfway() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
-        lab.ok("sql 'UPDATE monitor SET weight = 7 WHERE id = 3' --yes");
+        lab.ok("sql --write 'UPDATE monitor SET weight = 7 WHERE id = 3' --yes");
         let id = lab.newest_undo();
         lab.sql("ALTER TABLE tag ADD COLUMN note varchar(10)");
         is_refused(&lab, "undo", "the columns of `tag` differ", &id);
@@ -69,7 +69,7 @@ fn a_row_that_was_broken_before_is_restored_as_it_was() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         damage(&lab, "INSERT INTO monitor_notification (id, monitor_id, notification_id) VALUES (5, 99, 1)");
-        lab.ok("sql 'UPDATE monitor SET weight = 7 WHERE id = 3' --yes");
+        lab.ok("sql --write 'UPDATE monitor SET weight = 7 WHERE id = 3' --yes");
         lab.ok("undo --yes");
         assert_eq!(lab.sql("SELECT count(*) FROM monitor_notification").trim(), "1");
     }
