@@ -250,9 +250,9 @@ impl Fixes<'_> {
     /// index does not allow; a new foreign key is not checked while rows are restored.
     pub fn are_one(&self, engine: EngineKind) -> bool {
         let keeps_rows = |statement: &String| {
-            statement.starts_with("CREATE INDEX")
-                || statement.contains(" FOREIGN KEY (")
-                || statement.contains(" AUTO_INCREMENT = ")
+            let is_key = statement.contains(" FOREIGN KEY (") && !statement.contains(" COLUMN ");
+            let is_counter = statement.contains(" AUTO_INCREMENT = ");
+            statement.starts_with("CREATE INDEX") || statement.starts_with("ALTER TABLE") && (is_key || is_counter)
         };
         engine == EngineKind::Sqlite || self.plan.is_empty() || self.statements.iter().all(keeps_rows)
     }
@@ -404,6 +404,33 @@ impl RebuiltFrom {
         match self {
             RebuiltFrom::Whole { .. } => true,
             RebuiltFrom::Salvaged(salvaged) => salvaged.is_whole(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Change, PlanStep};
+
+    #[test]
+    fn only_what_takes_the_old_rows_back_is_one_operation_with_them() {
+        let change = Change::Delete { column: "id".into(), value: 1, rows: 1 };
+        let step = PlanStep { table: "tag".into(), subject: "tag".into(), change };
+        let (rows, none) = (Plan { steps: vec![step], ..Plan::default() }, Plan::default());
+        for (statement, are_one) in [
+            ("CREATE INDEX `a` ON `heartbeat` (`time`)", true),
+            ("ALTER TABLE `tag` ADD CONSTRAINT `b` FOREIGN KEY (`x`) REFERENCES `user` (`id`) ON DELETE CASCADE", true),
+            ("ALTER TABLE `monitor` AUTO_INCREMENT = 100", true),
+            ("CREATE UNIQUE INDEX `a` ON `tag` (`name`)", false),
+            ("ALTER TABLE `tag` CONVERT TO CHARACTER SET utf8mb4", false),
+            ("ALTER TABLE `tag` ADD COLUMN `x` int, ADD FOREIGN KEY (`x`) REFERENCES `user` (`id`)", false),
+            ("CREATE TABLE `t` (`id` int, FOREIGN KEY (`id`) REFERENCES `user` (`id`))", false),
+        ] {
+            let statements = [statement.to_owned()];
+            let fixes = |plan| Fixes { plan, statements: &statements };
+            assert_eq!(fixes(&rows).are_one(EngineKind::MariaDb), are_one, "{statement}");
+            assert!(fixes(&rows).are_one(EngineKind::Sqlite) && fixes(&none).are_one(EngineKind::MariaDb));
         }
     }
 }
