@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::journal::Phase;
-use super::rows_fit::check_rows;
+use super::rows_fit::{check_rows, find_rejected};
 use super::run::Run;
 use super::undo::check_loaded;
 use super::work::Load;
@@ -70,7 +70,9 @@ impl Run<'_> {
             Err(error @ Error::Database(DatabaseError::CannotSwapTables { .. })) => {
                 (self.attempted, self.journal.record.swaps) = (false, false);
                 self.journal.advance(Phase::Writing)?;
-                return if fit == DumpFit::Either { Ok(false) } else { Err(error) };
+                // Keys of the present tables may reject its rows.
+                let fits = || Ok(find_rejected(&guarded.writer().schema()?, desired, &[])?.is_empty());
+                return if fit == DumpFit::Either && fits()? { Ok(false) } else { Err(error) };
             }
             reserved => reserved?,
         }

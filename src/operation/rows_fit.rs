@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::upgrade::try_tables;
 use super::work::Load;
 use crate::backup::StagedCopy;
 use crate::engine::mariadb::{compared, read_dumped_tables};
 use crate::engine::{EngineKind, IntegrityError, Reader, points_nowhere, quote};
 use crate::error::{Error, OperationError, Result, SnapshotError};
-use crate::instance::{DbLocation, Instance};
+use crate::instance::Instance;
 use crate::kuma::read::{history, read_fingerprint};
 use crate::kuma::write::find_new;
 use crate::schema::{Column, Index, Schema, Table};
@@ -20,9 +19,7 @@ use crate::value::Row;
 /// nothing.
 ///
 /// # Errors
-/// [`OperationError::StaleDifference`]; [`SnapshotError::RowsRejected`];
-/// [`DatabaseError::CannotSwapTables`](crate::error::DatabaseError::CannotSwapTables) where only new tables would accept the
-/// rows, and cannot be created.
+/// [`OperationError::StaleDifference`]; [`SnapshotError::RowsRejected`].
 pub fn check_load(instance: &Instance, load: &Load<'_>) -> Result<()> {
     let read = |reader: &mut dyn Reader| {
         let schema = reader.schema()?;
@@ -35,15 +32,8 @@ pub fn check_load(instance: &Instance, load: &Load<'_>) -> Result<()> {
     if now.as_ref() != load.shown {
         return Err(OperationError::StaleDifference { instance: instance.name.clone() }.into());
     }
-    match (load.kept.is_empty(), &instance.place) {
-        (false, _) => check_rows(&schema, load),
-        // New tables accept the rows, where the user of the database may create them.
-        (true, DbLocation::External(_)) => match find_rejected(&schema, load.desired, load.kept)?.is_empty() {
-            true => Ok(()),
-            false => try_tables(instance),
-        },
-        (true, _) => Ok(()),
-    }
+    // A complete copy brings its own tables, where they differ.
+    if load.kept.is_empty() { Ok(()) } else { check_rows(&schema, load) }
 }
 
 /// Fails where tables with the schema `live` do not accept the rows of `load`.
@@ -59,7 +49,7 @@ pub(super) fn check_rows(live: &Schema, load: &Load<'_>) -> Result<()> {
 }
 
 /// Why tables with the schema `live` do not accept the rows of `copy`, of all tables but `kept`.
-fn find_rejected(live: &Schema, copy: &StagedCopy, kept: &[String]) -> Result<Vec<String>> {
+pub(super) fn find_rejected(live: &Schema, copy: &StagedCopy, kept: &[String]) -> Result<Vec<String>> {
     let mut reader = copy.reader()?;
     let theirs: BTreeMap<String, Vec<String>> = match copy.manifest.engine {
         EngineKind::Sqlite => {
