@@ -71,8 +71,12 @@ impl Run<'_> {
                 (self.attempted, self.journal.record.swaps) = (false, false);
                 self.journal.advance(Phase::Writing)?;
                 // Keys of the present tables may reject its rows.
-                let fits = || Ok(find_rejected(&guarded.writer().schema()?, desired, &[])?.is_empty());
-                return if fit == DumpFit::Either && fits()? { Ok(false) } else { Err(error) };
+                return match fit == DumpFit::Either
+                    && find_rejected(&guarded.writer().schema()?, desired, &[])?.is_empty()
+                {
+                    true => Ok(false),
+                    false => Err(error),
+                };
             }
             reserved => reserved?,
         }
