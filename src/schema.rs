@@ -376,9 +376,10 @@ impl fmt::Display for RecognizedRelease {
 /// Identifies the release of a database by the names of everything that was applied to it: migrations, or patches of 1.x,
 /// which are SQL files.
 pub fn recognise_applied(applied: &BTreeSet<String>) -> RecognizedRelease {
-    match applied.iter().all(|name| name.ends_with(".sql")) {
-        true => recognise(&BTreeSet::new(), applied),
-        false => recognise(applied, &BTreeSet::new()),
+    if applied.iter().all(|name| name.ends_with(".sql")) {
+        recognise(&BTreeSet::new(), applied)
+    } else {
+        recognise(applied, &BTreeSet::new())
     }
 }
 

@@ -185,9 +185,10 @@ impl<W: Write> Write for Sink<W> {
 pub(super) fn verify(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest, keys: &Keys) -> Result<Verification> {
     if is_encrypted(name) && keys.is_empty() {
         let (hash, size) = hash(name, raw)?;
-        return match manifest.archive_blake3.as_ref() == Some(&hash) {
-            true => Ok(Verification { members: 0, bytes: size, encrypted: true }),
-            false => Err(unusable(name, "its contents differ from the manifest")),
+        return if manifest.archive_blake3.as_ref() == Some(&hash) {
+            Ok(Verification { members: 0, bytes: size, encrypted: true })
+        } else {
+            Err(unusable(name, "its contents differ from the manifest"))
         };
     }
     let mut verified = Verification { members: 0, bytes: 0, encrypted: false };
@@ -344,10 +345,8 @@ type Tar<'a> = tar::Archive<io::Take<zstd::Decoder<'static, BufReader<Box<dyn Re
 
 /// Opens the archive, of which no more than `most` bytes are unpacked.
 fn open<'a>(name: &str, raw: &'a mut Hashing<io::PipeReader>, keys: &Keys, most: u64) -> Result<Tar<'a>> {
-    let content: Box<dyn Read + 'a> = match is_encrypted(name) {
-        true => Box::new(keys.open(name, BufReader::new(raw))?),
-        false => Box::new(raw),
-    };
+    let content: Box<dyn Read + 'a> =
+        if is_encrypted(name) { Box::new(keys.open(name, BufReader::new(raw))?) } else { Box::new(raw) };
     Ok(tar::Archive::new(zstd::Decoder::new(content).map_err(broken(name))?.take(most)))
 }
 

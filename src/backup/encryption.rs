@@ -81,17 +81,21 @@ impl Encryption {
     pub fn to<'a>(texts: impl Iterator<Item = &'a str>) -> Result<Encryption> {
         let meant = texts.map(str::trim).filter(|text| !text.is_empty() && !text.starts_with('#'));
         let recipients: Vec<x25519::Recipient> = meant
-            .map(|text| match text.starts_with("AGE-SECRET-KEY-") {
-                // Its content must not be repeated on the screen.
-                true => Err(Error::Snapshot(SnapshotError::SecretKey)),
-                false => text.parse().map_err(|why| {
-                    Error::Snapshot(SnapshotError::Recipient { text: text.to_owned(), why: str::to_owned(why) })
-                }),
+            .map(|text| {
+                if text.starts_with("AGE-SECRET-KEY-") {
+                    // Its content must not be repeated on the screen.
+                    Err(Error::Snapshot(SnapshotError::SecretKey))
+                } else {
+                    text.parse().map_err(|why| {
+                        Error::Snapshot(SnapshotError::Recipient { text: text.to_owned(), why: str::to_owned(why) })
+                    })
+                }
             })
             .collect::<Result<_>>()?;
-        match recipients.is_empty() {
-            true => Err(Error::Snapshot(SnapshotError::NoRecipient)),
-            false => Ok(Encryption::Recipients(recipients)),
+        if recipients.is_empty() {
+            Err(Error::Snapshot(SnapshotError::NoRecipient))
+        } else {
+            Ok(Encryption::Recipients(recipients))
         }
     }
 

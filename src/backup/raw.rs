@@ -78,10 +78,7 @@ pub fn put_back(file: &SqliteFile, kept: &StagedCopy) -> Result<()> {
     require_raw(kept)?;
     for suffix in [""].into_iter().chain(SIDES) {
         let (place, copy) = (file.part(suffix), kept.folder.join(format!("kuma.db{suffix}")));
-        match files::is_there(&copy)? {
-            true => put(&place, &copy)?,
-            false => files::remove(&place)?,
-        }
+        if files::is_there(&copy)? { put(&place, &copy)? } else { files::remove(&place)? }
     }
     Ok(())
 }
@@ -101,10 +98,7 @@ pub fn is_moved_back(folder: &Path) -> Result<bool> {
 }
 
 fn require_raw(kept: &StagedCopy) -> Result<()> {
-    match kept.manifest.raw {
-        true => Ok(()),
-        false => Err(Error::Snapshot(SnapshotError::NotRaw)),
-    }
+    if kept.manifest.raw { Ok(()) } else { Err(Error::Snapshot(SnapshotError::NotRaw)) }
 }
 
 /// Copies `from` to `place`, as a file that the server can open: with the owner and mode of the existing file, else

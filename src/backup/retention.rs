@@ -78,24 +78,26 @@ impl Policy {
         let Some((_, bucket, within)) = Policy::rules().find(|(name, ..)| name == rule) else {
             return Err(format!("unknown rule `{rule}`"));
         };
-        match within {
-            true => self.spans[bucket as usize] = text.parse()?,
-            false => self.counts[bucket as usize] = parse_count(text)?,
+        if within {
+            self.spans[bucket as usize] = text.parse()?
+        } else {
+            self.counts[bucket as usize] = parse_count(text)?
         }
         Ok(())
     }
 
     /// The equivalent options: `--keep-last=7`.
     pub fn options(&self) -> Vec<String> {
-        let given = |(rule, bucket, within): (String, CalendarUnit, bool)| match within {
-            true => {
+        let given = |(rule, bucket, within): (String, CalendarUnit, bool)| {
+            if within {
                 Some(self.spans[bucket as usize]).filter(|span| !span.is_zero()).map(|span| format!("--{rule}={span}"))
+            } else {
+                match self.counts[bucket as usize] {
+                    0 => None,
+                    ALL => Some(format!("--{rule}=unlimited")),
+                    count => Some(format!("--{rule}={count}")),
+                }
             }
-            false => match self.counts[bucket as usize] {
-                0 => None,
-                ALL => Some(format!("--{rule}=unlimited")),
-                count => Some(format!("--{rule}={count}")),
-            },
         };
         Policy::rules().filter_map(given).collect()
     }

@@ -265,12 +265,13 @@ fn verify_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect
 /// ways.
 fn check_sound(reader: &mut dyn Reader, database: &str, depth: Depth) -> Result<Vec<IntegrityError>> {
     let (damage, faults): (Vec<_>, Vec<_>) = reader.check(depth)?.into_iter().partition(|fault| fault.rows == 0);
-    match damage.is_empty() {
-        true => Ok(faults),
-        false => Err(Error::Database(DatabaseError::Damaged {
+    if damage.is_empty() {
+        Ok(faults)
+    } else {
+        Err(Error::Database(DatabaseError::Damaged {
             database: database.to_owned(),
             problems: damage.iter().map(ToString::to_string).collect(),
-        })),
+        }))
     }
 }
 

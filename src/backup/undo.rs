@@ -60,10 +60,7 @@ impl Bounds {
             size = members.iter().fold(size, |size, at| size.saturating_add(all[*at].1));
             fits = fits && count <= self.max_count && size <= self.max_size && manifests[*undo].created >= oldest;
             for at in members {
-                reasons[*at] = match base == Some(*at) {
-                    true => Some(NEWEST_FULL.into()),
-                    false => fits.then(|| WITHIN.into()),
-                };
+                reasons[*at] = if base == Some(*at) { Some(NEWEST_FULL.into()) } else { fits.then(|| WITHIN.into()) };
             }
             // Without the undo, what it has used would count as a change that can be undone.
             if members.iter().any(|at| reasons[*at].is_some()) {

@@ -275,10 +275,7 @@ fn cells(snapshot: &Snapshot) -> Vec<String> {
         manifest.engine.to_string(),
         manifest.release.clone(),
         manifest.rows("monitor").to_string(),
-        match manifest.without.is_empty() {
-            true => manifest.rows("heartbeat").to_string(),
-            false => "excluded".into(),
-        },
+        if manifest.without.is_empty() { manifest.rows("heartbeat").to_string() } else { "excluded".into() },
         bytes(snapshot.size),
         manifest.reason.clone(),
     ]
@@ -354,9 +351,8 @@ fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         lines.push(format!("{id}{place}  {line}"));
         documents.push(document);
     }
-    context.ui.result(&json!({"snapshots": documents}), || match lines.is_empty() {
-        true => no_snapshots(&stores, "snapshots"),
-        false => lines.join("\n"),
+    context.ui.result(&json!({"snapshots": documents}), || {
+        if lines.is_empty() { no_snapshots(&stores, "snapshots") } else { lines.join("\n") }
     })?;
     Ok(exit)
 }
@@ -409,8 +405,9 @@ fn verified_words(document: &Json) -> String {
     let all = document["snapshots"].as_array().map_or(&[][..], Vec::as_slice);
     let bad: Vec<&str> =
         all.iter().filter(|one| one["ok"] != true).map(|one| one["id"].as_str().unwrap_or("one")).collect();
-    match bad.is_empty() {
-        true => format!("{} ok", counted(all.len(), "snapshot")),
-        false => format!("{} of {} FAILED: {}", bad.len(), counted(all.len(), "snapshot"), bad.join(" ")),
+    if bad.is_empty() {
+        format!("{} ok", counted(all.len(), "snapshot"))
+    } else {
+        format!("{} of {} FAILED: {}", bad.len(), counted(all.len(), "snapshot"), bad.join(" "))
     }
 }

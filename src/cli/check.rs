@@ -383,12 +383,13 @@ impl Check {
     /// Performance data; with `several`, labels contain instance and store.
     fn figures(&self, several: bool, now: DateTime<Utc>) -> Option<String> {
         let newest = self.newest.as_ref()?;
-        let label = |figure: &str| match several {
-            true => {
+        let label = |figure: &str| {
+            if several {
                 let text = format!("{}@{} {figure}", self.name(), self.store);
                 format!("'{}'", plugin_text(&text).replace(['\'', '='], "_"))
+            } else {
+                figure.to_owned()
             }
-            false => figure.to_owned(),
         };
         let age = (now - newest.created).num_seconds().max(0);
         let max_age = self.max_age.num_seconds();

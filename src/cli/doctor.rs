@@ -93,15 +93,17 @@ pub fn run(args: &DoctorArgs, context: &mut Context<'_>) -> Result<Exit> {
     let mut findings = examine(&evidence, args);
     if args.fix && !args.full && findings.iter().any(doctor::deletes_orphans) {
         // An index without some rows looks the same as rows that are missing.
-        evidence = match is_stopped {
-            true => gather_stopped(&instance, Utc::now(), Depth::Full, &stopped, context.ui)?,
-            false => gather(&instance, Utc::now(), Depth::Full),
+        evidence = if is_stopped {
+            gather_stopped(&instance, Utc::now(), Depth::Full, &stopped, context.ui)?
+        } else {
+            gather(&instance, Utc::now(), Depth::Full)
         };
         findings = examine(&evidence, args);
     }
-    match args.fix {
-        true => fix(&instance, &evidence, &findings, args, context),
-        false => report(&evidence, &findings, args, context),
+    if args.fix {
+        fix(&instance, &evidence, &findings, args, context)
+    } else {
+        report(&evidence, &findings, args, context)
     }
 }
 
@@ -183,9 +185,10 @@ fn findings_text(findings: &[Finding]) -> String {
         .iter()
         .map(|finding| {
             let cure = finding.fix();
-            let explains = match finding.explains.is_empty() {
-                true => String::new(),
-                false => format!(" (explains {})", finding.explains.join(", ")),
+            let explains = if finding.explains.is_empty() {
+                String::new()
+            } else {
+                format!(" (explains {})", finding.explains.join(", "))
             };
             let (code, severity, what) = (finding.code, finding.severity.word(), &finding.fault.what);
             text::lines([format!("{code} {severity}: {what}{explains}"), format!("     fix: {cure}")])
@@ -223,11 +226,10 @@ fn fixable_now<'f>(evidence: &Evidence, findings: &'f [Finding], args: &DoctorAr
     // Other findings need a database that can be read completely: a damaged one may hide the rows that others refer to.
     if !evidence.damage.is_empty() {
         if !fixable.iter().any(|finding| salvages(finding)) {
-            ui.warn(match doctor::examine(evidence).iter().any(salvages) {
-                true => "the database is damaged; fix that first: kumadb doctor --fix",
-                false => {
-                    "the database is damaged; restore a snapshot before other findings are fixed: kumadb backup list"
-                }
+            ui.warn(if doctor::examine(evidence).iter().any(salvages) {
+                "the database is damaged; fix that first: kumadb doctor --fix"
+            } else {
+                "the database is damaged; restore a snapshot before other findings are fixed: kumadb backup list"
             });
         }
         fixable.retain(|finding| salvages(finding) || matches!(finding.fault.fix, Fix::Files(_)));
@@ -298,9 +300,10 @@ fn fix(
 
 /// What was fixed, and what is `left`.
 fn fixed_text(fixed: usize, left: &[Finding], outcome: &Outcome) -> String {
-    let mut text = match left.is_empty() {
-        true => format!("fixed {}; checked again: no findings", counted(fixed, "finding")),
-        false => format!("checked again:\n{}", findings_text(left)),
+    let mut text = if left.is_empty() {
+        format!("fixed {}; checked again: no findings", counted(fixed, "finding"))
+    } else {
+        format!("checked again:\n{}", findings_text(left))
     };
     if let Some(made) = &outcome.rebuilt {
         text.insert_str(0, &format!("{}\n\n", rebuilt_text(made)));

@@ -143,9 +143,10 @@ pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
         (false, None) => Secrets::LeaveOut,
     };
     let (config, monitors) = read_from(&instance, |reader, name| {
-        let monitors = match pick.is_empty() {
-            true => None,
-            false => Some(pick.ids(&read_shown_state(reader, name)?)?.into_iter().collect()),
+        let monitors = if pick.is_empty() {
+            None
+        } else {
+            Some(pick.ids(&read_shown_state(reader, name)?)?.into_iter().collect())
         };
         Ok((read_config(reader, name)?, monitors))
     })?;

@@ -144,9 +144,10 @@ fn look(instance: &Instance, found: &FoundInstance, open: bool) -> InstanceRow {
             line.state = server.life()?.to_string();
         }
         // Listing starts nothing: an embedded MariaDB that is down stays down.
-        let (database, summary) = match open {
-            true => read_from(instance, read_overview)?,
-            false => read_overview(&mut *instance.connect()?.reader()?, &format!("`{}`", instance.name))?,
+        let (database, summary) = if open {
+            read_from(instance, read_overview)?
+        } else {
+            read_overview(&mut *instance.connect()?.reader()?, &format!("`{}`", instance.name))?
         };
         line.release = database.release.to_string();
         line.monitors = Some(summary.monitors);

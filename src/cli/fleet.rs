@@ -113,9 +113,10 @@ impl FleetArgs {
                 || target.groups.iter().any(|group| self.groups.groups.contains(group))
         };
         let names: Vec<String> = config.instances.iter().filter(desired).map(|(name, _)| name.clone()).collect();
-        match names.is_empty() {
-            true => Err(Error::Input(InputError::NoSection { section: "[instances.NAME]" })),
-            false => Ok(names),
+        if names.is_empty() {
+            Err(Error::Input(InputError::NoSection { section: "[instances.NAME]" }))
+        } else {
+            Ok(names)
         }
     }
 }

@@ -53,8 +53,5 @@ fn csv<'h, T: Tabular>(headers: &[impl Into<Header<'h>> + Copy], rows: &[Vec<T>]
 
 /// One cell of CSV, in quotes where it must be (RFC 4180).
 pub(super) fn csv_cell(text: &str) -> String {
-    match text.contains(['"', ',', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
-    }
+    if text.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }

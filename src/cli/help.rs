@@ -121,9 +121,10 @@ fn finished(command: Command, is_long: bool) -> Command {
 /// Gives `command`, which is typed as `path`, what its help ends with.
 fn finish(command: Command, path: &str) -> Command {
     let names: Vec<String> = command.get_subcommands().map(|one| one.get_name().to_owned()).collect();
-    let short = match names.is_empty() {
-        true => format!("All options and examples: {path} --help\nGlobal options: kumadb --help"),
-        false => format!("Help for a command: {path} COMMAND --help\nGlobal options: kumadb --help"),
+    let short = if names.is_empty() {
+        format!("All options and examples: {path} --help\nGlobal options: kumadb --help")
+    } else {
+        format!("Help for a command: {path} COMMAND --help\nGlobal options: kumadb --help")
     };
     let mut long: Vec<String> =
         NOTES.iter().filter(|(of, _)| *of == path).map(|(_, note)| (*note).to_owned()).collect();

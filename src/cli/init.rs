@@ -66,9 +66,10 @@ pub fn run(args: &InitArgs, context: &mut Context<'_>) -> Result<Exit> {
         }
         EngineKind::MariaDb => {
             let address = Address::parse(&args.place)?;
-            match args.dry_run {
-                true => init::check_fillable(&address)?,
-                false => init::fill_database(&address, &new)?,
+            if args.dry_run {
+                init::check_fillable(&address)?
+            } else {
+                init::fill_database(&address, &new)?
             }
             crate::engine::Connect::describe(&address)
         }

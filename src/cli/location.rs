@@ -244,9 +244,10 @@ impl Context<'_> {
     pub(super) fn selected_remote(&self, snapshots: &[String]) -> Result<Option<RemoteData>> {
         let is_archive = |desired: &String| desired.contains("://") || Path::new(desired).is_file();
         let is_own = snapshots.iter().any(|desired| desired == "latest");
-        match !is_own && !snapshots.is_empty() && snapshots.iter().all(is_archive) {
-            true => Ok(None),
-            false => self.snapshots_remote(is_own),
+        if !is_own && !snapshots.is_empty() && snapshots.iter().all(is_archive) {
+            Ok(None)
+        } else {
+            self.snapshots_remote(is_own)
         }
     }
 }

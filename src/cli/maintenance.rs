@@ -109,9 +109,10 @@ impl ScheduleArgs {
     fn start(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
         let from =
             parse_datetime(&self.from, now.with_timezone(&Local)).map_err(|why| Error::problem("--from", why))?;
-        match from < now {
-            true => Err(Error::problem("--from", format!("{} is in the past", local_time(from)))),
-            false => Ok(from),
+        if from < now {
+            Err(Error::problem("--from", format!("{} is in the past", local_time(from))))
+        } else {
+            Ok(from)
         }
     }
 }

@@ -103,10 +103,8 @@ pub fn run(args: &PlanArgs, context: &mut Context<'_>) -> Result<Exit> {
     let mut found = summary_json(&planned);
     found["changes"] = changes_json(plan);
     found["saved"] = json!(args.output);
-    let text = match is_empty {
-        true => summary.clone(),
-        false => format!("{}\n\n{summary}", shown_lines(plan, context.ui).join("\n")),
-    };
+    let text =
+        if is_empty { summary.clone() } else { format!("{}\n\n{summary}", shown_lines(plan, context.ui).join("\n")) };
     if let Some(path) = &args.output {
         let saved = SavedPlan {
             kumadb_plan: FORM,

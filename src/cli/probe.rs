@@ -274,9 +274,10 @@ fn compare(known: &[Known], state: &MonitorConfig) -> Differing {
 /// Requests the four badges of each named monitor, or of the first public ones.
 fn ask_badges(named: &[String], face: &HttpClient, state: &MonitorConfig, config: &ConfigRows) -> Result<Vec<Check>> {
     let public = public_monitors(config);
-    let ids = match named.is_empty() {
-        true => public.iter().copied().take(BADGED).collect(),
-        false => Pick { named: named.to_vec(), ..Pick::default() }.ids(state)?,
+    let ids = if named.is_empty() {
+        public.iter().copied().take(BADGED).collect()
+    } else {
+        Pick { named: named.to_vec(), ..Pick::default() }.ids(state)?
     };
     let badges = ids.iter().flat_map(|id| ["status", "uptime/24", "ping/24", "cert-exp"].map(|badge| (*id, badge)));
     Ok(badges

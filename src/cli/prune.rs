@@ -55,9 +55,10 @@ impl PruneArgs {
 
     /// The policy of the config file, where it applies.
     pub fn configured(&self, context: &Context<'_>) -> Result<Option<Policy>> {
-        match self.is_own(context) && !self.undo && self.keep.0.is_empty() {
-            true => Ok(context.named()?.and_then(|named| named.target.policy)),
-            false => Ok(None),
+        if self.is_own(context) && !self.undo && self.keep.0.is_empty() {
+            Ok(context.named()?.and_then(|named| named.target.policy))
+        } else {
+            Ok(None)
         }
     }
 }

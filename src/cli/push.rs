@@ -57,10 +57,7 @@ impl Status {
 /// Parses milliseconds, up to the maximum of the server (2.5.3).
 fn ping(text: &str) -> Result<f64, String> {
     let number = text.parse::<f64>().map_err(|_| format!("`{text}` is not a valid number of milliseconds"))?;
-    match (0.0..=1e11).contains(&number) {
-        true => Ok(number),
-        false => Err(format!("`{text}` is not between 0 and 100000000000")),
-    }
+    if (0.0..=1e11).contains(&number) { Ok(number) } else { Err(format!("`{text}` is not between 0 and 100000000000")) }
 }
 
 pub fn run(args: &PushArgs, context: &mut Context<'_>) -> Result<Exit> {

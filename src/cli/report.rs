@@ -78,9 +78,10 @@ pub fn run(args: &ReportArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 fn write(args: &ReportArgs, context: &mut Context<'_>) -> Result<Exit> {
-    let health = match args.no_doctor || args.status_page.is_some() || args.source.is_snapshot() {
-        true => None,
-        false => Some(examine(context)?),
+    let health = if args.no_doctor || args.status_page.is_some() || args.source.is_snapshot() {
+        None
+    } else {
+        Some(examine(context)?)
     };
     let page = args.source.read(context, |reader, name, now| match &args.status_page {
         Some(slug) => public_page(reader, name, now, slug),
@@ -250,10 +251,8 @@ fn public_page(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, slug: &s
     let schema = &observed.state.database.schema;
     let StatusPage { row, groups, incidents, maintenance: shown } = read_status_page(reader, schema, slug)?;
     let shows = |column: &str| row.cell(column).truthy();
-    let certificates = match shows("show_certificate_expiry") {
-        true => read_certificates(reader, schema)?,
-        false => BTreeMap::new(),
-    };
+    let certificates =
+        if shows("show_certificate_expiry") { read_certificates(reader, schema)? } else { BTreeMap::new() };
     let (zone, windows) = (read_server_zone(reader)?, read_maintenance(reader, schema)?);
     observed.ids = groups.iter().flat_map(|(_, ids)| ids).copied().collect();
     let figures = ReportData::read(reader, observed, &Window::pages(now)[..1])?;

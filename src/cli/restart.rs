@@ -105,9 +105,12 @@ pub fn logs(args: &LogsArgs, context: &mut Context<'_>) -> Result<Exit> {
 /// Prints the lines as they come. Ctrl-C is the normal way to end it, so it is not a failure.
 fn follow(args: &LogsArgs, server: &Server, context: &mut Context<'_>) -> Result<Exit> {
     let (signal, json) = (context.ui.signals(), context.ui.is_json());
-    server.follow_logs(args.range(), &mut || signal() == 0, &mut |line| match json {
-        true => context.ui.put(&format!("{}\n", json!({"line": line}))),
-        false => context.ui.put(&format!("{line}\n")),
+    server.follow_logs(args.range(), &mut || signal() == 0, &mut |line| {
+        if json {
+            context.ui.put(&format!("{}\n", json!({"line": line})))
+        } else {
+            context.ui.put(&format!("{line}\n"))
+        }
     })?;
     Ok(Exit::Done)
 }

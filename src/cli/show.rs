@@ -28,17 +28,16 @@ pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
     let keys = if args.monitors { args.keys.keys_or_ask(context.ui)? } else { args.keys.keys()? };
     let stores = context.stores()?.with_keys(&keys);
     let copies = find(&stores, &args.snapshot, context)?;
-    let monitors = match args.monitors {
-        true => {
-            let scratch = stores.scratch()?;
-            let warn = &mut |error: &_| context.ui.warn(&format!("{error}"));
-            let staged = unpack_first(&copies, &scratch.path().join("held"), warn)?;
-            let state = read_shown_state(&mut *staged.reader()?, "the snapshot")?;
-            let mut paths: Vec<String> = state.paths().into_values().collect();
-            paths.sort();
-            Some(paths)
-        }
-        false => None,
+    let monitors = if args.monitors {
+        let scratch = stores.scratch()?;
+        let warn = &mut |error: &_| context.ui.warn(&format!("{error}"));
+        let staged = unpack_first(&copies, &scratch.path().join("held"), warn)?;
+        let state = read_shown_state(&mut *staged.reader()?, "the snapshot")?;
+        let mut paths: Vec<String> = state.paths().into_values().collect();
+        paths.sort();
+        Some(paths)
+    } else {
+        None
     };
     let mut restore_tests = Vec::new();
     for copy in &copies {

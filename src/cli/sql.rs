@@ -72,10 +72,7 @@ pub fn run(args: &SqlArgs, context: &mut Context<'_>) -> Result<Exit> {
             hint: Hint::command("kumadb sql 'SELECT COUNT(*) FROM monitor'"),
         }));
     }
-    match args.change {
-        true => change(args, statements, &instance, context),
-        false => ask(args, &statements, &instance, context),
-    }
+    if args.change { change(args, statements, &instance, context) } else { ask(args, &statements, &instance, context) }
 }
 
 fn read_text(args: &SqlArgs) -> Result<String> {
@@ -153,9 +150,10 @@ fn check_question(statement: &str, engine: EngineKind) -> Result<()> {
     let writes_file = words
         .windows(2)
         .any(|two| two[0].ends_with("INTO") && ["OUTFILE", "DUMPFILE"].iter().any(|file| two[1].starts_with(file)));
-    match QUESTIONS.contains(&verb.as_str()) && !writes_file {
-        true => Ok(()),
-        false => Err(refused(&if verb.is_empty() { "this".into() } else { format!("`{verb}`") })),
+    if QUESTIONS.contains(&verb.as_str()) && !writes_file {
+        Ok(())
+    } else {
+        Err(refused(&if verb.is_empty() { "this".into() } else { format!("`{verb}`") }))
     }
 }
 
@@ -288,11 +286,10 @@ fn table_line(cells: impl Iterator<Item = String>, widths: &[usize]) -> String {
 /// A cell on one line, without control characters.
 fn shown(cell: &Value) -> String {
     let text = cell.to_string();
-    match text.contains(char::is_control) {
-        true => {
-            text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
-        }
-        false => text,
+    if text.contains(char::is_control) {
+        text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+    } else {
+        text
     }
 }
 

@@ -99,9 +99,12 @@ impl Ui {
             return Ui::wide_table(headers, &rows);
         }
         let (headers, numeric) = head(headers, &rows);
-        let align = |at: usize, text: &str| match numeric[at] {
-            true => Cell::new(one_line(text)).set_alignment(CellAlignment::Right),
-            false => Cell::new(one_line(text)),
+        let align = |at: usize, text: &str| {
+            if numeric[at] {
+                Cell::new(one_line(text)).set_alignment(CellAlignment::Right)
+            } else {
+                Cell::new(one_line(text))
+            }
         };
         let paint = |cell: Cell, color: Option<Color>| match color.filter(|_| shows_colors()) {
             None => cell,

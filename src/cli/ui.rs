@@ -207,37 +207,26 @@ impl Ui {
     /// Prints the result: `document` as JSON, or the text of `text`, in which control characters are escaped. A name must not
     /// begin another line: [`one_line`], [`lines`](crate::text::lines) and tables see to that.
     pub fn result(&mut self, document: &Json, text: impl FnOnce() -> String) -> Result<()> {
-        match self.json {
-            true => self.raw_result(document, String::new),
-            false => self.print(&for_terminal(&text())),
-        }
+        if self.json { self.raw_result(document, String::new) } else { self.print(&for_terminal(&text())) }
     }
 
     /// The same for the content of a file, or values that another program reads: only a terminal gets escapes.
     pub fn raw_result(&mut self, document: &Json, text: impl FnOnce() -> String) -> Result<()> {
-        let text = match self.json {
-            true => format!("{document:#}"),
-            false => text(),
-        };
+        let text = if self.json { format!("{document:#}") } else { text() };
         self.print(&for_stdout(&text))
     }
 
     /// The same with colours. The text must consist of tables, [`painted`](super::paint::painted) texts and
     /// [`one_line`](crate::text::one_line)s, because nothing else is escaped.
     pub fn painted_result(&mut self, document: &Json, text: impl FnOnce() -> String) -> Result<()> {
-        match self.json {
-            true => self.result(document, String::new),
-            false => self.print(&text()),
-        }
+        if self.json { self.result(document, String::new) } else { self.print(&text()) }
     }
 
     fn print(&mut self, text: &str) -> Result<()> {
         self.clear();
         let mut out = std::io::stdout().lock();
-        let written = match text.is_empty() {
-            true => Ok(()),
-            false => writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()),
-        };
+        let written =
+            if text.is_empty() { Ok(()) } else { writeln!(out, "{}", text.trim_end()).and_then(|()| out.flush()) };
         match written {
             // The reader has closed the pipe, `head` for instance.
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -354,9 +343,10 @@ impl Ui {
         if !std::io::stdin().is_terminal() {
             return Ok(first);
         }
-        match first == prompt::unseen("confirm password", &|| self.signal())? {
-            true => Ok(first),
-            false => Err(Error::Input(InputError::PasswordsDiffer)),
+        if first == prompt::unseen("confirm password", &|| self.signal())? {
+            Ok(first)
+        } else {
+            Err(Error::Input(InputError::PasswordsDiffer))
         }
     }
 
@@ -365,24 +355,26 @@ impl Ui {
         if self.asked_by_parent {
             return Err(Error::Input(InputError::CannotPrompt { secret: of.to_owned() }));
         }
-        match std::io::stdin().is_terminal() {
-            true => prompt::unseen(of, &|| self.signal()),
-            false => prompt::line(&|| self.signal()),
+        if std::io::stdin().is_terminal() {
+            prompt::unseen(of, &|| self.signal())
+        } else {
+            prompt::line(&|| self.signal())
         }
     }
 
     /// A function that asks for the passphrase of an archive, on a terminal, without echo.
     pub fn asks_passphrase(&self) -> impl Fn(&str) -> Result<Secret> + Send + Sync + 'static {
         let signal = self.signal.clone();
-        move |of| match std::io::stdin().is_terminal() {
-            true => {
+        move |of| {
+            if std::io::stdin().is_terminal() {
                 let signal = || signal.load(Ordering::SeqCst) as i32;
                 prompt::unseen(&format!("passphrase of {of}"), &signal).map(Secret::new)
+            } else {
+                Err(Error::Snapshot(SnapshotError::Key {
+                    archive: of.to_owned(),
+                    why: "it is encrypted with a passphrase",
+                }))
             }
-            false => Err(Error::Snapshot(SnapshotError::Key {
-                archive: of.to_owned(),
-                why: "it is encrypted with a passphrase",
-            })),
         }
     }
 
@@ -396,10 +388,7 @@ impl Ui {
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
-        match self.color {
-            true => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
-            false => text.to_owned(),
-        }
+        if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
 
     fn clear(&mut self) {

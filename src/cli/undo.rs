@@ -81,9 +81,10 @@ struct UndoMethod {
 pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let settings = args.write.settings("undo");
-    match args.write.is_dry_run() {
-        true => operation::check_ended(&instance, &settings)?,
-        false => operation::settle_earlier(&instance, &settings)?,
+    if args.write.is_dry_run() {
+        operation::check_ended(&instance, &settings)?
+    } else {
+        operation::settle_earlier(&instance, &settings)?
     }
     let store = context.store()?;
     let stores = context.stores()?.beside(&store).with_keys(&args.keys.keys_or_ask(context.ui)?);
@@ -239,13 +240,14 @@ fn check_release(now: &Database, manifest: &Manifest, parts: bool, instance: &In
         id: manifest.id.clone(),
         release: manifest.release.to_string(),
         here: now.release.to_string(),
-        hint: Some(match fits {
-            true => Hint::command(format!("kumadb restore {} --other-release", manifest.id)),
-            false => Hint::advice(format!(
+        hint: Some(if fits {
+            Hint::command(format!("kumadb restore {} --other-release", manifest.id))
+        } else {
+            Hint::advice(format!(
                 "set the image of the container back to release {} without starting it (docker compose up --no-start, or \
                  docker create), then run: kumadb undo {}",
                 manifest.release, manifest.id
-            )),
+            ))
         }),
     }))
 }
@@ -276,12 +278,13 @@ fn carry_out(
         "undone": manifest.id, "verb": manifest.reason, "at": manifest.created, "differs": way.difference.json(),
         "full": way.kept.is_empty(),
     });
-    let lost = match way.kept.is_empty() {
-        true => format!(
+    let lost = if way.kept.is_empty() {
+        format!(
             "heartbeats since {created} will be lost: the full database is restored (to keep the history: \
              --config-only)"
-        ),
-        false => String::new(),
+        )
+    } else {
+        String::new()
     };
     let shown: Vec<&str> = [text.as_str(), &lost].into_iter().filter(|part| !part.is_empty()).collect();
     if args.write.is_dry_run() {
@@ -297,10 +300,7 @@ fn carry_out(
     context.ui.ask(&format!("undo `{}` of {created}?", manifest.reason))?;
     let settings = Settings { undoes: Some(Undone::of(manifest)), ..args.write.settings("undo") };
     let mut outcome = operation::run(instance, store, load, &settings, context.ui)?;
-    let files = match way.kept.is_empty() {
-        true => put_files_back(instance, &way.staged, &mut outcome),
-        false => Vec::new(),
-    };
+    let files = if way.kept.is_empty() { put_files_back(instance, &way.staged, &mut outcome) } else { Vec::new() };
     let mut document = document;
     document["files"] = json!(files);
     document["history_rows"] = json!(outcome.merged);

@@ -140,9 +140,7 @@ fn on_mariadb(args: &VacuumArgs, space: &Space) -> Result<Vec<String>> {
     }
     let is_worth_it = |free: u64, used: u64| free >= LITTLE && free * 10 >= used;
     let loose = space.tables.iter().filter(|(_, table)| is_worth_it(table.free, table.rows + table.indexes));
-    let tables: Vec<&String> = match args.tables.is_empty() {
-        true => loose.map(|(table, _)| table).collect(),
-        false => args.tables.iter().collect(),
-    };
+    let tables: Vec<&String> =
+        if args.tables.is_empty() { loose.map(|(table, _)| table).collect() } else { args.tables.iter().collect() };
     Ok(compacting(EngineKind::MariaDb, &tables))
 }

@@ -307,10 +307,7 @@ fn group_line(group: &[&PlanStep]) -> String {
             }
             _ => false,
         };
-        match !first.secret && group.iter().all(same) {
-            true => cell_words(first),
-            false => first.column.clone(),
-        }
+        if !first.secret && group.iter().all(same) { cell_words(first) } else { first.column.clone() }
     });
     one_line(&format!("~ {what}: {}", columns.collect::<Vec<_>>().join(", "))).into_owned()
 }
@@ -355,9 +352,10 @@ pub fn step_lines(step: &PlanStep) -> Vec<String> {
 
 /// One changed cell: `interval 60 → 30`.
 fn cell_words(cell: &Assignment) -> String {
-    match is_secret(cell) {
-        true => format!("{} (secret, changed)", cell.column),
-        false => format!("{} {} → {}", cell.column, shown(false, &cell.old), shown_new(false, &cell.new)),
+    if is_secret(cell) {
+        format!("{} (secret, changed)", cell.column)
+    } else {
+        format!("{} {} → {}", cell.column, shown(false, &cell.old), shown_new(false, &cell.new))
     }
 }
 

@@ -78,17 +78,14 @@ impl ConfigDraft {
         text.push_str("\n# Every night: everything but heartbeats and statistics.\n");
         text.push_str(&self.job("configuration", "15 3 * * *", "config_only = true\n"));
         let can_open = self.recipients.is_empty() || self.identity_file.is_some();
-        match can_open && self.instances.iter().all(|instance| instance.is_sqlite) {
-            true => {
-                text.push_str(
-                    "\n# Every Sunday: everything, read back from its store; every fourth is restored as a test.\n",
-                );
-                text.push_str(&self.job("full", "45 3 * * SUN", "verify = true\nrestore_test_every = 4\n"));
-            }
-            false => {
-                text.push_str("\n# Every Sunday: everything, read back from its store.\n");
-                text.push_str(&self.job("full", "45 3 * * SUN", "verify = true\n"));
-            }
+        if can_open && self.instances.iter().all(|instance| instance.is_sqlite) {
+            text.push_str(
+                "\n# Every Sunday: everything, read back from its store; every fourth is restored as a test.\n",
+            );
+            text.push_str(&self.job("full", "45 3 * * SUN", "verify = true\nrestore_test_every = 4\n"));
+        } else {
+            text.push_str("\n# Every Sunday: everything, read back from its store.\n");
+            text.push_str(&self.job("full", "45 3 * * SUN", "verify = true\n"));
         }
         text
     }
@@ -121,12 +118,10 @@ impl ConfigDraft {
     }
 
     fn encryption(&self) -> String {
-        match self.recipients.is_empty() {
-            true => {
-                "# Encrypt the snapshots of this instance, with a key of `age-keygen`:\n# encrypt_to = [\"age1…\"]\n"
-                    .into()
-            }
-            false => format!("encrypt_to = {}\n", list(&self.recipients)),
+        if self.recipients.is_empty() {
+            "# Encrypt the snapshots of this instance, with a key of `age-keygen`:\n# encrypt_to = [\"age1…\"]\n".into()
+        } else {
+            format!("encrypt_to = {}\n", list(&self.recipients))
         }
     }
 

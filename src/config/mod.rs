@@ -209,9 +209,10 @@ pub fn read_config(file: &str, text: &str) -> Result<ConfigFile, Vec<Problem>> {
     }
     let mut problems = reader.problems;
     problems.sort_by_key(|(at, _)| (at.line, at.column));
-    match problems.is_empty() {
-        true => Ok(config),
-        false => Err(problems.into_iter().map(|(at, message)| Problem::new(at.to_string(), message)).collect()),
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(problems.into_iter().map(|(at, message)| Problem::new(at.to_string(), message)).collect())
     }
 }
 

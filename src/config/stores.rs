@@ -32,9 +32,10 @@ impl ConfigFile {
 
     /// The stores of `job` for snapshots of the instance called `name`: the job's own, else those of the instance.
     pub fn stores_of_job(&self, job: &Job, name: &str) -> Vec<(&str, &StoreConfig)> {
-        match job.stores.is_empty() {
-            true => self.stores_of(name),
-            false => self.places(&job.stores.iter().map(String::as_str).collect::<Vec<_>>()),
+        if job.stores.is_empty() {
+            self.stores_of(name)
+        } else {
+            self.places(&job.stores.iter().map(String::as_str).collect::<Vec<_>>())
         }
     }
 

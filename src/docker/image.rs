@@ -169,9 +169,10 @@ impl Docker {
         let pieces = self.client.download_from_container(&container.id, Some(options));
         let read = pieces.try_fold(Vec::new(), |mut all, piece| async move {
             all.extend_from_slice(&piece);
-            match all.len() > LARGEST {
-                true => Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge).into()),
-                false => Ok(all),
+            if all.len() > LARGEST {
+                Err(std::io::Error::from(std::io::ErrorKind::FileTooLarge).into())
+            } else {
+                Ok(all)
             }
         });
         match self.block(read) {

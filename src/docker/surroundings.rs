@@ -129,10 +129,7 @@ impl DockerEnv {
             let tls =
                 TlsFiles::of(&self.config.join("contexts/tls").join(hash).join("docker"), !docker.skip_tls_verify);
             let tls = Some(tls).filter(|tls| !tls.is_empty() || !tls.verify);
-            return match docker.host.is_empty() {
-                true => self.first_socket(),
-                false => Endpoint::parse(&docker.host, tls),
-            };
+            return if docker.host.is_empty() { self.first_socket() } else { Endpoint::parse(&docker.host, tls) };
         }
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         Err(no_context(name, format!("no such context{}", did_you_mean(name, &names))))

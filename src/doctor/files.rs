@@ -76,9 +76,10 @@ pub(super) fn find_wrong_wal(evidence: &Evidence, faults: &mut Vec<Fault>) {
 /// A SQLite file can be read page by page; the files of MariaDB cannot.
 fn rebuild(evidence: &Evidence) -> Fix {
     // A new database is made for a known release, without the tables of any other.
-    match evidence.engine == Some(EngineKind::MariaDb) || evidence.has_unknown_migrations() {
-        true => Fix::Advice(RESTORE.into()),
-        false => Fix::Salvage,
+    if evidence.engine == Some(EngineKind::MariaDb) || evidence.has_unknown_migrations() {
+        Fix::Advice(RESTORE.into())
+    } else {
+        Fix::Salvage
     }
 }
 
@@ -97,9 +98,10 @@ pub(super) fn find_full_disk(evidence: &Evidence, faults: &mut Vec<Fault>) {
         !seen.folder && (seen.name.contains(".bak") || seen.name == "error.log" || seen.name.contains(".stale-"))
     });
     let old: Vec<String> = old.map(|seen| format!("`{}` ({})", seen.name, bytes(seen.size))).collect();
-    let mut advice = match old.is_empty() {
-        true => format!("free disk space for {}; check: df -h {0}", folder.path.display()),
-        false => format!("check whether these files can be deleted (kumadb does not delete them): {}", old.join(", ")),
+    let mut advice = if old.is_empty() {
+        format!("free disk space for {}; check: df -h {0}", folder.path.display())
+    } else {
+        format!("check whether these files can be deleted (kumadb does not delete them): {}", old.join(", "))
     };
     if folder.screenshots > 0 {
         advice.push_str(&format!(", {} in `screenshots/`", counted(folder.screenshots, "image")));

@@ -112,9 +112,10 @@ pub(super) fn find_reused_ids(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 last + 1,
                 listed.join(", ")
             ),
-            fix: match *highest < HIGHEST_ID {
-                true => Fix::Statements(raise_counter(content.config.database.engine, parent, *highest)),
-                false => Fix::Advice("delete these rows first: `kumadb doctor --fix K007`".into()),
+            fix: if *highest < HIGHEST_ID {
+                Fix::Statements(raise_counter(content.config.database.engine, parent, *highest))
+            } else {
+                Fix::Advice("delete these rows first: `kumadb doctor --fix K007`".into())
             },
         });
     }
@@ -207,13 +208,14 @@ pub(super) fn find_future_statistics(evidence: &Evidence, faults: &mut Vec<Fault
 
 /// Where most rows are in the future, it is rather the clock of this machine that is wrong.
 fn unless_clock_is_wrong(evidence: &Evidence, future: u64, all: u64, steps: Vec<PlanStep>) -> Fix {
-    match future * 2 > all && all > 10 {
-        true => Fix::Advice(format!(
+    if future * 2 > all && all > 10 {
+        Fix::Advice(format!(
             "check the clock: this machine has {} UTC, and most rows are newer; if that is right, restore a snapshot, or \
              delete these rows with `kumadb sql`",
             evidence.now.format("%Y-%m-%d %H:%M")
-        )),
-        false => Fix::Rows(steps),
+        ))
+    } else {
+        Fix::Rows(steps)
     }
 }
 

@@ -104,9 +104,12 @@ pub(super) fn half_applied(evidence: &Evidence) -> Option<IncompleteMigration> {
     }
     let makes = MADE.iter().filter(|(migration, ..)| *migration == next);
     let parts: Vec<(&str, Option<&str>)> = makes
-        .flat_map(|(_, table, columns)| match columns.is_empty() {
-            true => vec![(*table, None)],
-            false => columns.iter().map(|column| (*table, Some(*column))).collect(),
+        .flat_map(|(_, table, columns)| {
+            if columns.is_empty() {
+                vec![(*table, None)]
+            } else {
+                columns.iter().map(|column| (*table, Some(*column))).collect()
+            }
         })
         .collect();
     let is_there = |(table, column): &(&str, Option<&str>)| match column {

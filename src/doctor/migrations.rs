@@ -93,24 +93,26 @@ pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
         return;
     };
     let part = column.map_or_else(|| format!("table `{table}`"), |column| format!("column `{column}` of `{table}`"));
-    let end = match is_up(evidence) {
-        true => "the server that runs does not need it",
-        false => "a migration was interrupted, and the server cannot finish it",
+    let end = if is_up(evidence) {
+        "the server that runs does not need it"
+    } else {
+        "a migration was interrupted, and the server cannot finish it"
     };
     let what = format!(
         "{part} exists, but migration `{migration}` of {release}, which creates it, is not recorded as applied; {end}"
     );
     let fault = half(table, column, what, statements);
-    faults.push(match is_up(evidence) {
+    faults.push(if is_up(evidence) {
         // An older server ignores it, and would not start with the migration recorded.
-        true => Fault {
+        Fault {
             fix: Fix::Advice(format!(
                 "the running server is older and not affected; to finish the migration, stop that server, switch to \
                  image {release} or newer, and run `kumadb doctor --fix K009`"
             )),
             ..fault
-        },
-        false => fault,
+        }
+    } else {
+        fault
     });
 }
 

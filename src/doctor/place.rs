@@ -41,9 +41,10 @@ pub(super) fn find_old_image(evidence: &Evidence, faults: &mut Vec<Fault>) {
         Some(release) => format!("image `{}` ({release})", container.image),
         None => format!("image `{}`", container.image),
     };
-    let needed = match release.exact {
-        true => format!("louislam/uptime-kuma:{} or newer", release.oldest),
-        false => "the image that upgraded the database".into(),
+    let needed = if release.exact {
+        format!("louislam/uptime-kuma:{} or newer", release.oldest)
+    } else {
+        "the image that upgraded the database".into()
     };
     let keys = match content.config.database.engine {
         EngineKind::Sqlite => ", and foreign keys are not checked, so that every deletion leaves rows behind",

@@ -125,13 +125,14 @@ pub(super) fn find_locked_out(evidence: &Evidence, faults: &mut Vec<Fault>) {
         if let Some(why) = unusable(stored) {
             // As `htpasswd -n` prints it.
             let bare = stored.trim().trim_start_matches(':');
-            let fix = match is_hash(bare) {
-                true => Fix::Rows(vec![set("user", &name, row, &[("password", bare.into())])]),
-                false => Fix::Password {
+            let fix = if is_hash(bare) {
+                Fix::Rows(vec![set("user", &name, row, &[("password", bare.into())])])
+            } else {
+                Fix::Password {
                     id: row.int("id").unwrap_or_default(),
                     name: row.text("username").unwrap_or_default().to_owned(),
                     old: row.cell("password").clone(),
-                },
+                }
             };
             faults.push(Fault {
                 subject: subject("user", row, "password"),

@@ -66,9 +66,10 @@ pub(super) fn find_bad_codes(evidence: &Evidence, faults: &mut Vec<Fault>) {
             None if codes.is_empty() => "accepts no status code, so it is always down".to_owned(),
             None => continue,
         };
-        let meant: Option<Vec<String>> = match codes.is_empty() {
-            true => Some(vec!["200-299".into()]),
-            false => codes.iter().map(|code| meant_by(code)).collect::<Option<Vec<_>>>().map(|codes| codes.concat()),
+        let meant: Option<Vec<String>> = if codes.is_empty() {
+            Some(vec!["200-299".into()])
+        } else {
+            codes.iter().map(|code| meant_by(code)).collect::<Option<Vec<_>>>().map(|codes| codes.concat())
         };
         let fix = match meant.filter(|codes| !codes.is_empty()) {
             Some(codes) => {

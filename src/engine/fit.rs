@@ -175,10 +175,7 @@ impl ColumnFit {
         if length > longest {
             return Err(Misfit::TooLong { length, longest, kind: self.sql_type.clone() });
         }
-        match is_narrow && text.chars().any(|letter| letter > '\u{ffff}') {
-            true => Err(Misfit::WideCharacter),
-            false => Ok(None),
-        }
+        if is_narrow && text.chars().any(|letter| letter > '\u{ffff}') { Err(Misfit::WideCharacter) } else { Ok(None) }
     }
 
     fn too_large(&self) -> Misfit {

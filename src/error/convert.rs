@@ -144,12 +144,9 @@ impl ConvertError {
                     }
                     None => report,
                 };
-                match all {
-                    true => report,
-                    false => report.hint(
+                if *all { report } else { report.hint(
                         "change the values without a choice on the instance first, for example with `kumadb monitor edit`",
-                    ),
-                }
+                    ) }
             }
         }
     }

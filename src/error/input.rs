@@ -212,9 +212,10 @@ impl InputError {
                 usage(format!("`{name}` is not set: {because}")).hint(format!("set `{name}`"))
             }
             Self::Time { why } => usage(why.clone()),
-            Self::Address { kind, shown, why } => usage(match shown.is_empty() {
-                true => format!("invalid {kind}: {why}"),
-                false => format!("invalid {kind} `{shown}`: {why}"),
+            Self::Address { kind, shown, why } => usage(if shown.is_empty() {
+                format!("invalid {kind}: {why}")
+            } else {
+                format!("invalid {kind} `{shown}`: {why}")
             }),
             Self::NoDatabaseName => usage("invalid database URL: the database name is missing".into())
                 .hint("write it as mysql://user@host/database"),
@@ -261,9 +262,10 @@ impl InputError {
                     Exit::NotFound,
                     format!("no {kind} `{name}` in the config file{}", did_you_mean(name, known)),
                 );
-                match known.is_empty() {
-                    true => report.hint("add one to the config file"),
-                    false => report.hint(format!("use one of {}", known.join(", "))),
+                if known.is_empty() {
+                    report.hint("add one to the config file")
+                } else {
+                    report.hint(format!("use one of {}", known.join(", ")))
                 }
             }
             Self::SeveralMonitors { what, count } => ErrorReport::new(

@@ -43,9 +43,10 @@ impl JobError {
         match self {
             Self::Locked { job, holder } => ErrorReport::new(
                 Exit::Locked,
-                match holder.is_empty() {
-                    true => format!("another kumadb process is running job `{job}`"),
-                    false => format!("another kumadb process is running job `{job}` ({holder})"),
+                if holder.is_empty() {
+                    format!("another kumadb process is running job `{job}`")
+                } else {
+                    format!("another kumadb process is running job `{job}` ({holder})")
                 },
             )
             .hint("wait until it has finished, or stop it"),

@@ -182,9 +182,12 @@ impl Error {
     /// Wraps an I/O error of `act` on `path`.
     pub fn file(act: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Error {
         let path = path.as_ref().to_owned();
-        move |source| match source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
-            true => FileError::Link { path }.into(),
-            false => FileError::Io { act, path, source }.into(),
+        move |source| {
+            if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+                FileError::Link { path }.into()
+            } else {
+                FileError::Io { act, path, source }.into()
+            }
         }
     }
 

@@ -90,10 +90,7 @@ fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (
 /// The error of type `E` among the causes of `error`: the innermost I/O error, because one may wrap another; else the first.
 pub fn find<'e, E: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e E> {
     let mut found = causes(error).filter_map(|cause| cause.downcast_ref::<E>());
-    match TypeId::of::<E>() == TypeId::of::<io::Error>() {
-        true => found.last(),
-        false => found.next(),
-    }
+    if TypeId::of::<E>() == TypeId::of::<io::Error>() { found.last() } else { found.next() }
 }
 
 /// Whether a host name was looked for in vain. The standard library has no kind for it.

@@ -194,10 +194,7 @@ impl SnapshotError {
                 failed(format!("{what} of the restored database differ from the snapshot"))
             }
             Self::NotRaw => failed("the snapshot does not contain database files".into()),
-            Self::NotFound(what) => missing(match what.is_empty() {
-                true => "no snapshot found".into(),
-                false => format!("no snapshot matches `{what}`"),
-            })
+            Self::NotFound(what) => missing(if what.is_empty() { "no snapshot found".into() } else { format!("no snapshot matches `{what}`") })
             .command("kumadb backup list"),
             Self::NoFile(path) => {
                 missing(format!("snapshot `{}` not found: no such file", path.display())).command("kumadb backup list")
@@ -256,13 +253,10 @@ impl SnapshotError {
                 let what =
                     format!("cannot restore the rows of snapshot `{id}`: the tables of the database changed since");
                 let report = refused(format!("{what}, and reject them: {}", why.join("; ")));
-                match is_whole {
-                    true => report
+                if *is_whole { report
                         .command(format!("kumadb restore {id}"))
-                        .hint("this restores the tables too; heartbeats since the snapshot are lost"),
-                    false => report
-                        .hint("it contains only the configuration: restore a full snapshot (kumadb backup list --undo)"),
-                }
+                        .hint("this restores the tables too; heartbeats since the snapshot are lost") } else { report
+                        .hint("it contains only the configuration: restore a full snapshot (kumadb backup list --undo)") }
             }
             Self::OtherTables { id, release } => refused(format!(
                 "cannot convert snapshot `{id}` to SQLite: it has tables or columns that release {release} does not \

@@ -33,9 +33,10 @@ const DEPTH: usize = 64;
 /// A path, split where the part begins that a user other than this one may change: below a data folder, for kumadb's own
 /// folder in it, or below an open folder (`Pinned`). The second part is empty for any other path.
 pub(super) fn split(path: &Path) -> (&Path, &Path) {
-    let base = match path.starts_with(HELD) {
-        true => path.ancestors().find(|above| above.parent() == Some(Path::new(HELD))),
-        false => path.ancestors().filter(|above| above.file_name().is_some_and(is_own)).last().and_then(Path::parent),
+    let base = if path.starts_with(HELD) {
+        path.ancestors().find(|above| above.parent() == Some(Path::new(HELD)))
+    } else {
+        path.ancestors().filter(|above| above.file_name().is_some_and(is_own)).last().and_then(Path::parent)
     };
     match base {
         Some(base) if base.as_os_str().is_empty() => (Path::new("."), path),
@@ -57,9 +58,10 @@ pub(super) fn is_foreign(path: &Path) -> bool {
 /// Opens `path`; below a folder that is not ours, through no link.
 pub fn open(path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
     let (base, rest) = split(path);
-    match rest.as_os_str().is_empty() {
-        true => Ok(rustix::fs::open(base, flags | OFlags::CLOEXEC, mode)?),
-        false => open_below(&rustix::fs::open(base, WAY, Mode::empty())?, rest, flags, mode),
+    if rest.as_os_str().is_empty() {
+        Ok(rustix::fs::open(base, flags | OFlags::CLOEXEC, mode)?)
+    } else {
+        open_below(&rustix::fs::open(base, WAY, Mode::empty())?, rest, flags, mode)
     }
 }
 
@@ -209,19 +211,17 @@ pub(super) fn make_way(base: &Path, rest: &Path) -> io::Result<OwnedFd> {
 /// Opens the file at `path` for reading. Below a folder that is not ours, only a regular file: reading a FIFO would never
 /// end.
 pub(super) fn open_read(path: &Path) -> io::Result<File> {
-    match is_foreign(path) {
-        false => File::open(path),
-        true => regular(open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?),
+    if is_foreign(path) {
+        regular(open(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?)
+    } else {
+        File::open(path)
     }
 }
 
 /// The open file, if it is a regular one.
 pub(super) fn regular(file: OwnedFd) -> io::Result<File> {
     let file = File::from(file);
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other("not a regular file")),
-    }
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
 }
 
 /// What is at `path` itself; `None` where there is nothing.
@@ -242,9 +242,10 @@ pub(super) fn look(path: &Path) -> io::Result<Option<Stat>> {
 
 /// What `path` leads to: a link that the user named is followed, and none below a folder that is not ours.
 pub(super) fn look_through(path: &Path) -> io::Result<Stat> {
-    match is_foreign(path) {
-        false => Ok(rustix::fs::stat(path)?),
-        true => look(path)?.ok_or_else(|| io::ErrorKind::NotFound.into()),
+    if is_foreign(path) {
+        look(path)?.ok_or_else(|| io::ErrorKind::NotFound.into())
+    } else {
+        Ok(rustix::fs::stat(path)?)
     }
 }
 
@@ -399,14 +400,17 @@ mod tests {
         symlink(path("victim/held"), path("data/.kumadb/held")).unwrap();
         symlink(path("victim/held/file"), path("data/.kumadb/link")).unwrap();
         for walked in [false, true] {
-            let open = |rest: &str| match walked {
-                true => walk_below(
-                    &open_folder(&path("data")).unwrap(),
-                    Path::new(rest),
-                    OFlags::RDONLY | OFlags::NOFOLLOW,
-                    Mode::empty(),
-                ),
-                false => open(&path("data").join(rest), OFlags::RDONLY, Mode::empty()),
+            let open = |rest: &str| {
+                if walked {
+                    walk_below(
+                        &open_folder(&path("data")).unwrap(),
+                        Path::new(rest),
+                        OFlags::RDONLY | OFlags::NOFOLLOW,
+                        Mode::empty(),
+                    )
+                } else {
+                    open(&path("data").join(rest), OFlags::RDONLY, Mode::empty())
+                }
             };
             assert!(open(".kumadb/file").is_ok(), "{walked}");
             for rest in [".kumadb/held/file", ".kumadb/link", ".kumadb/../../victim/held/file"] {

@@ -11,9 +11,10 @@ use crate::error::{Error, FileError, Result};
 /// Creates the folder `path` (mode 0700) and its parents.
 pub fn make_folder(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    let made = match owner::gives(path) {
-        true => owner::make_folder(path),
-        false => fs::DirBuilder::new().recursive(true).mode(0o700).create(path),
+    let made = if owner::gives(path) {
+        owner::make_folder(path)
+    } else {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
     };
     made.map_err(Error::file("make the folder", path))
 }

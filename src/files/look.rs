@@ -81,9 +81,10 @@ pub fn about(path: &Path) -> Result<About> {
 pub fn folder_identity(path: &Path) -> Result<(u64, u64)> {
     let found = door::look(path).and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()));
     let found = found.map_err(Error::file("access", path))?;
-    match FileType::from_raw_mode(found.st_mode).is_dir() {
-        true => Ok((found.st_dev as u64, found.st_ino as u64)),
-        false => Err(Error::file("access", path)(io::ErrorKind::NotADirectory.into())),
+    if FileType::from_raw_mode(found.st_mode).is_dir() {
+        Ok((found.st_dev as u64, found.st_ino as u64))
+    } else {
+        Err(Error::file("access", path)(io::ErrorKind::NotADirectory.into()))
     }
 }
 

@@ -76,9 +76,10 @@ pub(super) fn inherit(made: &File, folder: &OwnedFd, path: &Path) -> io::Result<
     }
     let owner = rustix::fs::fstat(folder)?;
     let now = made.metadata()?;
-    match (now.uid(), now.gid()) == (owner.st_uid, owner.st_gid) {
-        true => Ok(()),
-        false => change(made, owner.st_uid, owner.st_gid),
+    if (now.uid(), now.gid()) == (owner.st_uid, owner.st_gid) {
+        Ok(())
+    } else {
+        change(made, owner.st_uid, owner.st_gid)
     }
 }
 
@@ -318,9 +319,10 @@ pub fn set_mode(path: &Path, mode: u32) -> Result<()> {
 #[cfg(target_os = "linux")]
 fn pin(path: &Path) -> io::Result<OwnedFd> {
     let file = door::open_strict(path, OFlags::PATH, Mode::empty())?;
-    match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_symlink() {
-        true => Err(rustix::io::Errno::LOOP.into()),
-        false => Ok(file),
+    if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode).is_symlink() {
+        Err(rustix::io::Errno::LOOP.into())
+    } else {
+        Ok(file)
     }
 }
 

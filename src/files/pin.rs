@@ -25,9 +25,10 @@ impl Pinned {
         let folder = open_folder(path)?;
         let us = [0, rustix::process::geteuid().as_raw()];
         let is_ours = |path: &Path| fs::metadata(path).is_ok_and(|found| us.contains(&found.uid()));
-        let path = match is_ours(path) && is_ours(parent(path)) || !cfg!(target_os = "linux") {
-            true => path.to_owned(),
-            false => PathBuf::from(format!("{HELD}/{}/.", folder.as_raw_fd())),
+        let path = if is_ours(path) && is_ours(parent(path)) || !cfg!(target_os = "linux") {
+            path.to_owned()
+        } else {
+            PathBuf::from(format!("{HELD}/{}/.", folder.as_raw_fd()))
         };
         Ok(Pinned { _folder: folder, path })
     }
@@ -35,9 +36,10 @@ impl Pinned {
     /// Opens the folder `path`, which must not be a link. The path to it is never `path` itself, where the system has another.
     pub fn hold(path: &Path) -> Result<Pinned> {
         let folder = open_folder(path)?;
-        let path = match cfg!(target_os = "linux") {
-            true => PathBuf::from(format!("{HELD}/{}/.", folder.as_raw_fd())),
-            false => path.to_owned(),
+        let path = if cfg!(target_os = "linux") {
+            PathBuf::from(format!("{HELD}/{}/.", folder.as_raw_fd()))
+        } else {
+            path.to_owned()
         };
         Ok(Pinned { _folder: folder, path })
     }

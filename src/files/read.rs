@@ -52,9 +52,10 @@ pub(super) fn read_bounded(mut file: File, most: u64) -> io::Result<String> {
 /// [`io::ErrorKind::FileTooLarge`]: it is more than `most` bytes.
 pub fn read_most(source: &mut dyn Read, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    match source.take(most + 1).read_to_end(&mut bytes)? as u64 > most {
-        true => Err(io::ErrorKind::FileTooLarge.into()),
-        false => Ok(bytes),
+    if source.take(most + 1).read_to_end(&mut bytes)? as u64 > most {
+        Err(io::ErrorKind::FileTooLarge.into())
+    } else {
+        Ok(bytes)
     }
 }
 

@@ -292,15 +292,14 @@ impl<'a> Exporter<'a> {
                 self.warnings.push(format!("setting `{key}` is not JSON: left out"));
                 continue;
             };
-            let node = match is_secret_setting(key) && json.as_str().is_some_and(|text| !text.is_empty()) {
-                true => {
-                    let value = Value::from(json.as_str().unwrap_or_default());
-                    match self.secret(&format!("setting `{key}`"), "value", &value, &mut Vec::new()) {
-                        Some(node) => node,
-                        None => continue,
-                    }
+            let node = if is_secret_setting(key) && json.as_str().is_some_and(|text| !text.is_empty()) {
+                let value = Value::from(json.as_str().unwrap_or_default());
+                match self.secret(&format!("setting `{key}`"), "value", &value, &mut Vec::new()) {
+                    Some(node) => node,
+                    None => continue,
                 }
-                false => self.escaped(&json),
+            } else {
+                self.escaped(&json)
             };
             entries.push(entry(key, node));
         }

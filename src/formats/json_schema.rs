@@ -24,9 +24,10 @@ pub fn json_schema() -> Json {
         }),
     );
     for entity in ENTITIES {
-        let value = match entity.key == SETTINGS.key {
-            true => json!({"type": "object", "description": "settings, by name"}),
-            false => json!({"type": ["array", "null"], "items": thing(entity)}),
+        let value = if entity.key == SETTINGS.key {
+            json!({"type": "object", "description": "settings, by name"})
+        } else {
+            json!({"type": ["array", "null"], "items": thing(entity)})
         };
         properties.insert(entity.key.into(), value);
     }
@@ -52,10 +53,7 @@ fn thing(entity: &'static Entity) -> Json {
         schema["anyOf"] =
             json!([{"required": ["name"]}, {"required": ["path"]}, {"required": ["id"]}, {"required": ["type"]}]);
     }
-    match entity.short {
-        true => json!({"anyOf": [{"type": "string"}, schema]}),
-        false => schema,
-    }
+    if entity.short { json!({"anyOf": [{"type": "string"}, schema]}) } else { schema }
 }
 
 /// The key with the user of an item.
@@ -91,13 +89,14 @@ fn thing_properties(entity: &'static Entity) -> Map<String, Json> {
     }
     for part in entity.parts {
         let list = json!({"type": ["array", "null"], "items": thing(part)});
-        let schema = match part.also.is_empty() {
-            true => json!({"anyOf": [list, {"type": "string"}]}),
-            false => json!({"anyOf": [
+        let schema = if part.also.is_empty() {
+            json!({"anyOf": [list, {"type": "string"}]})
+        } else {
+            json!({"anyOf": [
                 {"type": "array", "items": {"anyOf": [{"type": "string"}, thing(part)]}},
                 {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean", "null"]}},
                 {"type": "null"},
-            ]}),
+            ]})
         };
         properties.insert(part.key.into(), schema);
     }

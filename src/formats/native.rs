@@ -57,10 +57,7 @@ pub struct Invalid {
 pub fn read_fixture(documents: &[Node], lookup: &dyn Lookup) -> Result<Fixture, Vec<Problem>> {
     let native = |node: &Node| Document { node: node.clone(), expand: Expand::All, converted: false };
     let contents = read_contents(&documents.iter().map(native).collect::<Vec<_>>(), lookup);
-    match contents.problems.is_empty() {
-        true => Ok(contents.fixture),
-        false => Err(contents.problems),
-    }
+    if contents.problems.is_empty() { Ok(contents.fixture) } else { Err(contents.problems) }
 }
 
 /// Reads the fixtures in `documents`; items with problems are left out.
@@ -144,12 +141,11 @@ impl Reader<'_> {
                     let mut thing = self.thing(found, item, &path);
                     thing.iter_mut().for_each(|thing| self.finish(thing));
                     let problems = before..self.contents.problems.len();
-                    match problems.is_empty() {
-                        true => self.contents.fixture.things.extend(thing),
-                        false => {
-                            let subject = subject_of(found, item, &path);
-                            self.contents.invalid.push(Invalid { problems, path, subject });
-                        }
+                    if problems.is_empty() {
+                        self.contents.fixture.things.extend(thing)
+                    } else {
+                        let subject = subject_of(found, item, &path);
+                        self.contents.invalid.push(Invalid { problems, path, subject });
                     }
                 }
             }

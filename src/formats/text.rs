@@ -44,10 +44,9 @@ impl Syntax {
     /// valid YAML.
     pub fn guess(text: &str) -> Syntax {
         let text = text.trim_start_matches('\u{feff}');
-        match text.trim_start().starts_with(['{', '[']) {
-            true if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => Syntax::Json,
-            _ => Syntax::Yaml,
-        }
+        let is_json =
+            text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+        if is_json { Syntax::Json } else { Syntax::Yaml }
     }
 }
 
@@ -210,10 +209,7 @@ impl Yaml<'_> {
     /// Counts repeated values: a few lines can expand to more than fits in memory.
     fn repeat(&mut self, at: &At, values: usize) -> Result<(), Problem> {
         self.copies += values;
-        match self.copies > COPIES {
-            true => Err(wrong(at, format!("expands to more than {COPIES} values"))),
-            false => Ok(()),
-        }
+        if self.copies > COPIES { Err(wrong(at, format!("expands to more than {COPIES} values"))) } else { Ok(()) }
     }
 
     fn include(&mut self, at: &At, written: &str) -> Result<Node, Problem> {

@@ -127,10 +127,7 @@ pub fn judge_metrics(reply: &Reply, login: Option<&ServerLogin>, config: Option<
 }
 
 fn named(login: &ServerLogin) -> String {
-    match login.is_key() {
-        true => "the API key".into(),
-        false => format!("user `{}`", login.name),
-    }
+    if login.is_key() { "the API key".into() } else { format!("user `{}`", login.name) }
 }
 
 /// Why the server rejects `login`, according to its database.

@@ -259,12 +259,11 @@ impl Instance {
     /// # Errors
     /// [`OperationError::Locked`] when a helper container is required and another run has the lock: there can be only one.
     pub fn open(&self) -> Result<Session<'_>> {
-        match self.needs_helper()? {
-            true => {
-                let lock = self.lock("reading")?;
-                Ok(Session { lock: Some(lock), ..self.open_under()? })
-            }
-            false => self.open_under(),
+        if self.needs_helper()? {
+            let lock = self.lock("reading")?;
+            Ok(Session { lock: Some(lock), ..self.open_under()? })
+        } else {
+            self.open_under()
         }
     }
 

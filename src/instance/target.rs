@@ -114,12 +114,11 @@ impl Locator {
 
     /// The instance on the folder (or of the `kuma.db`) at `path`, with the container that uses it.
     pub(super) fn at(&self, path: &Path) -> Result<Location> {
-        let (folder, file) = match files::is_folder(path) {
-            true => (files::real(path), None),
-            false => {
-                let file = SqliteFile::new(path);
-                (file.path().parent().map(Path::to_owned).unwrap_or_default(), Some(file))
-            }
+        let (folder, file) = if files::is_folder(path) {
+            (files::real(path), None)
+        } else {
+            let file = SqliteFile::new(path);
+            (file.path().parent().map(Path::to_owned).unwrap_or_default(), Some(file))
         };
         // A file other than an instance's database, a copy beside it for instance, is an instance of its own.
         if let Some(file) = file.as_ref().filter(|file| file.path() != folder.join("kuma.db")) {
@@ -295,9 +294,10 @@ fn place(folder: &Path, container: Option<&Container>) -> Result<DbLocation> {
                 user: external.username,
                 password: external.password,
                 database: external.db_name,
-                tls: match external.ssl {
-                    true => Tls::On { verify: true, ca: external.ca.filter(|ca| !ca.trim().is_empty()) },
-                    false => Tls::Off,
+                tls: if external.ssl {
+                    Tls::On { verify: true, ca: external.ca.filter(|ca| !ca.trim().is_empty()) }
+                } else {
+                    Tls::Off
                 },
                 ..Address::default()
             }

@@ -59,15 +59,14 @@ impl DamagedDb {
         let beside = parts.part("-wal");
         let wal = if files::exists(&beside) { Some(OnDisk::open(&beside)?) } else { None };
         let mut journal = JournalUse::None;
-        let file: Box<dyn Bytes> = match wal.is_some() && !files::exists(path) {
-            true => Box::new(Vec::new()),
-            false => {
-                let (file, beside) = (OnDisk::open(path)?, parts.journal()?);
-                journal = (&beside).into();
-                match beside {
-                    JournalFile::Own(journal) => Box::new(RolledBack { file, journal }),
-                    _ => Box::new(file),
-                }
+        let file: Box<dyn Bytes> = if wal.is_some() && !files::exists(path) {
+            Box::new(Vec::new())
+        } else {
+            let (file, beside) = (OnDisk::open(path)?, parts.journal()?);
+            journal = (&beside).into();
+            match beside {
+                JournalFile::Own(journal) => Box::new(RolledBack { file, journal }),
+                _ => Box::new(file),
             }
         };
         let frames = wal.as_ref().and_then(|wal| Frames::read(wal, DatabaseImage::alone(&*file).page_size()));
@@ -108,10 +107,13 @@ impl DamagedDb {
         });
         let ignored = if self.frames.is_some() { WalUse::Ignored } else { WalUse::None };
         match (alone, with) {
-            (Some(alone), Some((with, used))) => match is_better(&WalEffect::of(&alone), &WalEffect::of(&with)) {
-                true => Ok((alone, ignored)),
-                false => Ok((with, used)),
-            },
+            (Some(alone), Some((with, used))) => {
+                if is_better(&WalEffect::of(&alone), &WalEffect::of(&with)) {
+                    Ok((alone, ignored))
+                } else {
+                    Ok((with, used))
+                }
+            }
             (None, Some(with)) => Ok(with),
             (Some(alone), None) => Ok((alone, ignored)),
             (None, None) => Err(Error::Database(DatabaseError::ReleaseNotFound(self.path.clone()))),

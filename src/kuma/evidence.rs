@@ -40,9 +40,10 @@ pub fn read_content(
     let lost_counters = read_lost_counters(reader, schema)?;
     let (future, statistics) = read_statistics(reader, schema, now)?;
     let is_aggregating = config.setting("migrateAggregateTableState").and_then(|row| row.text("value"));
-    let (aggregated, unaggregated) = match is_aggregating.is_some_and(|state| state.contains("migrating")) {
-        true => read_aggregated(reader)?,
-        false => Default::default(),
+    let (aggregated, unaggregated) = if is_aggregating.is_some_and(|state| state.contains("migrating")) {
+        read_aggregated(reader)?
+    } else {
+        Default::default()
     };
     let zones = config.rows("maintenance").iter().filter_map(|row| row.text("timezone"));
     let unknown_zones: BTreeSet<String> = zones

@@ -100,10 +100,7 @@ fn estimate_table(survey: &Survey<'_>, table: &DamagedTable) -> RowTally {
     if !seen.is_empty() {
         let Ok(_) = survey.visit::<Infallible>(table, &mut |row| {
             if let Some(before) = seen.get_mut(&row.rowid) {
-                match before.contains(&row.cells) {
-                    true => copies += u64::from(!row.certain),
-                    false => before.push(row.cells),
-                }
+                if before.contains(&row.cells) { copies += u64::from(!row.certain) } else { before.push(row.cells) }
             }
             Ok(())
         });
@@ -250,14 +247,13 @@ impl Build {
             let cells = self.cells(table, &row)?;
             let statement = statements.entry(cells.len()).or_insert_with(|| self.statement(table, cells.len()));
             if self.writer.execute(statement, &cells)? == 0 {
-                match self.is_there(table, &row, &cells)? {
-                    true => copies += u64::from(!row.certain),
-                    false => {
-                        left_out += 1;
-                        let columns = table.shape.columns.iter().cloned().zip(cells.iter().map(Value::json));
-                        let why = "another row has the same id or the same unique value, or a required value is lost";
-                        self.notes.left_out(&RowId { table: name, id: row.rowid }, &columns.collect(), why)?;
-                    }
+                if self.is_there(table, &row, &cells)? {
+                    copies += u64::from(!row.certain)
+                } else {
+                    left_out += 1;
+                    let columns = table.shape.columns.iter().cloned().zip(cells.iter().map(Value::json));
+                    let why = "another row has the same id or the same unique value, or a required value is lost";
+                    self.notes.left_out(&RowId { table: name, id: row.rowid }, &columns.collect(), why)?;
                 }
             } else if !row.certain && !is_history {
                 self.notes.doubtful(&RowId { table: name, id: row.rowid }, row.cut)?;
@@ -407,14 +403,16 @@ impl Build {
         self.writer.stream(&format!("SELECT * FROM {name} WHERE {nowhere}"), &[], &mut |row| {
             let value = row.cell(&key.column);
             let id = row.int("id").unwrap_or_default();
-            match empties {
-                true => notes.changed(&RowId { table, id }, &key.column, value, &why(value)),
-                false => notes.left_out(&RowId { table, id }, &row.json(), &why(value)),
+            if empties {
+                notes.changed(&RowId { table, id }, &key.column, value, &why(value))
+            } else {
+                notes.left_out(&RowId { table, id }, &row.json(), &why(value))
             }
         })?;
-        let change = match empties {
-            true => format!("UPDATE {name} SET {column} = NULL WHERE {nowhere}"),
-            false => format!("DELETE FROM {name} WHERE {nowhere}"),
+        let change = if empties {
+            format!("UPDATE {name} SET {column} = NULL WHERE {nowhere}")
+        } else {
+            format!("DELETE FROM {name} WHERE {nowhere}")
         };
         self.writer.execute(&change, &[])
     }
@@ -465,10 +463,8 @@ impl Notes {
     }
 
     fn doubtful(&mut self, RowId { table, id }: &RowId<'_>, cut: bool) -> Result<()> {
-        let why = match cut {
-            true => "the end of the row is missing or inconsistent",
-            false => "the page of the row is inconsistent",
-        };
+        let why =
+            if cut { "the end of the row is missing or inconsistent" } else { "the page of the row is inconsistent" };
         self.0.add(&json!({"what": "doubtful", "table": table, "id": id, "why": why}))
     }
 }

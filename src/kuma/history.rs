@@ -136,24 +136,24 @@ pub fn read_history(reader: &mut dyn Reader, schema: &Schema, now: DateTime<Utc>
         None => monitors.values().map(|beats| beats.rows).sum(),
     };
     let days = if retention.days >= 1 { retention.days.min(AHEAD) } else { AHEAD }.unsigned_abs();
-    let ahead = match retention.thins {
+    let ahead = if retention.thins {
         // Of future heartbeats, all of the last day are kept, and the important ones of other days.
-        true => survivors + important_in_week * days / 7 + per_day,
-        false => survivors + per_day * days,
+        survivors + important_in_week * days / 7 + per_day
+    } else {
+        survivors + per_day * days
     };
     let of = |counts: &BTreeMap<i64, u64>, id: &i64| counts.get(id).copied().unwrap_or(0);
     for (id, beats) in &mut monitors {
         beats.important = of(&important, id);
-        beats.server_deletes = match retention.thins && beats.rows - of(&old, id).min(beats.rows) >= NEWEST {
-            true => {
-                let (kept, kept_important) = match of(&kept, id) {
-                    n if n >= NEWEST => (n, of(&kept_important, id)),
-                    _ => count_newest(reader, *id)?,
-                };
-                let thinned = (beats.rows - kept).saturating_sub(beats.important - kept_important.min(beats.important));
-                thinned + of(&old_important, id)
-            }
-            false => of(&old, id),
+        beats.server_deletes = if retention.thins && beats.rows - of(&old, id).min(beats.rows) >= NEWEST {
+            let (kept, kept_important) = match of(&kept, id) {
+                n if n >= NEWEST => (n, of(&kept_important, id)),
+                _ => count_newest(reader, *id)?,
+            };
+            let thinned = (beats.rows - kept).saturating_sub(beats.important - kept_important.min(beats.important));
+            thinned + of(&old_important, id)
+        } else {
+            of(&old, id)
         };
     }
     let old_statistics = read_old_statistics(reader, schema, retention, now)?;

@@ -178,9 +178,10 @@ pub fn delete(
         }
         delete(writer, format!("`id` = {last}"))?;
     }
-    match is_left(writer, delete_plan)? {
-        true => Err(Error::Operation(OperationError::ChecksFailed(vec![format!("rows of {table} were not deleted")]))),
-        false => Ok(gone),
+    if is_left(writer, delete_plan)? {
+        Err(Error::Operation(OperationError::ChecksFailed(vec![format!("rows of {table} were not deleted")])))
+    } else {
+        Ok(gone)
     }
 }
 

@@ -91,9 +91,10 @@ pub fn read_any_database(reader: &mut dyn Reader) -> Result<Database> {
         let rows = reader.query("SELECT `is_locked` FROM `knex_migrations_lock`", &[])?;
         migrating = rows.iter().any(|row| row.cell("is_locked").truthy());
     }
-    let settings = match schema.has("setting", "key") && schema.has("setting", "value") {
-        true => reader.query("SELECT `value` FROM `setting` WHERE `key` = 'databasePatchedFiles'", &[])?,
-        false => Vec::new(),
+    let settings = if schema.has("setting", "key") && schema.has("setting", "value") {
+        reader.query("SELECT `value` FROM `setting` WHERE `key` = 'databasePatchedFiles'", &[])?
+    } else {
+        Vec::new()
     };
     let patches = settings
         .first()
@@ -399,9 +400,10 @@ pub fn read_summary(reader: &mut dyn Reader, schema: &Schema) -> Result<Summary>
     )?;
     let count = |name: &str| counted.first().and_then(|row| row.int(name)).unwrap_or(0).unsigned_abs();
     // By id, not by time: ids are the table's order, so this reads one row of millions.
-    let newest = match schema.has("heartbeat", "time") {
-        true => reader.query("SELECT `time` FROM `heartbeat` ORDER BY `id` DESC LIMIT 1", &[])?,
-        false => Vec::new(),
+    let newest = if schema.has("heartbeat", "time") {
+        reader.query("SELECT `time` FROM `heartbeat` ORDER BY `id` DESC LIMIT 1", &[])?
+    } else {
+        Vec::new()
     };
     Ok(Summary {
         users: count("users"),

@@ -114,13 +114,12 @@ fn scan(reader: &mut dyn Reader, part: &WindowPart, from: i64, monitors: usize) 
     reader.stream(&sql, &[], &mut |row| {
         let number = |at: usize| row.at(at).number().unwrap_or(0.0);
         let found = all.entry(row.at(0).int().unwrap_or_default()).or_default();
-        match row.at(1).truthy() {
-            true => {
-                let (up, down) = (number(2), number(3));
-                found.tally = UptimeTally { up, total: up + down, ping: number(4), pinged: up };
-                found.rows = row.at(5).int().unwrap_or_default();
-            }
-            false => found.before = [number(2), number(3)],
+        if row.at(1).truthy() {
+            let (up, down) = (number(2), number(3));
+            found.tally = UptimeTally { up, total: up + down, ping: number(4), pinged: up };
+            found.rows = row.at(5).int().unwrap_or_default();
+        } else {
+            found.before = [number(2), number(3)]
         }
         Ok(())
     })?;
@@ -142,9 +141,10 @@ fn first_id(reader: &mut dyn Reader, table: &str, ids: Range<i64>, timestamp: i6
         let (mut below, mut above) = (low, high);
         reader.stream(&sql, &[], &mut |row| {
             let at = row.at(0).int().unwrap_or_default();
-            match row.at(1).int().is_some_and(|found| found >= timestamp) {
-                true => above = above.min(at),
-                false => below = below.max(at + 1),
+            if row.at(1).int().is_some_and(|found| found >= timestamp) {
+                above = above.min(at)
+            } else {
+                below = below.max(at + 1)
             }
             Ok(())
         })?;

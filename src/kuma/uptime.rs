@@ -25,9 +25,10 @@ pub fn read_tallies(
     ids: &[i64],
     window: &Window,
 ) -> Result<BTreeMap<i64, UptimeTally>> {
-    match counts_beats(schema) {
-        true => tally_beats(reader, ids, window),
-        false => tally_statistics(reader, schema, ids, &[whole(window)]),
+    if counts_beats(schema) {
+        tally_beats(reader, ids, window)
+    } else {
+        tally_statistics(reader, schema, ids, &[whole(window)])
     }
 }
 
@@ -40,9 +41,10 @@ pub fn read_latest(
     window: &Window,
 ) -> Result<BTreeMap<i64, UptimeTally>> {
     let has = |unit: Unit| schema.has(unit.table(), "timestamp");
-    match has(Unit::Hour) && has(Unit::Day) {
-        true => tally_statistics(reader, schema, ids, &window.parts()),
-        false => read_tallies(reader, schema, ids, window),
+    if has(Unit::Hour) && has(Unit::Day) {
+        tally_statistics(reader, schema, ids, &window.parts())
+    } else {
+        read_tallies(reader, schema, ids, window)
     }
 }
 
@@ -70,9 +72,10 @@ fn tally_statistics(
     let parts: Vec<WindowPart> =
         parts.iter().filter(|part| schema.has(part.unit.table(), "timestamp")).copied().collect();
     let is_scanned = ids.len() >= MANY && reader.kind() == EngineKind::MariaDb;
-    let left = match is_scanned {
-        true => add_parts(reader, &parts, &mut tallies)?,
-        false => parts.into_iter().map(|part| (part, ids.to_vec())).collect(),
+    let left = if is_scanned {
+        add_parts(reader, &parts, &mut tallies)?
+    } else {
+        parts.into_iter().map(|part| (part, ids.to_vec())).collect()
     };
     for (part, ids) in left {
         for batch in ids.chunks(LISTED_IDS) {
@@ -149,10 +152,8 @@ pub fn read_buckets(
         );
         (sql, [window.first, window.last + seconds])
     } else if schema.has(window.unit.table(), "timestamp") {
-        let [min, max] = ["ping_min", "ping_max"].map(|column| match schema.has(window.unit.table(), column) {
-            true => quote(column),
-            false => quote("ping"),
-        });
+        let [min, max] = ["ping_min", "ping_max"]
+            .map(|column| if schema.has(window.unit.table(), column) { quote(column) } else { quote("ping") });
         let sql = format!(
             "SELECT `monitor_id`, `timestamp`, `up`, `ping`, {min}, {max} FROM {} WHERE `monitor_id` IN ({ids}) \
              AND `timestamp` >= ? AND `timestamp` <= ? ORDER BY `timestamp`",

@@ -115,11 +115,10 @@ fn highest_id(writer: &mut dyn Writer, schema: &Schema, table: &str) -> Result<i
 pub(super) fn last_id(reader: &mut dyn Reader, table: &str) -> Result<i64> {
     let counter = match reader.kind() {
         EngineKind::Sqlite => {
-            match reader.query("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'", &[])?.is_empty() {
-                true => Vec::new(),
-                false => {
-                    reader.query("SELECT max(seq) AS last FROM sqlite_sequence WHERE name = ?", &[table.into()])?
-                }
+            if reader.query("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'", &[])?.is_empty() {
+                Vec::new()
+            } else {
+                reader.query("SELECT max(seq) AS last FROM sqlite_sequence WHERE name = ?", &[table.into()])?
             }
         }
         EngineKind::MariaDb => reader.query(
@@ -246,10 +245,11 @@ fn check_row(step: &PlanStep, row: &Row, ids: &BTreeMap<usize, i64>) -> Result<(
             Cell::Is(value) => row.at(at).same(value),
             Cell::IdOf(_) => row.at(at).same(&resolve(cell, ids)),
         };
-        match holds {
-            true => Ok(()),
+        if holds {
+            Ok(())
+        } else {
             // The values may be secrets, so only their kind is reported.
-            false => Err(unlike(step, column, kind_of(&resolve(cell, ids)), kind_of(row.at(at)))),
+            Err(unlike(step, column, kind_of(&resolve(cell, ids)), kind_of(row.at(at))))
         }
     };
     match &step.change {

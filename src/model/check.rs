@@ -107,9 +107,10 @@ fn known_kind(release: Release, name: &str) -> Result<&'static MonitorType, Prob
             Err(Problem::new("type", message).unsupported().hint(format!("upgrade the server to {} first", kind.since)))
         }
         None => {
-            let message = match name.is_empty() {
-                true => "is required".to_owned(),
-                false => format!("release {release} has no type `{name}`"),
+            let message = if name.is_empty() {
+                "is required".to_owned()
+            } else {
+                format!("release {release} has no type `{name}`")
             };
             Err(match nearest_kind(name, release) {
                 Some(near) => Problem::new("type", format!("{message}{}", meant(near))),

@@ -144,9 +144,8 @@ const RENAMED: [(&str, &str); 133] = [
 
 /// The id in `release` of the game that another release calls `game`; `None` for an id that is not known to be another's.
 pub fn renamed_game(game: &str, release: Release) -> Option<&'static str> {
-    RENAMED.iter().find_map(|(before, since)| match release < R2_1 {
-        true => (*since == game).then_some(*before),
-        false => (*before == game).then_some(*since),
+    RENAMED.iter().find_map(|(before, since)| {
+        if release < R2_1 { (*since == game).then_some(*before) } else { (*before == game).then_some(*since) }
     })
 }
 

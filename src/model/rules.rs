@@ -101,9 +101,10 @@ fn check_host(subject: &CheckedRow) -> Option<RowProblem> {
         && host.parse::<IpAddr>().is_err()
     {
         let message = format!("`{host}` contains a port");
-        let hint = match subject.kind.has("port", subject.release) {
-            true => format!("--hostname {bare} --port {port}"),
-            false => format!("--hostname {bare}"),
+        let hint = if subject.kind.has("port", subject.release) {
+            format!("--hostname {bare} --port {port}")
+        } else {
+            format!("--hostname {bare}")
         };
         return Some(RowProblem::about(&["hostname"], message).command(hint));
     }

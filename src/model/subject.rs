@@ -76,9 +76,10 @@ impl<'r> CheckedRow<'r> {
             ("database_connection_string", "redis") => "redis://kuma:…@cache:6379",
             _ => field(column).map_or("", |known| known.example),
         };
-        let by = match when.is_empty() {
-            true => format!("is required by type `{}`", self.kind.name),
-            false => format!("is required {when}"),
+        let by = if when.is_empty() {
+            format!("is required by type `{}`", self.kind.name)
+        } else {
+            format!("is required {when}")
         };
         let by = if column == "name" { "is required".to_owned() } else { by };
         let example = if example.is_empty() { "…" } else { example };

@@ -182,8 +182,8 @@ fn list(field: &Field, value: Value) -> Result<Value, Problem> {
         Value::Null => return Ok(Value::from("[]")),
         other => other.to_string(),
     };
-    let items = match text.trim_start().starts_with('[') {
-        true => match serde_json::from_str::<Vec<Json>>(&text) {
+    let items = if text.trim_start().starts_with('[') {
+        match serde_json::from_str::<Vec<Json>>(&text) {
             Ok(items) => items
                 .iter()
                 .map(|item| match item {
@@ -194,8 +194,9 @@ fn list(field: &Field, value: Value) -> Result<Value, Problem> {
                 .collect::<Option<Vec<String>>>()
                 .ok_or_else(|| desired(field, "a list of texts", &text))?,
             Err(_) => return Err(desired(field, "a list, separated by commas", &text)),
-        },
-        false => text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect(),
+        }
+    } else {
+        text.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
     };
     Ok(Value::from(Json::from(items).to_string()))
 }
@@ -217,10 +218,7 @@ fn is_plain_item(item: &str) -> bool {
 
 fn desired(field: &Field, what: &str, typed: &str) -> Problem {
     let problem = Problem::new(field.column, format!("must be {what}, not {}", shown(field, typed)));
-    match field.example.is_empty() {
-        true => problem,
-        false => problem.command(format!("--{} {}", field.option(), field.example)),
-    }
+    if field.example.is_empty() { problem } else { problem.command(format!("--{} {}", field.option(), field.example)) }
 }
 
 fn misshapen(field: &Field, what: &str) -> Problem {

@@ -30,9 +30,10 @@ pub fn existing_name(entity: &Entity, row: &Row) -> String {
 /// The names of all items of one kind, by id; for monitors, their paths.
 pub fn existing_names(entity: &Entity, config: &ConfigRows) -> HashMap<i64, String> {
     let rows = config.rows(entity.table);
-    match entity.table == MONITORS.table {
-        true => monitor_paths(rows),
-        false => rows.iter().filter_map(|row| Some((row.int("id")?, existing_name(entity, row)))).collect(),
+    if entity.table == MONITORS.table {
+        monitor_paths(rows)
+    } else {
+        rows.iter().filter_map(|row| Some((row.int("id")?, existing_name(entity, row)))).collect()
     }
 }
 

@@ -39,10 +39,7 @@ pub fn run<'w>(
     observer: &mut dyn Observer,
 ) -> Result<Outcome> {
     let work = work.into();
-    match work.is_empty() {
-        true => Ok(Outcome::default()),
-        false => run_work(instance, store, &work, settings, observer),
-    }
+    if work.is_empty() { Ok(Outcome::default()) } else { run_work(instance, store, &work, settings, observer) }
 }
 
 fn run_work(
@@ -173,13 +170,13 @@ impl Run<'_> {
         observer: &mut dyn Observer,
     ) -> Result<Vec<i64>> {
         let statements = transaction.statements_after(guarded.writer().kind());
-        let (touched, after) = match self.journal.record.lasts {
+        let (touched, after) = if self.journal.record.lasts {
             // There is nothing to roll back, so it is not noted as committed.
-            true => {
-                self.journal.record.changed = Some(Changed::Nothing);
-                (Vec::new(), write.before.clone())
-            }
-            false => self.commit(guarded, write, transaction, observer)?,
+
+            self.journal.record.changed = Some(Changed::Nothing);
+            (Vec::new(), write.before.clone())
+        } else {
+            self.commit(guarded, write, transaction, observer)?
         };
         if let Transaction::Prune(HistoryPruning { compacting, .. }) = transaction
             && let Err(error) = compact::run(guarded.writer(), compacting, self.instance.work(), observer)
@@ -313,10 +310,11 @@ impl Run<'_> {
                 // The container was recreated after it had responded: the new one counts, with heartbeats of its own.
                 Ok(_) => {}
                 Err(error) => {
-                    let replaced = match server.is_started() {
-                        true => server.was_replaced(&error)?,
+                    let replaced = if server.is_started() {
+                        server.was_replaced(&error)?
+                    } else {
                         // It could not even be started.
-                        false => server.id() != known,
+                        server.id() != known
                     };
                     if !replaced || Instant::now() >= end {
                         return Err(error);

@@ -54,9 +54,10 @@ pub(super) fn check_mode(instance: &Instance, mode: Mode, running: bool) -> Resu
 
 /// Fails where heartbeats are to be waited for after a restart that kumadb cannot make.
 pub(super) fn check_wait(instance: &Instance, settings: &Settings) -> Result<()> {
-    match settings.wait_beats.is_some() && instance.container.is_none() {
-        true => Err(OperationError::CannotWait { instance: instance.name.clone() }.into()),
-        false => Ok(()),
+    if settings.wait_beats.is_some() && instance.container.is_none() {
+        Err(OperationError::CannotWait { instance: instance.name.clone() }.into())
+    } else {
+        Ok(())
     }
 }
 

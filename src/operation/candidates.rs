@@ -26,9 +26,12 @@ pub fn find_candidates(folder: &Path, replaces: bool) -> Vec<Candidate> {
     let is_other = |(name, found): &(String, About)| found.is_regular() && !ITSELF.contains(&name.as_str());
     let look = |(name, found): (String, About)| {
         let path = folder.join(&name);
-        let restore = |place: &str| match replaces {
-            true => format!("to restore it: kumadb -t {} restore {}", shell(folder), shell(&path)),
-            false => format!("to restore it: {place}"),
+        let restore = |place: &str| {
+            if replaces {
+                format!("to restore it: kumadb -t {} restore {}", shell(folder), shell(&path))
+            } else {
+                format!("to restore it: {place}")
+            }
         };
         let opened = pinned.path().join(&name);
         let (about, command) = match Store::is_archive(Path::new(&name)) {

@@ -35,9 +35,12 @@ impl Run<'_> {
         let changed = match may {
             Changed::Configuration => match read_counts(reader, schema) {
                 Ok(now)
-                    if tables.iter().all(|table| match live {
-                        true => rows(&now, table) >= rows(before, table),
-                        false => rows(&now, table) == rows(before, table),
+                    if tables.iter().all(|table| {
+                        if live {
+                            rows(&now, table) >= rows(before, table)
+                        } else {
+                            rows(&now, table) == rows(before, table)
+                        }
                     }) =>
                 {
                     Changed::Configuration
@@ -131,14 +134,15 @@ impl Run<'_> {
             self.outcome.removed = removed::keep(folder, &snapshot)?;
             return Ok(snapshot);
         }
-        let (staged, extras) = match changed == Some(Changed::Configuration)
+        let (staged, extras) = if changed == Some(Changed::Configuration)
             && staged.manifest.is_whole()
             && staged.manifest.size() > LARGE
             && has_base(&listed, &staged.manifest)
         {
             // A write of rows changes none of the files beside the database.
-            true => (staged.without_history(part)?, Vec::new()),
-            false => (staged, self.instance.extras(self.screenshots)),
+            (staged.without_history(part)?, Vec::new())
+        } else {
+            (staged, self.instance.extras(self.screenshots))
         };
         let snapshot = store.pack(&staged, &extras)?;
         // It is stored, whatever comes of the report.

@@ -23,10 +23,7 @@ impl Run<'_> {
         if let Err(error) = self.journal.advance(self.journal.record.phase) {
             self.outcome.warnings.push(format!("cannot write the journal: {error}"));
         }
-        match self.replaced {
-            true => observer.step(&Step::Follow { container: name }),
-            false => Ok(()),
-        }
+        if self.replaced { observer.step(&Step::Follow { container: name }) } else { Ok(()) }
     }
 
     /// Starts the server after the change and waits until it responds, until `end` at most. Returns how long ago it
@@ -49,12 +46,11 @@ impl Run<'_> {
                     && !is_migrating(self.instance).unwrap_or(false)
             }
         };
-        match is_early && migrates && again {
-            true => {
-                self.stop(observer)?;
-                self.start_and_wait(server, end.max(Instant::now() + self.settings.deadline), observer)
-            }
-            false => up,
+        if is_early && migrates && again {
+            self.stop(observer)?;
+            self.start_and_wait(server, end.max(Instant::now() + self.settings.deadline), observer)
+        } else {
+            up
         }
     }
 

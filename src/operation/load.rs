@@ -71,11 +71,11 @@ impl Run<'_> {
                 (self.attempted, self.journal.record.swaps) = (false, false);
                 self.journal.advance(Phase::Writing)?;
                 // Keys of the present tables may reject its rows.
-                return match fit == DumpFit::Either
-                    && find_rejected(&guarded.writer().schema()?, desired, &[])?.is_empty()
+                return if fit == DumpFit::Either && find_rejected(&guarded.writer().schema()?, desired, &[])?.is_empty()
                 {
-                    true => Ok(false),
-                    false => Err(error),
+                    Ok(false)
+                } else {
+                    Err(error)
                 };
             }
             reserved => reserved?,

@@ -41,9 +41,10 @@ fn is_used(instance: &Instance) -> Result<bool> {
 
 /// Fails while a server is migrating.
 pub(super) fn check_settled(instance: &Instance) -> Result<()> {
-    match is_migrating(instance)? {
-        true => Err(busy(instance, "wait until the migration is done, then run the same command again")),
-        false => Ok(()),
+    if is_migrating(instance)? {
+        Err(busy(instance, "wait until the migration is done, then run the same command again"))
+    } else {
+        Ok(())
     }
 }
 
@@ -60,9 +61,10 @@ pub(super) fn wait_settled(
     let (began, mut waited) = (Instant::now(), Duration::ZERO);
     while is_migrating(instance)? {
         if Instant::now() >= end {
-            return Err(match patience.is_zero() {
-                true => busy(instance, "run the same command again when the migration is done, or add `--wait 10m`"),
-                false => busy(instance, &format!("waited for {} s", patience.as_secs())),
+            return Err(if patience.is_zero() {
+                busy(instance, "run the same command again when the migration is done, or add `--wait 10m`")
+            } else {
+                busy(instance, &format!("waited for {} s", patience.as_secs()))
             });
         }
         observer.step(&Step::WaitSettled { waited })?;

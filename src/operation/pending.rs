@@ -115,13 +115,14 @@ impl PendingSnapshot {
 /// The reason why it must not be stored: it was to be encrypted, and no one is configured.
 pub(super) fn judge_recipients(noted: &[String], ours: &[String]) -> Result<Vec<String>, String> {
     let foreign: Vec<String> = noted.iter().filter(|one| !ours.contains(one)).cloned().collect();
-    match ours.is_empty() && !foreign.is_empty() {
-        true => Err(format!(
+    if ours.is_empty() && !foreign.is_empty() {
+        Err(format!(
             "the snapshot must be encrypted, but no recipient is configured (`encrypt_to` of the instance, or \
              KUMADB_RECIPIENTS_FILE); only the data folder lists {}",
             foreign.join(" ")
-        )),
-        false => Ok(foreign),
+        ))
+    } else {
+        Ok(foreign)
     }
 }
 

@@ -186,9 +186,10 @@ fn read_tables(reader: &mut dyn Reader, schema: &Schema, counts: &Counts) -> Res
             described.columns.iter().filter(|column| column.primary_key).map(|column| column.name.as_str()).collect();
         let mut rows = Rows::new();
         reader.stream(&format!("SELECT * FROM {}", quote(table)), &[], &mut |row| {
-            let cells: Vec<String> = match keys.is_empty() {
-                true => row.cells().iter().map(ToString::to_string).collect(),
-                false => keys.iter().map(|key| row.cell(key).to_string()).collect(),
+            let cells: Vec<String> = if keys.is_empty() {
+                row.cells().iter().map(ToString::to_string).collect()
+            } else {
+                keys.iter().map(|key| row.cell(key).to_string()).collect()
             };
             rows.insert(cells.join(", "), row);
             Ok(())

@@ -87,9 +87,10 @@ fn check_sizes(instance: &Instance, store: &Store, data: u64, archive: Archive) 
     let listed = store.list()?.snapshots;
     let origin = instance.origin();
     let meant = (instance.name.as_str(), origin.as_str());
-    let archive = match archive.small && bases(&listed, meant).next().is_some() {
-        true => Archive { small: true, size: LARGE / 2 + SPARE },
-        false => Archive { small: false, ..archive },
+    let archive = if archive.small && bases(&listed, meant).next().is_some() {
+        Archive { small: true, size: LARGE / 2 + SPARE }
+    } else {
+        Archive { small: false, ..archive }
     };
     // On one disk they share the free space.
     let shared = device(folder) == device(instance.work());
@@ -159,9 +160,10 @@ fn check_data(instance: &Instance, needed: u64) -> Result<()> {
     files::claim_folder(work)?;
     let older: u64 = pending::list(instance).iter().rev().skip(1).map(|one| files::folder_size(&one.folder)).sum();
     let free = files::free_space(work)?;
-    match free + older >= needed {
-        true => Ok(()),
-        false => Err(Error::File(FileError::NoSpace { path: work.to_owned(), needed, free })),
+    if free + older >= needed {
+        Ok(())
+    } else {
+        Err(Error::File(FileError::NoSpace { path: work.to_owned(), needed, free }))
     }
 }
 

@@ -348,11 +348,10 @@ pub(super) fn check_unchanged(
     observer: &mut dyn Observer,
 ) -> Result<()> {
     observer.step(&Step::ReadBack)?;
-    match read_fingerprint(reader, schema)? == *before {
-        true => Ok(()),
-        false => Err(Error::Operation(OperationError::ChecksFailed(vec![
-            "rows changed that no statement should change".into(),
-        ]))),
+    if read_fingerprint(reader, schema)? == *before {
+        Ok(())
+    } else {
+        Err(Error::Operation(OperationError::ChecksFailed(vec!["rows changed that no statement should change".into()])))
     }
 }
 

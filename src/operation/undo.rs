@@ -94,10 +94,7 @@ impl Run<'_> {
         if let (Some(fixes), true) = (&mut self.journal.record.fixes, changed) {
             fixes.set_committed(self.instance.engine(), false);
         }
-        let started = match self.journal.record.was_running() {
-            true => self.start_again(observer),
-            false => Ok(()),
-        };
+        let started = if self.journal.record.was_running() { self.start_again(observer) } else { Ok(()) };
         if !matches!(started, Ok(()) | Err(Error::Docker(DockerError::Removed { .. }))) {
             return started.map(|()| changed);
         }
@@ -216,9 +213,10 @@ pub(super) fn check_loaded(reader: &mut dyn Reader, staged: &StagedCopy, kept: &
     let loaded = |counts: &Counts| -> Counts {
         counts.iter().filter(|(table, _)| !kept.contains(table)).map(|(table, rows)| (table.clone(), *rows)).collect()
     };
-    match loaded(&found) == loaded(&staged.manifest.counts) {
-        true => Ok(()),
-        false => Err(Error::Snapshot(SnapshotError::RestoredDiffers { what: "rows per table".into() })),
+    if loaded(&found) == loaded(&staged.manifest.counts) {
+        Ok(())
+    } else {
+        Err(Error::Snapshot(SnapshotError::RestoredDiffers { what: "rows per table".into() }))
     }
 }
 

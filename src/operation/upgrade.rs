@@ -143,16 +143,16 @@ fn read(
 /// Fails unless the database of `reader` has the migrations of the release.
 fn check_release(reader: &mut dyn Reader, route: &Route) -> Result<()> {
     let found = read_database(reader, "the new database")?;
-    let expected: BTreeSet<String> = match route.has_statistics() {
-        true => route.target.migrations().map(str::to_owned).collect(),
-        false => route.target.patches(),
+    let expected: BTreeSet<String> = if route.has_statistics() {
+        route.target.migrations().map(str::to_owned).collect()
+    } else {
+        route.target.patches()
     };
-    match found.migrations == expected {
-        true => Ok(()),
-        false => Err(OperationError::ChecksFailed(vec![
-            "the new database does not have the migrations of its release".into(),
-        ])
-        .into()),
+    if found.migrations == expected {
+        Ok(())
+    } else {
+        Err(OperationError::ChecksFailed(vec!["the new database does not have the migrations of its release".into()])
+            .into())
     }
 }
 
@@ -269,9 +269,10 @@ impl Run<'_> {
                 }
                 _ => {}
             }
-            let waits = match reported {
-                true => observer.step(&Step::LookAtImage),
-                false => observer.step(&Step::AwaitImage { container: server.name(), image: needed.clone() }),
+            let waits = if reported {
+                observer.step(&Step::LookAtImage)
+            } else {
+                observer.step(&Step::AwaitImage { container: server.name(), image: needed.clone() })
             };
             reported = true;
             if waits.is_err() || Instant::now() >= end {

@@ -295,9 +295,10 @@ fn check_parent(state: &MonitorConfig, monitors: &BTreeMap<i64, Monitor>, parent
     let below = |id: &&i64| state.family(**id).contains(&parent);
     let wrong = |id: &i64| {
         let name = state.path(*id);
-        let message = match *id == parent {
-            true => format!("`{name}` cannot be its own parent"),
-            false => format!("`{}` is inside `{name}`: the groups would form a cycle", state.path(parent)),
+        let message = if *id == parent {
+            format!("`{name}` cannot be its own parent")
+        } else {
+            format!("`{}` is inside `{name}`: the groups would form a cycle", state.path(parent))
         };
         Problem::new("--parent", message)
     };

@@ -12,13 +12,15 @@ pub fn find_monitor<'a>(state: &'a MonitorConfig, text: &str) -> Result<&'a Moni
     {
         return Ok(monitor);
     }
-    let named: Vec<&Monitor> = match text.contains('/') {
-        true => state.monitors.values().filter(|monitor| state.path(monitor.id) == text).collect(),
-        false => Vec::new(),
+    let named: Vec<&Monitor> = if text.contains('/') {
+        state.monitors.values().filter(|monitor| state.path(monitor.id) == text).collect()
+    } else {
+        Vec::new()
     };
-    let named = match named.is_empty() {
-        true => state.monitors.values().filter(|monitor| monitor.name() == text).collect(),
-        false => named,
+    let named = if named.is_empty() {
+        state.monitors.values().filter(|monitor| monitor.name() == text).collect()
+    } else {
+        named
     };
     let named = match (named.is_empty(), text.strip_prefix('/')) {
         (true, Some(path)) => state.monitors.values().filter(|monitor| state.path(monitor.id) == path).collect(),

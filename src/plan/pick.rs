@@ -105,9 +105,10 @@ impl Pick {
             .filter(|monitor| self.lets(state, monitor, &globs))
             .map(|monitor| monitor.id)
             .collect();
-        match found.is_empty() && !self.is_empty() {
-            true => Err(Error::Input(InputError::NoMonitor { what: self.words() })),
-            false => Ok(found),
+        if found.is_empty() && !self.is_empty() {
+            Err(Error::Input(InputError::NoMonitor { what: self.words() }))
+        } else {
+            Ok(found)
         }
     }
 
@@ -127,9 +128,8 @@ impl Pick {
             && (self.kinds.is_empty() || self.kinds.iter().any(|kind| kind == monitor.kind()))
             && !self.not_kinds.iter().any(|kind| kind == monitor.kind())
             && (globs.is_empty()
-                || globs.iter().any(|(path, glob)| match path {
-                    true => glob.is_match(state.path(monitor.id)),
-                    false => glob.is_match(monitor.name()),
+                || globs.iter().any(|(path, glob)| {
+                    if *path { glob.is_match(state.path(monitor.id)) } else { glob.is_match(monitor.name()) }
                 }))
             && self.active.is_none_or(|active| active == monitor.active())
     }

@@ -229,9 +229,10 @@ impl<'a> Survey<'a> {
         again.extend(table.orphans.iter().map(|page| Leaf { page: *page, sure: false }));
         for leaf in again {
             // Unreadable cells of an orphan page may never have existed.
-            self.rows(table, leaf, &mut 0, &mut |row| match row.certain {
-                true => Ok(()),
-                false => {
+            self.rows(table, leaf, &mut 0, &mut |row| {
+                if row.certain {
+                    Ok(())
+                } else {
                     tally.doubtful += 1;
                     each(row)
                 }

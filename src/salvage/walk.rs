@@ -165,9 +165,10 @@ impl Claims {
                     }
                 }
             }
-            match page.kind.is_interior() {
-                true => step.descend(&page, sure, &mut next),
-                false => tree.leaves.push(Leaf { page: step.page, sure }),
+            if page.kind.is_interior() {
+                step.descend(&page, sure, &mut next)
+            } else {
+                tree.leaves.push(Leaf { page: step.page, sure })
             }
         }
         if let Some((kept, _)) = entries.filter(|(kept, _)| !tree.whole || kept.len() > COMPARED) {

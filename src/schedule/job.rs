@@ -90,9 +90,10 @@ pub(super) fn run(
     for error in &ended.unreported {
         host.log(&Event::new(Level::Warn, "notification_failed", error.to_string()).of(&job.name));
     }
-    let (level, kind, words) = match ended.is_good() {
-        true => (Level::Info, "run_finished", "finished"),
-        false => (Level::Error, "run_failed", "failed"),
+    let (level, kind, words) = if ended.is_good() {
+        (Level::Info, "run_finished", "finished")
+    } else {
+        (Level::Error, "run_failed", "failed")
     };
     let details = json!({"snapshots": ended.taken.len(), "size_bytes": ended.size(), "deleted": ended.removed,
         "errors": ended.errors.len(), "seconds": ended.took.as_secs_f64()});
@@ -227,9 +228,12 @@ impl InstanceBackup<'_> {
             let details = json!({"id": id, "size_bytes": copy.size, "path": copy.location(), "store": configured});
             host.log(&self.event(Level::Info, "snapshot_created", given).with(details));
             let verified = if job.verify { copy.verify().map(drop) } else { Ok(()) };
-            let tested = verified.and_then(|()| match *restore_tests && n == 0 {
-                true => self.stores.scratch().and_then(|scratch| self.test_restore(copy, &scratch, ended, host)),
-                false => Ok(()),
+            let tested = verified.and_then(|()| {
+                if *restore_tests && n == 0 {
+                    self.stores.scratch().and_then(|scratch| self.test_restore(copy, &scratch, ended, host))
+                } else {
+                    Ok(())
+                }
             });
             match tested {
                 Ok(()) => good.push(store),

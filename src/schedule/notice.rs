@@ -115,12 +115,11 @@ impl RunResult {
 
     /// The message about the run: the summary, or the errors.
     pub fn words(&self) -> String {
-        match self.errors.is_empty() {
-            true => self.sum(),
-            false => {
-                let errors: Vec<String> = self.errors.iter().map(Error::to_string).collect();
-                format!("{} ({})", errors.join("; "), self.sum())
-            }
+        if self.errors.is_empty() {
+            self.sum()
+        } else {
+            let errors: Vec<String> = self.errors.iter().map(Error::to_string).collect();
+            format!("{} ({})", errors.join("; "), self.sum())
         }
     }
 }

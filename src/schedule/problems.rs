@@ -29,9 +29,12 @@ pub fn problems(
         let mut looks = vec![look_at_keys(job, config)];
         looks.extend(job.alerts.iter().map(check_url));
         looks.extend([&job.before, &job.after, &job.on_failure].into_iter().filter_map(|words| words.first()).map(
-            |program| match is_program(program) {
-                true => Ok(()),
-                false => Err(Error::Job(JobError::NoProgram { program: program.to_owned() })),
+            |program| {
+                if is_program(program) {
+                    Ok(())
+                } else {
+                    Err(Error::Job(JobError::NoProgram { program: program.to_owned() }))
+                }
             },
         ));
         if let Some(folder) =
@@ -51,8 +54,9 @@ fn look_at_keys(job: &Job, config: &ConfigFile) -> Result<()> {
         // An unreadable file is reported by its own check.
         encrypted |= matches!(target.encryption(), Ok(Some(_)));
     }
-    match encrypted && keys.is_empty() && job.restore_test_every > 0 {
-        true => Err(Error::Job(JobError::NoIdentity)),
-        false => Ok(()),
+    if encrypted && keys.is_empty() && job.restore_test_every > 0 {
+        Err(Error::Job(JobError::NoIdentity))
+    } else {
+        Ok(())
     }
 }

@@ -176,9 +176,10 @@ const USUAL: [&str; 17] = [
 /// # Errors
 /// The problem.
 pub fn check_variable(name: &str) -> Result<(), String> {
-    match ["s3", "az", "gs", "webdav"].iter().any(|scheme| is_used(scheme, name)) {
-        true => Ok(()),
-        false => Err(format!("no store uses `{name}`{}", did_you_mean(name, USUAL))),
+    if ["s3", "az", "gs", "webdav"].iter().any(|scheme| is_used(scheme, name)) {
+        Ok(())
+    } else {
+        Err(format!("no store uses `{name}`{}", did_you_mean(name, USUAL)))
     }
 }
 

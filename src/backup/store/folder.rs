@@ -100,11 +100,13 @@ impl Objects for FolderStore {
         let is_new = !files::exists(&self.path);
         let place = self.place(name);
         files::make_folder(&self.path)?;
-        let written =
-            files::copy_exact(content, &place).and_then(|()| match files::hash(&place)? == files::hash(content)? {
-                true if files::entries(&self.path)?.contains(&place) => Ok(()),
-                _ => Err(Error::Snapshot(SnapshotError::ReadBack { path: place.clone() })),
-            });
+        let written = files::copy_exact(content, &place).and_then(|()| {
+            if files::hash(&place)? == files::hash(content)? && files::entries(&self.path)?.contains(&place) {
+                Ok(())
+            } else {
+                Err(Error::Snapshot(SnapshotError::ReadBack { path: place.clone() }))
+            }
+        });
         let removed = files::remove(&place);
         if is_new {
             files::remove_empty_folder(&self.path)?;

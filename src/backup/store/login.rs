@@ -153,9 +153,10 @@ impl Challenge {
             secret = self.hash(&format!("{secret}:{nonce}:{client}"));
         }
         let asked = self.hash(&format!("{method}:{target}"));
-        let response = match self.counts {
-            true => self.hash(&format!("{secret}:{nonce}:{used:08x}:{client}:auth:{asked}")),
-            false => self.hash(&format!("{secret}:{nonce}:{asked}")),
+        let response = if self.counts {
+            self.hash(&format!("{secret}:{nonce}:{used:08x}:{client}:auth:{asked}"))
+        } else {
+            self.hash(&format!("{secret}:{nonce}:{asked}"))
         };
         let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
         let mut header = format!(

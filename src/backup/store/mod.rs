@@ -108,9 +108,10 @@ impl Store {
     pub fn open(address: &str, credentials: &Credentials) -> Result<Store> {
         check_address(address)
             .map_err(|why| Error::Input(InputError::Address { kind: "store URL", shown: String::new(), why }))?;
-        match address.contains("://") {
-            false => Ok(Store::new(address)),
-            true => remote::open(address, credentials).map(Store::of),
+        if address.contains("://") {
+            remote::open(address, credentials).map(Store::of)
+        } else {
+            Ok(Store::new(address))
         }
     }
 
@@ -237,9 +238,10 @@ impl Store {
             (None, true) => archive::hash(&self.locate(&packed.name), self.objects.open(&packed.name)?)?,
             (None, false) => (hash(), self.size(&packed.name)?),
         };
-        match there == (hash(), packed.size) {
-            true => Ok(()),
-            false => Err(unusable(&self.locate(&packed.name), "the data read back differ from the data sent")),
+        if there == (hash(), packed.size) {
+            Ok(())
+        } else {
+            Err(unusable(&self.locate(&packed.name), "the data read back differ from the data sent"))
         }
     }
 

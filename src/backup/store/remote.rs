@@ -126,9 +126,10 @@ impl Opening<'_> {
         names.retain(|name| name.starts_with(self.variables));
         Error::Store(StoreError::Open {
             store: self.address.to_owned(),
-            variables: match names.is_empty() {
-                true => format!("no {}… variable set", self.variables),
-                false => names.join(", "),
+            variables: if names.is_empty() {
+                format!("no {}… variable set", self.variables)
+            } else {
+                names.join(", ")
             },
             why,
         })

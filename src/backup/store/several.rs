@@ -81,10 +81,7 @@ impl Stores {
         let mut first = None;
         let local = self.local.folder().map(Path::to_owned);
         for folder in local.iter().map(PathBuf::as_path).chain([temporary.as_path(), last]) {
-            let made = match Some(folder) == local.as_deref() {
-                true => self.scratch(),
-                false => Scratch::make(folder),
-            };
+            let made = if Some(folder) == local.as_deref() { self.scratch() } else { Scratch::make(folder) };
             match made.and_then(|made| files::require_space(made.path(), needed).map(|()| made)) {
                 Ok(made) => return Ok(made),
                 Err(error) => first = first.or(Some(error)),
@@ -314,9 +311,10 @@ pub fn list_all(stores: &[&Store]) -> Vec<Result<Listing>> {
 
 /// Keeps the copies of the newest backup; without one, of the newest full undo snapshot, with a warning.
 fn keep_last(snapshots: &mut Vec<Snapshot>, warn: &mut dyn FnMut(&Error)) {
-    match snapshots.iter().any(|snapshot| !snapshot.manifest.undo) {
-        true => snapshots.retain(|snapshot| !snapshot.manifest.undo),
-        false => snapshots.retain(|snapshot| snapshot.manifest.is_whole()),
+    if snapshots.iter().any(|snapshot| !snapshot.manifest.undo) {
+        snapshots.retain(|snapshot| !snapshot.manifest.undo)
+    } else {
+        snapshots.retain(|snapshot| snapshot.manifest.is_whole())
     }
     let last = snapshots.last().map(|snapshot| snapshot.manifest.id.clone());
     snapshots.retain(|snapshot| Some(&snapshot.manifest.id) == last.as_ref());

@@ -40,10 +40,7 @@ impl WebDav {
         }
         let url = self.url(&self.parts(name), false);
         let answer = self.wire.send(|| upload(url.clone(), from, size)).await.map_err(generic)?;
-        match answer.status().is_success() {
-            true => Ok(()),
-            false => Err(generic(read_refusal("PUT", answer).await)),
-        }
+        if answer.status().is_success() { Ok(()) } else { Err(generic(read_refusal("PUT", answer).await)) }
     }
 
     /// Creates the folder of the store, if it is missing.
@@ -54,9 +51,10 @@ impl WebDav {
     /// Fails unless the server lists the folder of the store.
     pub(super) async fn check_lists(&self) -> object_store::Result<()> {
         let answer = self.ask("PROPFIND", &self.parts(""), Some("1")).await?;
-        match answer.status() == StatusCode::MULTI_STATUS {
-            true => Ok(()),
-            false => Err(generic(read_refusal("PROPFIND", answer).await)),
+        if answer.status() == StatusCode::MULTI_STATUS {
+            Ok(())
+        } else {
+            Err(generic(read_refusal("PROPFIND", answer).await))
         }
     }
 

@@ -78,12 +78,11 @@ impl Wire {
         }
         let trusts_all =
             named("ALLOW_INVALID_CERTIFICATES").is_some_and(|value| ["1", "true", "yes", "on"].contains(&value));
-        builder = match trusts_all {
-            true => builder.tls_danger_accept_invalid_certs(true),
-            false => {
-                let trust = tls::trust_system().map_err(|error| error.to_string())?;
-                builder.tls_backend_preconfigured(trust.with_no_client_auth())
-            }
+        builder = if trusts_all {
+            builder.tls_danger_accept_invalid_certs(true)
+        } else {
+            let trust = tls::trust_system().map_err(|error| error.to_string())?;
+            builder.tls_backend_preconfigured(trust.with_no_client_auth())
         };
         let client = builder.build().map_err(|error| super::failure::root(&error))?;
         Ok(Wire {

@@ -182,9 +182,9 @@ fn look(target: &InstanceConfig, context: &Context<'_>) -> Result<()> {
 fn is_program(name: &str) -> bool {
     let runs =
         |path: &Path| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
-    match name.contains('/') {
-        true => runs(Path::new(name)),
-        false => std::env::var_os("PATH")
-            .is_some_and(|all| std::env::split_paths(&all).any(|folder| runs(&folder.join(name)))),
+    if name.contains('/') {
+        runs(Path::new(name))
+    } else {
+        std::env::var_os("PATH").is_some_and(|all| std::env::split_paths(&all).any(|folder| runs(&folder.join(name))))
     }
 }

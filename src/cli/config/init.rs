@@ -204,10 +204,7 @@ fn instances(context: &mut Context<'_>) -> Result<Vec<DraftInstance>> {
             Err(error) => context.ui.warn(&format!("`{}` is left out: {error}", found.name)),
         }
     }
-    match all.is_empty() {
-        true => Err(Error::Target(TargetError::NoneFound)),
-        false => Ok(all),
-    }
+    if all.is_empty() { Err(Error::Target(TargetError::NoneFound)) } else { Ok(all) }
 }
 
 fn entry(target: String, instance: Instance, others: &[DraftInstance]) -> DraftInstance {

@@ -26,9 +26,10 @@ impl Risk {
 
     /// All of it in one line.
     pub fn line(&self) -> String {
-        match self.table.is_empty() {
-            true => format!("{}; {}", self.what, self.advice),
-            false => format!("[{}] {}; {}", self.table, self.what, self.advice),
+        if self.table.is_empty() {
+            format!("{}; {}", self.what, self.advice)
+        } else {
+            format!("[{}] {}; {}", self.table, self.what, self.advice)
         }
     }
 }

@@ -172,9 +172,10 @@ fn monitors(desired: &[String], state: &MonitorConfig) -> Result<Option<Vec<i64>
     let mut ids = Vec::new();
     for one in desired {
         let one = vec![one.clone()];
-        let pick = match one[0].contains(['*', '?', '[']) {
-            true => Pick { globs: one, ..Pick::default() },
-            false => Pick { named: one, ..Pick::default() },
+        let pick = if one[0].contains(['*', '?', '[']) {
+            Pick { globs: one, ..Pick::default() }
+        } else {
+            Pick { named: one, ..Pick::default() }
         };
         ids.extend(pick.ids(state)?);
     }

@@ -177,10 +177,11 @@ fn retention(history: &History) -> String {
         (days, Some(_)) => format!("{days} days"),
         (days, None) => format!("{days} days (default)"),
     };
-    match retention.thins {
-        true => format!(
+    if retention.thins {
+        format!(
             "{days}; after one day the server keeps only status changes and the newest 100 heartbeats of each monitor"
-        ),
-        false => days,
+        )
+    } else {
+        days
     }
 }

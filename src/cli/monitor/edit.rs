@@ -75,10 +75,7 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
         remove_notifications: changes.remove_notifications.clone(),
     };
     let release = state.database.release.release;
-    let left = match problems.is_empty() {
-        true => leave_out(release, &monitors, &columns(&edit), &pick),
-        false => Ok(Vec::new()),
-    };
+    let left = if problems.is_empty() { leave_out(release, &monitors, &columns(&edit), &pick) } else { Ok(Vec::new()) };
     let left = left.unwrap_or_else(|problem| {
         problems.push(problem);
         Vec::new()
@@ -121,13 +118,13 @@ pub fn run(args: &EditArgs, context: &mut Context<'_>) -> Result<Exit> {
 
 /// Fails if there are `problems`; the hint of each has the form in which the field was typed.
 pub fn refuse(problems: Vec<Problem>, fields: &FieldArgs) -> Result<()> {
-    let respelled = |problem: Problem| match fields.typed.contains_key(problem.subject.as_str()) {
-        true => problem,
-        false => as_assignment(problem),
+    let respelled = |problem: Problem| {
+        if fields.typed.contains_key(problem.subject.as_str()) { problem } else { as_assignment(problem) }
     };
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(Error::Input(InputError::Problems(problems.into_iter().map(respelled).collect()))),
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Input(InputError::Problems(problems.into_iter().map(respelled).collect())))
     }
 }
 

@@ -82,17 +82,16 @@ fn show(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
         let window = Window::last(Unit::Minute, 1440, now);
         let pick = args.pick.pick();
         // Most of the time of a long list.
-        let (observed, day) = match pick.is_empty() && args.filter.is_empty() {
-            true => both(
+        let (observed, day) = if pick.is_empty() && args.filter.is_empty() {
+            both(
                 reader,
                 |reader| Observed::read(reader, name, now, (pick, &args.filter)),
                 |reader| read_latest_of_all(reader, &window),
-            ),
-            false => {
-                let observed = Observed::read(reader, name, now, (pick, &args.filter))?;
-                let day = read_latest(reader, &observed.state.database.schema, &observed.ids, &window);
-                (Ok(observed), day)
-            }
+            )
+        } else {
+            let observed = Observed::read(reader, name, now, (pick, &args.filter))?;
+            let day = read_latest(reader, &observed.state.database.schema, &observed.ids, &window);
+            (Ok(observed), day)
         };
         let (observed, day) = (observed?, day?);
         let recent = match format {
@@ -108,9 +107,10 @@ fn show(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     let is_empty = listed.observed.ids.is_empty();
     let none =
         if listed.observed.state.monitors.is_empty() { "no monitors yet" } else { "no monitors with this status" };
-    let (document, lines) = match context.ui.is_json() {
-        true => (json!({"monitors": listed.each(|listed, monitor| listed.document(monitor))}), Vec::new()),
-        false => (Json::Null, listed.each(|listed, monitor| listed.line(monitor, format))),
+    let (document, lines) = if context.ui.is_json() {
+        (json!({"monitors": listed.each(|listed, monitor| listed.document(monitor))}), Vec::new())
+    } else {
+        (Json::Null, listed.each(|listed, monitor| listed.line(monitor, format)))
     };
     // With thousands of monitors, the rows and the table would be in memory at the same time.
     drop(listed);
@@ -272,9 +272,8 @@ fn tags(state: &MonitorConfig, monitor: &Monitor) -> Vec<String> {
     monitor
         .tags
         .iter()
-        .map(|link| match link.value.is_empty() {
-            true => name(link.tag).to_owned(),
-            false => format!("{}={}", name(link.tag), link.value),
+        .map(|link| {
+            if link.value.is_empty() { name(link.tag).to_owned() } else { format!("{}={}", name(link.tag), link.value) }
         })
         .collect()
 }

@@ -134,13 +134,14 @@ impl PickArgs {
     /// The selection, which must not be empty: a forgotten filter does not mean all.
     pub fn required(&self) -> Result<Pick> {
         let pick = self.pick();
-        match pick.is_empty() {
-            true => Err(crate::error::InputError::Missing {
+        if pick.is_empty() {
+            Err(crate::error::InputError::Missing {
                 what: "monitor".into(),
                 hint: Hint::advice("specify monitors, or filter them: --tag, --type, --group, --name '*'"),
             }
-            .into()),
-            false => Ok(pick),
+            .into())
+        } else {
+            Ok(pick)
         }
     }
 }

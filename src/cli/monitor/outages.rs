@@ -78,9 +78,12 @@ pub fn run(args: &OutagesArgs, context: &mut Context<'_>) -> Result<Exit> {
         format!("{} from {} to {}", outages_text(lines.len(), down), local_time(window.from), local_time(window.to));
     context.ui.painted_result(&document, || {
         let rows = lines.iter().map(|(id, outage)| cells(*id, outage, &observed, (args.format.format, now))).collect();
-        let around = |table: String| match lines.is_empty() {
-            true => format!("no outages from {} to {}", local_time(window.from), local_time(window.to)),
-            false => format!("{table}\n\n{summary}"),
+        let around = |table: String| {
+            if lines.is_empty() {
+                format!("no outages from {} to {}", local_time(window.from), local_time(window.to))
+            } else {
+                format!("{table}\n\n{summary}")
+            }
         };
         let headers: &[&str] = match args.format.format {
             OutputFormat::Csv => &["id", "name", "start", "end", "seconds", "message"],

@@ -91,9 +91,10 @@ pub fn run(args: &ShowArgs, context: &mut Context<'_>) -> Result<Exit> {
 fn in_lines(rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
     let split = |row: Vec<String>| -> Vec<Vec<String>> {
         let name = |at: usize| if at == 0 { row[0].clone() } else { "  |".to_owned() };
-        match row[1].contains('\n') {
-            true => row[1].lines().enumerate().map(|(at, line)| vec![name(at), line.to_owned()]).collect(),
-            false => vec![row],
+        if row[1].contains('\n') {
+            row[1].lines().enumerate().map(|(at, line)| vec![name(at), line.to_owned()]).collect()
+        } else {
+            vec![row]
         }
     };
     rows.into_iter().flat_map(split).collect()

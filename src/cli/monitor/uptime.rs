@@ -105,10 +105,7 @@ fn read(reader: &mut dyn Reader, name: &str, now: DateTime<Utc>, args: &UptimeAr
             monitors: 1,
         }
     };
-    let lines = match args.by_group {
-        true => group(&observed, &line),
-        false => observed.ids.iter().map(line).collect(),
-    };
+    let lines = if args.by_group { group(&observed, &line) } else { observed.ids.iter().map(line).collect() };
     Ok(Report { windows, is_chosen: chosen.is_some(), lines })
 }
 
@@ -161,24 +158,29 @@ impl Report {
 
     fn cells(&self, line: &UptimeRow, args: &UptimeArgs) -> Vec<String> {
         let is_csv = args.format.format == OutputFormat::Csv;
-        let mut cells = match args.by_group {
-            true => vec![line.name.clone(), line.monitors.to_string()],
-            false => vec![line.id.map_or(String::new(), |id| id.to_string()), line.name.clone()],
+        let mut cells = if args.by_group {
+            vec![line.name.clone(), line.monitors.to_string()]
+        } else {
+            vec![line.id.map_or(String::new(), |id| id.to_string()), line.name.clone()]
         };
-        let uptime = |uptime: &Option<f64>| match is_csv {
-            true => uptime.map_or(String::new(), |uptime| format!("{:.2}", percent(uptime))),
-            false => percent_text(*uptime),
+        let uptime = |uptime: &Option<f64>| {
+            if is_csv {
+                uptime.map_or(String::new(), |uptime| format!("{:.2}", percent(uptime)))
+            } else {
+                percent_text(*uptime)
+            }
         };
         cells.extend(line.uptimes.iter().map(uptime));
         if self.is_chosen {
             let ping = line.pings[0];
-            cells.extend(match is_csv {
-                true => [
+            cells.extend(if is_csv {
+                [
                     ping.map_or(String::new(), |ping| format!("{ping:.2}")),
                     line.outages.to_string(),
                     line.down.num_seconds().to_string(),
-                ],
-                false => [ping_text(ping), line.outages.to_string(), down_text(line.down)],
+                ]
+            } else {
+                [ping_text(ping), line.outages.to_string(), down_text(line.down)]
             });
         }
         cells
@@ -198,17 +200,14 @@ impl Report {
                 Some(id) => json!({"id": id, "path": line.name}),
                 None => json!({"group": line.name, "monitors": line.monitors}),
             };
-            match self.is_chosen {
-                true => {
-                    document["uptime"] = json!(line.uptimes[0]);
-                    document["ping"] = json!(line.pings[0]);
-                    document["outages"] = json!(line.outages);
-                    document["down_seconds"] = json!(line.down.num_seconds());
-                }
-                false => {
-                    document["uptime"] = of(&line.uptimes);
-                    document["ping"] = of(&line.pings);
-                }
+            if self.is_chosen {
+                document["uptime"] = json!(line.uptimes[0]);
+                document["ping"] = json!(line.pings[0]);
+                document["outages"] = json!(line.outages);
+                document["down_seconds"] = json!(line.down.num_seconds());
+            } else {
+                document["uptime"] = of(&line.uptimes);
+                document["ping"] = of(&line.pings);
             }
             document
         };

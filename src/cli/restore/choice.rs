@@ -56,12 +56,10 @@ pub struct NewArgs {
 }
 
 fn image(text: &str) -> Result<String, String> {
-    match is_image(text) {
-        true => Ok(text.to_owned()),
-        false => Err(format!(
-            "`{}` is not a valid image: write NAME:TAG, such as louislam/uptime-kuma:2.5.3",
-            one_line(text)
-        )),
+    if is_image(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{}` is not a valid image: write NAME:TAG, such as louislam/uptime-kuma:2.5.3", one_line(text)))
     }
 }
 

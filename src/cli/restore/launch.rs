@@ -27,10 +27,11 @@ pub struct Launch {
 /// The image for the release of `manifest`: the newest of a range.
 pub fn image(manifest: &Manifest) -> String {
     let RecognizedRelease { release, unknown, .. } = manifest.recognise();
-    match unknown.is_empty() {
-        true => format!("{REPOSITORY}:{release}"),
+    if unknown.is_empty() {
+        format!("{REPOSITORY}:{release}")
+    } else {
         // Newer than any known release.
-        false => format!("{REPOSITORY}:{}", release.major),
+        format!("{REPOSITORY}:{}", release.major)
     }
 }
 
@@ -66,9 +67,10 @@ impl Launch {
             format!("    container_name: {}", self.name),
             "    restart: unless-stopped".into(),
         ];
-        match self.host_network {
-            true => lines.push("    network_mode: host".into()),
-            false => lines.extend(["    ports:".into(), "      - \"3001:3001\"".into()]),
+        if self.host_network {
+            lines.push("    network_mode: host".into())
+        } else {
+            lines.extend(["    ports:".into(), "      - \"3001:3001\"".into()])
         }
         lines.push("    volumes:".into());
         lines.extend(self.volumes().iter().map(|volume| format!("      - {}", text(volume))));

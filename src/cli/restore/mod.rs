@@ -153,17 +153,17 @@ fn unpack(
     if desired == "latest" {
         report_of_newer(stores, instance, context)?;
     }
-    let staged = match backup::is_database(Path::new(desired)) {
-        true => backup::stage_snapshot(stores, desired, &instance.origin(), folder, &mut |_| {})?,
-        false => {
-            let copies = stores.find(desired, &instance.origin(), &mut |error| context.ui.warn(&error.to_string()))?;
-            let unpacked = unpack_first(&copies, folder, &mut |error| context.ui.warn(&error.to_string()));
-            unpacked.map_err(|error| with_older(error, stores, &copies[0].manifest, "", context))?
-        }
+    let staged = if backup::is_database(Path::new(desired)) {
+        backup::stage_snapshot(stores, desired, &instance.origin(), folder, &mut |_| {})?
+    } else {
+        let copies = stores.find(desired, &instance.origin(), &mut |error| context.ui.warn(&error.to_string()))?;
+        let unpacked = unpack_first(&copies, folder, &mut |error| context.ui.warn(&error.to_string()));
+        unpacked.map_err(|error| with_older(error, stores, &copies[0].manifest, "", context))?
     };
-    match staged.manifest.raw {
-        true => Err(Error::Snapshot(SnapshotError::Raw { id: staged.manifest.id.clone() })),
-        false => Ok(staged),
+    if staged.manifest.raw {
+        Err(Error::Snapshot(SnapshotError::Raw { id: staged.manifest.id.clone() }))
+    } else {
+        Ok(staged)
     }
 }
 
@@ -179,9 +179,10 @@ struct Change {
 
 impl Change {
     fn between(now: Now, then: &ConfigRows, staged: &StagedCopy, config_only: bool) -> Change {
-        let kept = match config_only || !staged.manifest.without.is_empty() {
-            true => history(&now.database().schema),
-            false => Vec::new(),
+        let kept = if config_only || !staged.manifest.without.is_empty() {
+            history(&now.database().schema)
+        } else {
+            Vec::new()
         };
         let fingerprint = Some(now.fingerprint.clone());
         Change { shown: Some(Difference::between(now, then, staged, &kept)), kept, fingerprint }
@@ -250,10 +251,7 @@ impl Change {
         let load = self.load(staged);
         let mut outcome = operation::run(instance, &context.store()?, load, &write.settings("restore"), context.ui)?;
         // They belong to full snapshots: an undo with a configuration-only snapshot would not restore today's files.
-        let files = match kept.is_empty() {
-            true => put_files_back(instance, staged, &mut outcome),
-            false => Vec::new(),
-        };
+        let files = if kept.is_empty() { put_files_back(instance, staged, &mut outcome) } else { Vec::new() };
         let mut document = json!({"restored": staged.manifest.id, "differs": self.document(), "files": files});
         if let Some(document) = document.as_object_mut() {
             document.extend(outcome_json(&outcome));

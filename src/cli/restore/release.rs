@@ -97,12 +97,11 @@ pub fn check_same(now: &Database, then: &Manifest, config_only: bool) -> Result<
         id: then.id.clone(),
         release: then.release.to_string(),
         here: now.release.to_string(),
-        hint: Some(Hint::advice(match config_only {
-            false => {
-                "if the server's image is of that release or newer, add `--other-release`; otherwise start that image \
+        hint: Some(Hint::advice(if config_only {
+            "run the image of that release first, on a new data folder or database"
+        } else {
+            "if the server's image is of that release or newer, add `--other-release`; otherwise start that image \
                  first"
-            }
-            true => "run the image of that release first, on a new data folder or database",
         })),
     }))
 }

@@ -39,10 +39,7 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
         RestoreTarget::Container(fresh) => fresh.docker.shipped(&fresh.container)?,
         _ => None,
     };
-    let route = match args.no_upgrade {
-        true => None,
-        false => release::newer(&manifest, choice.release(shipped.as_ref())),
-    };
+    let route = if args.no_upgrade { None } else { release::newer(&manifest, choice.release(shipped.as_ref())) };
     if let Some(route) = &route {
         manifest.become_release(route.target);
     }
@@ -88,9 +85,10 @@ pub fn run(args: &RestoreArgs, typed: &str, context: &mut Context<'_>) -> Result
 
 /// The release that the snapshot is upgraded to, in a few words.
 fn goal(route: &Route, choice: &RestoreChoice, shipped: Option<&ServerFiles>) -> &'static str {
-    match shipped.is_none() && choice.named().is_some_and(|named| named > route.target.release) {
-        true => "the newest release of 2.x that kumadb knows",
-        false => "the release of the image",
+    if shipped.is_none() && choice.named().is_some_and(|named| named > route.target.release) {
+        "the newest release of 2.x that kumadb knows"
+    } else {
+        "the release of the image"
     }
 }
 

@@ -65,10 +65,7 @@ pub fn replace(
 /// What `snapshot` stands for: a data folder stands for the database in it.
 pub fn database_in(snapshot: &str) -> String {
     let within = Path::new(snapshot).join("kuma.db");
-    match backup::is_database(&within) {
-        true => within.display().to_string(),
-        false => snapshot.to_owned(),
-    }
+    if backup::is_database(&within) { within.display().to_string() } else { snapshot.to_owned() }
 }
 
 fn describe(instance: &Instance, order: &StatisticsWork, correction: &Correction) -> Json {

@@ -216,10 +216,7 @@ impl UrlOptions {
                 }
             }
         }
-        let tls = match on.unwrap_or(authority.is_some()) {
-            true => Tls::On { ca: authority, verify: checked },
-            false => Tls::Off,
-        };
+        let tls = if on.unwrap_or(authority.is_some()) { Tls::On { ca: authority, verify: checked } } else { Tls::Off };
         Ok(UrlOptions { tls, socket })
     }
 }

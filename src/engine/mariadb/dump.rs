@@ -216,9 +216,10 @@ impl MariaDb {
             .map(|row| quote(&text(row, 0)))
             .collect();
         let mut select = format!("SELECT {} FROM {}", cells.join(","), quote(table));
-        match key.is_empty() {
-            true => select.push_str(filter),
-            false => select.push_str(&format!(" FORCE INDEX (PRIMARY){filter} ORDER BY {}", key.join(","))),
+        if key.is_empty() {
+            select.push_str(filter)
+        } else {
+            select.push_str(&format!(" FORCE INDEX (PRIMARY){filter} ORDER BY {}", key.join(",")))
         }
         Ok(TableQuery { select, lines: InsertLines::of(table, names.into_iter()) })
     }

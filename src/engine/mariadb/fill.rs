@@ -146,12 +146,13 @@ impl Filler {
     ) -> Result<()> {
         table.each_insert(from, lines, &table.name, &mut |insert| {
             let (rows, name) = (insert.rows(), quote(&table.name));
-            written(match self.takes_files && !holds_bytes(rows) {
-                true => self.db.run_with_file(
+            written(if self.takes_files && !holds_bytes(rows) {
+                self.db.run_with_file(
                     [b"LOAD DATA LOCAL INFILE 'rows' INTO TABLE ", name.as_bytes(), FORM, insert.columns()].concat(),
                     rows,
-                )?,
-                false => self.db.run(insert.statement())?,
+                )?
+            } else {
+                self.db.run(insert.statement())?
             });
             Ok(())
         })

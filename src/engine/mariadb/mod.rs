@@ -350,9 +350,10 @@ async fn connect(address: &Address) -> Result<Conn> {
         {
             return dial(address, Some(&name)).await.map_err(|error| fault::explain(address, error));
         }
-        Err(match fault::is_refused_login(&error) && is_shadowed(address).await {
-            true => fault::denied(address, Denied::Shadowed),
-            false => fault::explain(address, error),
+        Err(if fault::is_refused_login(&error) && is_shadowed(address).await {
+            fault::denied(address, Denied::Shadowed)
+        } else {
+            fault::explain(address, error)
         })
     };
     match tokio::time::timeout(CONNECT_TIME, attempt).await {

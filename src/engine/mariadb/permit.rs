@@ -55,12 +55,11 @@ impl MariaDb {
 
     /// Fails on MySQL.
     pub fn require_mariadb(&self) -> Result<()> {
-        match self.is_mariadb() {
-            true => Ok(()),
-            false => {
-                let (database, version) = (self.address.to_string(), self.version.clone());
-                Err(DatabaseError::NotMariaDb { database, version }.into())
-            }
+        if self.is_mariadb() {
+            Ok(())
+        } else {
+            let (database, version) = (self.address.to_string(), self.version.clone());
+            Err(DatabaseError::NotMariaDb { database, version }.into())
         }
     }
 

@@ -77,12 +77,10 @@ impl ScratchMariaDb {
     pub fn check_series() -> Result<()> {
         let output = program("mariadbd")?.arg("--version").output().map_err(Error::file("run", "mariadbd"))?;
         let version = String::from_utf8_lossy(&output.stdout).into_owned();
-        match version.split_whitespace().any(|word| word.starts_with(SERIES)) {
-            true => Ok(()),
-            false => Err(Error::Database(DatabaseError::MariaDbSeries {
-                version: version.trim().to_owned(),
-                series: SERIES,
-            })),
+        if version.split_whitespace().any(|word| word.starts_with(SERIES)) {
+            Ok(())
+        } else {
+            Err(Error::Database(DatabaseError::MariaDbSeries { version: version.trim().to_owned(), series: SERIES }))
         }
     }
 
@@ -187,10 +185,7 @@ impl Launch<'_> {
     fn install(&self, accounts: &[&str]) -> Result<()> {
         let mut install = self.program("mariadb-install-db")?;
         let made = install.arg("--skip-test-db").args(accounts).output().map_err(|error| wrong(&error.to_string()))?;
-        match made.status.success() {
-            true => Ok(()),
-            false => Err(wrong(String::from_utf8_lossy(&made.stderr).trim())),
-        }
+        if made.status.success() { Ok(()) } else { Err(wrong(String::from_utf8_lossy(&made.stderr).trim())) }
     }
 
     fn spawn(&self, socket: &Path, options: &[&str]) -> Result<Child> {

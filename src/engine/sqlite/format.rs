@@ -121,11 +121,10 @@ fn database_in(path: &Path) -> Option<String> {
 
 /// Fails for a folder, which Docker creates for a mounted file that does not exist.
 pub(super) fn refuse_folder(path: &Path) -> Result<()> {
-    match files::is_folder(path) {
-        true => {
-            Err(other(path, "a folder: Docker creates one for a mounted file that does not exist".into(), "rmdir {}"))
-        }
-        false => Ok(()),
+    if files::is_folder(path) {
+        Err(other(path, "a folder: Docker creates one for a mounted file that does not exist".into(), "rmdir {}"))
+    } else {
+        Ok(())
     }
 }
 

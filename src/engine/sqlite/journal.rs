@@ -203,12 +203,13 @@ impl SqliteFile {
         if let Some(name) = several {
             // The path may be one of a container.
             let beside = name.file_name().map(|name| self.path.with_file_name(name));
-            return Ok(match files::exists(&name) || beside.is_some_and(|path| files::exists(&path)) {
-                true => JournalFile::Foreign(format!(
+            return Ok(if files::exists(&name) || beside.is_some_and(|path| files::exists(&path)) {
+                JournalFile::Foreign(format!(
                     "it is part of a transaction in several databases, with the super-journal `{}`",
                     name.display()
-                )),
-                false => JournalFile::None,
+                ))
+            } else {
+                JournalFile::None
             });
         }
         self.judge(journal).map_err(fail())

@@ -473,9 +473,10 @@ impl Writer for Sqlite {
     }
 
     fn rollback(&mut self) -> Result<()> {
-        match std::mem::take(&mut self.in_transaction) {
-            true => self.finish().and_then(|()| self.run("ROLLBACK")),
-            false => Ok(()),
+        if std::mem::take(&mut self.in_transaction) {
+            self.finish().and_then(|()| self.run("ROLLBACK"))
+        } else {
+            Ok(())
         }
     }
 

@@ -24,10 +24,11 @@ const TEMPORARY: &[u8] = b"etilqs_";
 /// `open(2)`, but no part of the path may be a link.
 fn open(path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
     let mode = if flags.contains(OFlags::CREATE) { mode } else { Mode::empty() };
-    match name_of(path).starts_with(TEMPORARY) {
+    if name_of(path).starts_with(TEMPORARY) {
         // The folder for temporary files may be reached through a link: `/var/tmp` is one at times.
-        true => files::open_raw(path, flags | OFlags::NOFOLLOW, mode),
-        false => files::open_strict(path, flags, mode),
+        files::open_raw(path, flags | OFlags::NOFOLLOW, mode)
+    } else {
+        files::open_strict(path, flags, mode)
     }
 }
 

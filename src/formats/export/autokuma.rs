@@ -123,10 +123,7 @@ pub(super) fn export(config: &ConfigRows, choice: &ExportChoice) -> ToolFiles {
         losses: Losses::default(),
         files: Vec::new(),
     };
-    let monitors = match is_chosen(choice, MONITORS.key) {
-        true => writer.exporter.chosen_monitors(),
-        false => Vec::new(),
-    };
+    let monitors = if is_chosen(choice, MONITORS.key) { writer.exporter.chosen_monitors() } else { Vec::new() };
     for (entity, part, column) in [
         (&TAGS, Some("monitor_tag"), "tag_id"),
         (&NOTIFICATIONS, Some("monitor_notification"), "notification_id"),

@@ -85,9 +85,10 @@ impl Exporter<'_> {
         let plain =
             if plain.starts_with(|first: char| first.is_ascii_digit()) { format!("KUMA_{plain}") } else { plain };
         let taken = |name: &str| self.variables.iter().any(|(known, _)| known == name);
-        match taken(&plain) {
-            false => plain,
-            true => (2..).map(|n| format!("{plain}_{n}")).find(|name| !taken(name)).unwrap_or(plain),
+        if taken(&plain) {
+            (2..).map(|n| format!("{plain}_{n}")).find(|name| !taken(name)).unwrap_or(plain)
+        } else {
+            plain
         }
     }
 

@@ -101,12 +101,11 @@ impl Labels {
         let digit = self.separator == '_' && plain.starts_with(|first: char| first.is_ascii_digit());
         let plain = format!("{scope}{}{plain}", if digit { "_" } else { "" });
         let is_new = |used: &HashSet<String>, label: &String| !used.contains(label);
-        let label = match is_new(&self.used, &plain) {
-            true => plain,
-            false => {
-                let numbered = (2..).map(|n| format!("{plain}{}{n}", self.separator));
-                numbered.into_iter().find(|label| is_new(&self.used, label)).unwrap_or(plain)
-            }
+        let label = if is_new(&self.used, &plain) {
+            plain
+        } else {
+            let numbered = (2..).map(|n| format!("{plain}{}{n}", self.separator));
+            numbered.into_iter().find(|label| is_new(&self.used, label)).unwrap_or(plain)
         };
         self.used.insert(label.clone());
         label

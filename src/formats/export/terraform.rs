@@ -55,10 +55,7 @@ pub(super) fn export(config: &ConfigRows, choice: &ExportChoice) -> ToolFiles {
         losses: Losses::default(),
         body: String::new(),
     };
-    let monitors = match is_chosen(choice, MONITORS.key) {
-        true => writer.exporter.chosen_monitors(),
-        false => Vec::new(),
-    };
+    let monitors = if is_chosen(choice, MONITORS.key) { writer.exporter.chosen_monitors() } else { Vec::new() };
     let of_things = |entity: &Entity| if is_chosen(choice, entity.key) { config.rows(entity.table) } else { &[] };
     let (tags, notifications) = (of_things(&TAGS), of_things(&NOTIFICATIONS));
     for (entity, rows) in [(&TAGS, tags), (&NOTIFICATIONS, notifications)] {
@@ -159,9 +156,10 @@ impl Writer<'_> {
         for (key, json) in config.as_object().into_iter().flatten() {
             let is_text = json.as_str().is_some_and(|text| !text.is_empty());
             let may_be_secret = is_text || json.is_object() || json.is_array();
-            let value = match may_be_secret && !is_public(&provider, key, json) {
-                true => self.secret(&format!("notification `{name}`"), &format!("config.{key}"), json),
-                false => literal(json, 4),
+            let value = if may_be_secret && !is_public(&provider, key, json) {
+                self.secret(&format!("notification `{name}`"), &format!("config.{key}"), json)
+            } else {
+                literal(json, 4)
             };
             entries.push((key.clone(), value));
         }
@@ -219,9 +217,10 @@ impl Writer<'_> {
         for column in differing.iter().filter(unheld) {
             self.losses.field(column, name, &path, NO_ATTRIBUTE);
         }
-        let inner = match ignored.is_empty() {
-            true => String::new(),
-            false => format!("\n  lifecycle {{\n    ignore_changes = [{}]\n  }}\n", ignored.join(", ")),
+        let inner = if ignored.is_empty() {
+            String::new()
+        } else {
+            format!("\n  lifecycle {{\n    ignore_changes = [{}]\n  }}\n", ignored.join(", "))
         };
         self.resource(&address, id, &attributes, &inner);
         true

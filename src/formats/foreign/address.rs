@@ -74,10 +74,13 @@ impl ParsedAddress {
         match self {
             ParsedAddress::Web(url) | ParsedAddress::Socket(url) => host_of(url).unwrap_or_else(|| url.clone()),
             ParsedAddress::Ping(host) | ParsedAddress::Name(host) => host.clone(),
-            ParsedAddress::Port(host, port) => match host.contains(':') {
-                true => format!("[{host}]:{port}"),
-                false => format!("{host}:{port}"),
-            },
+            ParsedAddress::Port(host, port) => {
+                if host.contains(':') {
+                    format!("[{host}]:{port}")
+                } else {
+                    format!("{host}:{port}")
+                }
+            }
         }
     }
 }
@@ -128,10 +131,7 @@ pub(super) fn kind_of(word: &str) -> String {
 /// The type that a program wrote: as it is if it is known or nothing like a known one, otherwise that one.
 pub(super) fn type_of(word: &str) -> String {
     let meant = kind_of(word);
-    match crate::model::kind(word).is_none() && crate::model::kind(&meant).is_some() {
-        true => meant,
-        false => word.to_owned(),
-    }
+    if crate::model::kind(word).is_none() && crate::model::kind(&meant).is_some() { meant } else { word.to_owned() }
 }
 
 #[cfg(test)]

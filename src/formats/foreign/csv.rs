@@ -38,14 +38,13 @@ pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
 pub(super) fn tables(draft: &mut Draft, source: &SourceFile) -> Vec<Node> {
     let is_table =
         |node: &Node| matches!(&node.data, Data::List(rows) if rows.iter().all(|row| matches!(row.data, Data::Map(_))));
-    let tables = match !source.documents.is_empty() && source.documents.iter().all(is_table) {
-        true => source.documents.clone(),
-        false => {
-            let read = text::read_lines(&source.file, &source.text, Syntax::Csv, &text::no_files);
-            let (tables, problems) = read.unwrap_or_else(|wrong| (Vec::new(), vec![wrong]));
-            problems.into_iter().for_each(|wrong| draft.problem(wrong));
-            tables
-        }
+    let tables = if !source.documents.is_empty() && source.documents.iter().all(is_table) {
+        source.documents.clone()
+    } else {
+        let read = text::read_lines(&source.file, &source.text, Syntax::Csv, &text::no_files);
+        let (tables, problems) = read.unwrap_or_else(|wrong| (Vec::new(), vec![wrong]));
+        problems.into_iter().for_each(|wrong| draft.problem(wrong));
+        tables
     };
     tables.iter().for_each(|table| draft.root(table.clone()));
     tables
@@ -55,13 +54,12 @@ pub(super) fn tables(draft: &mut Draft, source: &SourceFile) -> Vec<Node> {
 fn check_headers(draft: &mut Draft, table: &Node) {
     let mut seen = Vec::new();
     for one in table.list().iter().flat_map(Node::entries).filter(|one| header(&one.key).is_none()) {
-        match seen.contains(&&one.key) {
-            true => draft.account(&one.value),
-            false => {
-                let known = HEADERS.into_iter().chain(FIELDS.iter().map(|field| field.column));
-                draft.unknown(one, "the header", known);
-                seen.push(&one.key);
-            }
+        if seen.contains(&&one.key) {
+            draft.account(&one.value)
+        } else {
+            let known = HEADERS.into_iter().chain(FIELDS.iter().map(|field| field.column));
+            draft.unknown(one, "the header", known);
+            seen.push(&one.key);
         }
     }
 }

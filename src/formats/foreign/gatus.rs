@@ -138,9 +138,10 @@ fn request(draft: &mut Draft, one: &Node) -> Vec<Entry> {
     fields.extend(one.find("method").map(|method| entry("method", method.clone())));
     fields.extend(one.find("headers").map(|headers| entry("headers", headers.clone())));
     if let Some(graphql) = one.find("graphql") {
-        match is_off(graphql) {
-            true => draft.account(graphql),
-            false => draft.skip(&graphql.at, "`graphql`", "write the body as Gatus would send it"),
+        if is_off(graphql) {
+            draft.account(graphql)
+        } else {
+            draft.skip(&graphql.at, "`graphql`", "write the body as Gatus would send it")
         }
     }
     fields.extend(one.find("body").map(|body| entry("body", body.clone())));

@@ -51,9 +51,10 @@ pub(super) fn of_text(file: &str, text: &str) -> Option<ForeignFormat> {
     let first = reported().find(|line| !line.starts_with("sep="))?;
     let is_read = |line: &str| lines::read(line).is_some();
     // A file of text may be a list of hosts, too; other texts may be anything.
-    let is_list = match file.ends_with(".txt") {
-        true => reported().any(is_read) || reported().all(|line| ParsedAddress::read(line).is_some()),
-        false => reported().all(is_read),
+    let is_list = if file.ends_with(".txt") {
+        reported().any(is_read) || reported().all(|line| ParsedAddress::read(line).is_some())
+    } else {
+        reported().all(is_read)
     };
     if is_list {
         return Some(ForeignFormat::Lines);
@@ -72,9 +73,10 @@ pub(super) fn of_text(file: &str, text: &str) -> Option<ForeignFormat> {
 
 fn of_table(rows: &[Node]) -> ForeignFormat {
     let is_theirs = |key: &str| matches!(key.to_lowercase().as_str(), "friendly name" | "friendly_name" | "url/ip");
-    match rows.iter().flat_map(Node::entries).any(|entry| is_theirs(&entry.key)) {
-        true => ForeignFormat::UptimeRobot,
-        false => ForeignFormat::Csv,
+    if rows.iter().flat_map(Node::entries).any(|entry| is_theirs(&entry.key)) {
+        ForeignFormat::UptimeRobot
+    } else {
+        ForeignFormat::Csv
     }
 }
 

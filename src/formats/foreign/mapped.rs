@@ -177,15 +177,14 @@ impl Reader<'_> {
             let words = words.split_whitespace().map(|word| Node::new(value.at.clone(), word));
             return Some(Node::new(value.at.clone(), words.collect::<Vec<_>>()));
         }
-        Some(match is_negated {
-            true => {
-                let flag = flag(&value);
-                match flag.data {
-                    Data::Bool(yes) => Node::new(value.at, !yes),
-                    _ => value,
-                }
+        Some(if is_negated {
+            let flag = flag(&value);
+            match flag.data {
+                Data::Bool(yes) => Node::new(value.at, !yes),
+                _ => value,
             }
-            false => value,
+        } else {
+            value
         })
     }
 

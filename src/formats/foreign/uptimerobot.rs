@@ -85,12 +85,13 @@ const METHODS: [&str; 7] = ["HEAD", "GET", "POST", "PUT", "PATCH", "DELETE", "OP
 pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
     for source in sources {
         let is_read = source.documents.iter().any(|document| matches!(document.data, Data::Map(_) | Data::List(_)));
-        match is_read {
-            true => source.documents.iter().for_each(|document| {
+        if is_read {
+            source.documents.iter().for_each(|document| {
                 draft.root(document.clone());
                 list(draft, document);
-            }),
-            false => csv::tables(draft, source).iter().for_each(|table| list(draft, table)),
+            })
+        } else {
+            csv::tables(draft, source).iter().for_each(|table| list(draft, table))
         }
     }
 }
@@ -135,13 +136,14 @@ fn check_names(draft: &mut Draft, monitors: &[Node]) {
     let mut seen = Vec::new();
     for one in monitors.iter().flat_map(Node::entries) {
         let key = squeezed(&one.key);
-        match known(&one.key).is_some() || LOST.iter().any(|(name, _)| *name == key) {
-            true => {}
-            false if DROPPED.contains(&key.as_str()) || seen.contains(&&one.key) => draft.account(&one.value),
-            false => {
-                draft.unknown(one, "a monitor", NAMES.iter().map(|(_, known)| *known));
-                seen.push(&one.key);
-            }
+        if known(&one.key).is_some() || LOST.iter().any(|(name, _)| *name == key) {
+            continue;
+        }
+        if DROPPED.contains(&key.as_str()) || seen.contains(&&one.key) {
+            draft.account(&one.value);
+        } else {
+            draft.unknown(one, "a monitor", NAMES.iter().map(|(_, known)| *known));
+            seen.push(&one.key);
         }
     }
 }
@@ -263,9 +265,10 @@ fn lost(draft: &mut Draft, what: &str, one: &Node) {
         let Some((_, why)) = LOST.iter().find(|(name, _)| *name == key) else { continue };
         let value = &setting.value;
         let is_said = !value.list().is_empty() || !value.entries().is_empty();
-        match is_said || value.scalar().is_some_and(|text| !text.trim().is_empty() && !is_off(value)) {
-            true => draft.skip_entry(setting, format!("`{}` of {what}", setting.key), *why),
-            false => draft.account(&setting.value),
+        if is_said || value.scalar().is_some_and(|text| !text.trim().is_empty() && !is_off(value)) {
+            draft.skip_entry(setting, format!("`{}` of {what}", setting.key), *why)
+        } else {
+            draft.account(&setting.value)
         }
     }
 }

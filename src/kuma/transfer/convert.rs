@@ -203,9 +203,10 @@ pub fn choice_for(refused: &Refused) -> Option<&'static str> {
 /// The beginning of the text of `cell` that the column can store.
 fn cut(cell: &RefusedCell<'_>) -> Option<String> {
     let (text, (longest, in_bytes)) = (cell.value.text()?, cell.fit.longest()?);
-    Some(match in_bytes {
-        true => text[..(0..=longest).rev().find(|end| text.is_char_boundary(*end))?].to_owned(),
-        false => text.chars().take(longest).collect(),
+    Some(if in_bytes {
+        text[..(0..=longest).rev().find(|end| text.is_char_boundary(*end))?].to_owned()
+    } else {
+        text.chars().take(longest).collect()
     })
 }
 

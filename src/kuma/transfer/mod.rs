@@ -271,9 +271,10 @@ impl<'s, 'a> Pipe<'s, 'a> {
     fn pump(&mut self, table: &str, each: Put<'_>) -> Result<()> {
         let columns = self.columns(table);
         let feeds = self.transform.feeds(table, self.schemas());
-        let expected = match self.source.dump.is_some() && feeds.iter().all(Feed::is_whole) {
-            true => Some(self.source_rows(table)?),
-            false => None,
+        let expected = if self.source.dump.is_some() && feeds.iter().all(Feed::is_whole) {
+            Some(self.source_rows(table)?)
+        } else {
+            None
         };
         let mut fitter = Fitter::new(self.engine, table, &columns, &self.to);
         let (mut read, mut written) = (0, 0);

@@ -198,9 +198,10 @@ fn load_mariadb(
 }
 
 fn check_faults(faults: Vec<IntegrityError>) -> Result<()> {
-    match faults.is_empty() {
-        true => Ok(()),
-        false => Err(Error::Operation(OperationError::ChecksFailed(faults.iter().map(ToString::to_string).collect()))),
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Operation(OperationError::ChecksFailed(faults.iter().map(ToString::to_string).collect())))
     }
 }
 
@@ -343,10 +344,7 @@ impl Loaded {
                 wrong.push(format!("{} reads back with other rows than were loaded", quote(table)));
             }
         }
-        match wrong.is_empty() {
-            true => Ok(()),
-            false => Err(Error::Operation(OperationError::ChecksFailed(wrong))),
-        }
+        if wrong.is_empty() { Ok(()) } else { Err(Error::Operation(OperationError::ChecksFailed(wrong))) }
     }
 }
 

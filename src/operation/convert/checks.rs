@@ -93,10 +93,7 @@ fn is_loopback(host: &str) -> bool {
 pub fn check_destination(instance: &Instance, folder: &Path, to: &Destination) -> Result<()> {
     let is_free = |name: &str| {
         let path = folder.join(name);
-        match files::is_there(&path)? {
-            true => Err(Error::Convert(ConvertError::Exists { path })),
-            false => Ok(()),
-        }
+        if files::is_there(&path)? { Err(Error::Convert(ConvertError::Exists { path })) } else { Ok(()) }
     };
     match to {
         Destination::Sqlite => ["kuma.db", "kuma.db-wal", "kuma.db-journal"].into_iter().try_for_each(is_free),
@@ -158,9 +155,10 @@ pub fn check_database(
             .map_err(|why| refuse(why, &from, &newer.to_string()))?;
         if !route.is_current() {
             let UpgradeStart { preflight, .. } = preflight(reader, database, &route)?;
-            return match preflight.blockers.is_empty() {
-                true => Ok((route.target, Some(route))),
-                false => Err(OperationError::CannotUpgrade(preflight.blockers).into()),
+            return if preflight.blockers.is_empty() {
+                Ok((route.target, Some(route)))
+            } else {
+                Err(OperationError::CannotUpgrade(preflight.blockers).into())
             };
         }
     }
@@ -177,10 +175,9 @@ pub fn check_database(
         return Err(Error::Convert(ConvertError::Statistics { state: state.to_owned() }));
     }
     let faults = reader.check(Depth::References)?;
-    match faults.is_empty() {
-        true => Ok((recording, None)),
-        false => {
-            Err(Error::Convert(ConvertError::References { faults: faults.iter().map(ToString::to_string).collect() }))
-        }
+    if faults.is_empty() {
+        Ok((recording, None))
+    } else {
+        Err(Error::Convert(ConvertError::References { faults: faults.iter().map(ToString::to_string).collect() }))
     }
 }

@@ -90,12 +90,13 @@ pub(super) fn check(folder: &Path, id: &str) -> Result<()> {
 /// Fails unless the folder can be created and written to.
 fn check_above(folder: &Path) -> Result<()> {
     let standing = files::nearest(folder);
-    match files::is_folder(standing) {
-        true => files::check_writable(standing),
-        false => Err(Error::Database(DatabaseError::Occupied {
+    if files::is_folder(standing) {
+        files::check_writable(standing)
+    } else {
+        Err(Error::Database(DatabaseError::Occupied {
             place: format!("`{}`", folder.display()),
             why: format!("`{}` is not a folder", standing.display()),
             hint: Hint::advice("use a new or empty folder"),
-        })),
+        }))
     }
 }

@@ -97,9 +97,10 @@ impl BuildFolder {
         }
         // Root has access everywhere; every other user must be able to create files beside the database.
         let theirs = files::about_target(self.folder.path()).map(|found| found.owner())?;
-        match theirs != self.owner && (self.made || self.owner.0 != 0) {
-            true => files::set_owner(self.folder.path(), self.owner.0, self.owner.1),
-            false => Ok(()),
+        if theirs != self.owner && (self.made || self.owner.0 != 0) {
+            files::set_owner(self.folder.path(), self.owner.0, self.owner.1)
+        } else {
+            Ok(())
         }
     }
 
@@ -174,8 +175,5 @@ pub(super) fn give(path: &Path, owner: (u32, u32)) -> Result<()> {
         files::entries(path)?.iter().try_for_each(|path| give(path, owner))?;
         files::sync_folder(path)?;
     }
-    match found.owner() == owner {
-        true => Ok(()),
-        false => files::set_owner(path, owner.0, owner.1),
-    }
+    if found.owner() == owner { Ok(()) } else { files::set_owner(path, owner.0, owner.1) }
 }

@@ -43,9 +43,10 @@ pub(super) fn overview(html: &mut String, overview: &Overview) {
 pub(super) fn section(html: &mut String, section: &Section, is_public: bool) {
     let status = section.status.map_or(String::new(), |status| format!(" {}", badge(status)));
     let _ = write!(html, "<section><h2>{}{status}</h2><table class=mon>", escape(&section.name));
-    let columns: &[(&str, &str)] = match is_public {
-        true => &[("Monitor", ""), ("Status", ""), ("Last heartbeats", ""), ("24 h", " class=n")],
-        false => &[
+    let columns: &[(&str, &str)] = if is_public {
+        &[("Monitor", ""), ("Status", ""), ("Last heartbeats", ""), ("24 h", " class=n")]
+    } else {
+        &[
             ("Monitor", ""),
             ("Status", ""),
             ("Last heartbeats", ""),
@@ -54,7 +55,7 @@ pub(super) fn section(html: &mut String, section: &Section, is_public: bool) {
             ("30 d", " class=n"),
             ("365 d", " class=n"),
             ("Response time (24 h)", ""),
-        ],
+        ]
     };
     html.push_str("<thead><tr>");
     for (name, class) in columns {

@@ -373,9 +373,10 @@ fn kill(away: &Away, encryption: &str) {
             .unwrap();
         std::thread::sleep(moment);
         child.kill().unwrap();
-        match child.wait().unwrap().success() {
-            true => ended += 1,
-            false => killed += 1,
+        if child.wait().unwrap().success() {
+            ended += 1
+        } else {
+            killed += 1
         }
         let listed = json(&away.both("backup list --json"));
         let now = listed["snapshots"].as_array().unwrap().len();

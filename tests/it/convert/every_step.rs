@@ -73,9 +73,10 @@ fn fail_everywhere(lab: &Docked, to: &str, back: &str, how: How, empty: &dyn Fn(
             How::Error => convert(&lab.instance(), lab.root(), to, &mut steps),
             How::Kill => {
                 let (target, root) = (&lab.server.name, lab.root().display());
-                match is_killed(module_path!(), &[("TARGET", target), ("ROOT", &root), ("TO", &to), ("AT", &at)]) {
-                    true => Err(Error::Operation(OperationError::Stopped { why: "killed".into() })),
-                    false => Ok(()),
+                if is_killed(module_path!(), &[("TARGET", target), ("ROOT", &root), ("TO", &to), ("AT", &at)]) {
+                    Err(Error::Operation(OperationError::Stopped { why: "killed".into() }))
+                } else {
+                    Ok(())
                 }
             }
         };
@@ -90,18 +91,15 @@ fn fail_everywhere(lab: &Docked, to: &str, back: &str, how: How, empty: &dyn Fn(
         assert_eq!(lab.monitors(), monitors, "{how:?} at step {at} to {to}: {ended:?}");
         assert_eq!(lab.life(), RunState::Running, "{how:?} at step {at} to {to}: {ended:?}");
         lab.is_well();
-        match now == was {
-            true => {
-                old += 1;
-                // What an interrupted run has left in the new database is recognised, or was removed.
-                assert!(how == How::Kill || ended.is_err(), "{to} at step {at}");
-            }
-            false => {
-                new += 1;
-                convert(&lab.instance(), lab.root(), back, &mut NoObserver).unwrap();
-                empty();
-                remove_old(lab);
-            }
+        if now == was {
+            old += 1;
+            // What an interrupted run has left in the new database is recognised, or was removed.
+            assert!(how == How::Kill || ended.is_err(), "{to} at step {at}");
+        } else {
+            new += 1;
+            convert(&lab.instance(), lab.root(), back, &mut NoObserver).unwrap();
+            empty();
+            remove_old(lab);
         }
         if is_over {
             break;

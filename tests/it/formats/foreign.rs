@@ -14,10 +14,7 @@ use crate::support::lab::Lab;
 pub fn source(file: &str, text: &str) -> SourceFile {
     let syntax = Syntax::of(file).unwrap_or_else(|| Syntax::guess(text));
     let is_lines = Syntax::of(file).is_none() && syntax == Syntax::Yaml;
-    let documents = match is_lines {
-        true => Vec::new(),
-        false => text::read(file, text, syntax, &text::no_files).unwrap(),
-    };
+    let documents = if is_lines { Vec::new() } else { text::read(file, text, syntax, &text::no_files).unwrap() };
     SourceFile { file: file.to_owned(), text: text.to_owned(), documents, problems: Vec::new() }
 }
 

@@ -302,10 +302,13 @@ fn an_included_file_includes_what_lies_beside_it() {
         "shops/eu/one.yaml" => Ok("name: ${file:one.txt}\n".to_owned()),
         "shops/../base.yaml" => Ok("name: Base\n".to_owned()),
         "up.yaml" => Ok("!include sub/../up.yaml\n".to_owned()),
-        other => match other.ends_with("up.yaml") {
-            true => Ok("!include sub/../up.yaml\n".to_owned()),
-            false => Err("no such file".to_owned()),
-        },
+        other => {
+            if other.ends_with("up.yaml") {
+                Ok("!include sub/../up.yaml\n".to_owned())
+            } else {
+                Err("no such file".to_owned())
+            }
+        }
     };
     let documents = read("main.yaml", "a: !include shops/all.yaml\n", Syntax::Yaml, &files).unwrap();
     assert_eq!(documents[0].json(), json!({"a": [{"name": "${file:one.txt}"}, {"name": "Base"}]}));

@@ -216,10 +216,7 @@ fn pages(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => found.extend(pages(&path)),
-            false => found.push(path),
-        }
+        if path.is_dir() { found.extend(pages(&path)) } else { found.push(path) }
     }
     found.sort();
     found

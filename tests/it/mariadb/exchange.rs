@@ -244,9 +244,10 @@ impl Place {
     /// The same in a process of its own that is killed at point `at`.
     fn load_and_die(&self, at: usize) -> Result<()> {
         let root = self.root.display();
-        match is_killed(module_path!(), &[("AT", &at), ("TARGET", &self.target), ("ROOT", &root)]) {
-            true => Err(Error::Operation(OperationError::Stopped { why: "killed".into() })),
-            false => Ok(()),
+        if is_killed(module_path!(), &[("AT", &at), ("TARGET", &self.target), ("ROOT", &root)]) {
+            Err(Error::Operation(OperationError::Stopped { why: "killed".into() }))
+        } else {
+            Ok(())
         }
     }
 

@@ -92,9 +92,10 @@ fn mysql_is_read_but_never_written() {
 /// The library with which MariaDB nodes form a cluster; its arbitrator is a member without data.
 fn galera() -> Option<PathBuf> {
     let library = PathBuf::from("/usr/lib/galera/libgalera_smm.so");
-    match library.exists() && need::program(&["garbd"]).is_some() {
-        true => Some(library),
-        false => need::left_out("Galera (apt-get install galera-4 galera-arbitrator-4)"),
+    if library.exists() && need::program(&["garbd"]).is_some() {
+        Some(library)
+    } else {
+        need::left_out("Galera (apt-get install galera-4 galera-arbitrator-4)")
     }
 }
 

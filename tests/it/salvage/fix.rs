@@ -297,16 +297,13 @@ fn killed_at_any_step_it_is_the_damaged_database_or_the_new_one() {
         if Journal::read(instance.work()).unwrap().is_some() {
             operation::resume(&instance, &store, &Settings::new("recover"), &mut NoObserver).unwrap();
         }
-        match fs::read(file(&lab)).unwrap() == damaged {
-            true => {
-                assert_eq!(fs::read(lab.folder().join("kuma.db-wal")).unwrap(), wal, "step {at}");
-                old += 1;
-            }
-            false => {
-                check_whole(&file(&lab));
-                assert_eq!(lab.sql("SELECT count(*) FROM heartbeat").trim(), "300", "step {at}");
-                new += 1;
-            }
+        if fs::read(file(&lab)).unwrap() == damaged {
+            assert_eq!(fs::read(lab.folder().join("kuma.db-wal")).unwrap(), wal, "step {at}");
+            old += 1;
+        } else {
+            check_whole(&file(&lab));
+            assert_eq!(lab.sql("SELECT count(*) FROM heartbeat").trim(), "300", "step {at}");
+            new += 1;
         }
         let left = crate::support::lab::left_in(&lab.folder().join(".kumadb"));
         assert_eq!(left, ["lock"], "step {at}");

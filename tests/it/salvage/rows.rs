@@ -212,9 +212,10 @@ fn survey(database: &Database, release: Release) -> BTreeMap<(String, i64), (Vec
             let cells = cells.map(|(at, cell)| if table.shape.is_key(at) { row.rowid.into() } else { cell }).collect();
             let before = found.entry((name.clone(), row.rowid)).or_insert((cells, row.certain));
             // Of two with one key the first is taken; both certain would be a contradiction.
-            match before.1 || !row.certain {
-                true => Ok(()),
-                false => Err(format!("{name} {} is certain after it was doubtful", row.rowid)),
+            if before.1 || !row.certain {
+                Ok(())
+            } else {
+                Err(format!("{name} {} is certain after it was doubtful", row.rowid))
             }
         });
         visited.unwrap();

@@ -235,28 +235,27 @@ fn answer(request: &Request, shelf: &mut Shelf) -> Answer {
     let known = request.headers.get("authorization").map(String::as_str).unwrap_or_default();
     if request.path.starts_with("/dav/") {
         shelf.basic |= known.starts_with("Basic ");
-        return match is_known(request, known, shelf.login) {
-            true => dav(request, shelf),
-            false => {
-                let mut answer = done(401, "<html>who are you?</html>");
-                // Another nonce after some requests, as servers do.
-                let nonce = shelf.log.len() / 4;
-                for challenge in match shelf.login {
-                    Login::Basic => vec!["Basic realm=\"shelf\"".to_owned()],
-                    Login::Md5 => {
-                        vec![format!("Digest realm=\"the \\\"shelf\\\"\", nonce=\"n{nonce}\", qop=\"auth,auth-int\"")]
-                    }
-                    Login::Sha256 => vec![
-                        format!("Digest realm=\"shelf\", nonce=\"n{nonce}\", algorithm=SHA-512-256, qop=\"auth\""),
-                        format!(
-                            "Digest realm=\"shelf\", nonce=\"n{nonce}\", algorithm=SHA-256, qop=\"auth\", opaque=\"o\""
-                        ),
-                    ],
-                } {
-                    answer.headers.push(("www-authenticate", challenge));
+        return if is_known(request, known, shelf.login) {
+            dav(request, shelf)
+        } else {
+            let mut answer = done(401, "<html>who are you?</html>");
+            // Another nonce after some requests, as servers do.
+            let nonce = shelf.log.len() / 4;
+            for challenge in match shelf.login {
+                Login::Basic => vec!["Basic realm=\"shelf\"".to_owned()],
+                Login::Md5 => {
+                    vec![format!("Digest realm=\"the \\\"shelf\\\"\", nonce=\"n{nonce}\", qop=\"auth,auth-int\"")]
                 }
-                answer
+                Login::Sha256 => vec![
+                    format!("Digest realm=\"shelf\", nonce=\"n{nonce}\", algorithm=SHA-512-256, qop=\"auth\""),
+                    format!(
+                        "Digest realm=\"shelf\", nonce=\"n{nonce}\", algorithm=SHA-256, qop=\"auth\", opaque=\"o\""
+                    ),
+                ],
+            } {
+                answer.headers.push(("www-authenticate", challenge));
             }
+            answer
         };
     }
     let (bucket, key) = request.path[1..].split_once('/').unwrap_or((&request.path[1..], ""));

@@ -100,9 +100,10 @@ fn killed_child() {
 
 fn kill_child(place: &Place, at: usize, what: What) -> Result<()> {
     let (root, what) = (place.root.display(), format!("{what:?}"));
-    match is_killed(module_path!(), &[("AT", &at), ("TARGET", &place.target), ("ROOT", &root), ("WHAT", &what)]) {
-        true => Err(Error::Operation(OperationError::Stopped { why: "killed".into() })),
-        false => Ok(()),
+    if is_killed(module_path!(), &[("AT", &at), ("TARGET", &place.target), ("ROOT", &root), ("WHAT", &what)]) {
+        Err(Error::Operation(OperationError::Stopped { why: "killed".into() }))
+    } else {
+        Ok(())
     }
 }
 

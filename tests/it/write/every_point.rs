@@ -363,9 +363,10 @@ fn fail_everywhere(place: &Place, how: How) -> Tried {
 /// Runs [`Place::write`] in a process of its own that is killed at point `at`; an error says that it was.
 fn kill_child(place: &Place, at: usize) -> Result<()> {
     let root = place.root.display();
-    match is_killed(module_path!(), &[("AT", &at), ("TARGET", &place.target), ("ROOT", &root)]) {
-        true => Err(Error::Operation(OperationError::Stopped { why: "killed".into() })),
-        false => Ok(()),
+    if is_killed(module_path!(), &[("AT", &at), ("TARGET", &place.target), ("ROOT", &root)]) {
+        Err(Error::Operation(OperationError::Stopped { why: "killed".into() }))
+    } else {
+        Ok(())
     }
 }
 

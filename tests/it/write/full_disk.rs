@@ -20,10 +20,7 @@ impl Disk {
     fn mount(at: &Path) -> Option<Disk> {
         fs::create_dir(at).unwrap();
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "none"]).arg(at).status().unwrap();
-        match mounted.success() {
-            true => Some(Disk(at.to_owned())),
-            false => need::left_out("the right to mount a tmpfs"),
-        }
+        if mounted.success() { Some(Disk(at.to_owned())) } else { need::left_out("the right to mount a tmpfs") }
     }
 }
 

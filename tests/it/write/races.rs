@@ -313,10 +313,7 @@ impl Attacker<'_> {
     fn act(&mut self, works: bool) {
         let data = self.race.attack.data();
         let planted = data.join("planted");
-        let begun = match works {
-            true => *self.begun.get_or_insert_with(Instant::now),
-            false => Instant::now(),
-        };
+        let begun = if works { *self.begun.get_or_insert_with(Instant::now) } else { Instant::now() };
         let is_there = |name: &str| fs::symlink_metadata(data.join(name)).is_ok();
         let made = match self.race.strike {
             Strike::Exchange(name, _) => match self.at {
@@ -401,9 +398,10 @@ fn copy_all(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let to = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy_all(&path, &to),
-            false => drop(fs::copy(&path, &to).unwrap()),
+        if path.is_dir() {
+            copy_all(&path, &to);
+        } else {
+            fs::copy(&path, &to).unwrap();
         }
     }
 }

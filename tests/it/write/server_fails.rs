@@ -180,12 +180,11 @@ fn a_server_that_would_not_stop_is_waited_for_by_resume() {
         cli(&["restart", &lab.server.name]);
         lab.wait_up();
         for _ in 0..2 {
-            let ended = match lab.is_unfinished() {
-                false => {
-                    operation::run(&lab.instance(), &lab.store(), Transaction::Plan(&plan), &hasty, &mut NoObserver)
-                        .map(drop)
-                }
-                true => operation::resume(&lab.instance(), &lab.store(), &hasty, &mut NoObserver).map(drop),
+            let ended = if lab.is_unfinished() {
+                operation::resume(&lab.instance(), &lab.store(), &hasty, &mut NoObserver).map(drop)
+            } else {
+                operation::run(&lab.instance(), &lab.store(), Transaction::Plan(&plan), &hasty, &mut NoObserver)
+                    .map(drop)
             };
             assert!(matches!(ended, Err(Error::Docker(DockerError::StopTimeout { .. }))), "{ended:?}");
             assert!(lab.is_unfinished());
@@ -303,9 +302,10 @@ struct Pressed(bool);
 impl Observer for Pressed {
     fn step(&mut self, step: &Step) -> kumadb::error::Result<()> {
         self.0 |= *step == Step::WaitUp;
-        match self.0 && step.is_before_commit() {
-            true => Err(Error::Operation(OperationError::Interrupted { signal: 2 })),
-            false => Ok(()),
+        if self.0 && step.is_before_commit() {
+            Err(Error::Operation(OperationError::Interrupted { signal: 2 }))
+        } else {
+            Ok(())
         }
     }
 }

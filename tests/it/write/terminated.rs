@@ -144,9 +144,8 @@ fn a_statement_of_a_write_that_waits_for_a_lock_is_killed() {
 fn files_below(folder: &std::path::Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
-        .flat_map(|entry| match entry.path().is_dir() {
-            true => files_below(&entry.path()),
-            false => vec![entry.path().display().to_string()],
+        .flat_map(|entry| {
+            if entry.path().is_dir() { files_below(&entry.path()) } else { vec![entry.path().display().to_string()] }
         })
         .collect()
 }

@@ -36,9 +36,10 @@ fn object(entries: &[(String, String)], indent: usize) -> String {
 /// A key of an object: without quotes if possible.
 fn name(key: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    match key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.chars().all(is_plain) {
-        true => key.to_owned(),
-        false => quote(key),
+    if key.starts_with(|c: char| c.is_ascii_alphabetic()) && key.chars().all(is_plain) {
+        key.to_owned()
+    } else {
+        quote(key)
     }
 }
 

@@ -91,9 +91,10 @@ pub(super) fn entities(draft: &mut Draft, labels: &[Label]) -> Vec<Entity> {
     let mut found: Vec<Entity> = Vec::new();
     let mut places: HashMap<(String, String), usize> = HashMap::new();
     for label in labels {
-        let rest = match has_own {
-            true => rest_of(&label.key, prefix.as_deref().unwrap_or(PREFIX)),
-            false => prefix_of(&label.key).and_then(|prefix| rest_of(&label.key, prefix)),
+        let rest = if has_own {
+            rest_of(&label.key, prefix.as_deref().unwrap_or(PREFIX))
+        } else {
+            prefix_of(&label.key).and_then(|prefix| rest_of(&label.key, prefix))
         };
         if let Some(rest) = rest {
             read(draft, (label, rest), &mut found, &mut places);

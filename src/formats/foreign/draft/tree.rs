@@ -13,10 +13,7 @@ impl Draft {
         self.open_circles(&monitors, &mut parents);
         let depths: Vec<usize> = (0..monitors.len()).map(|at| depth(&parents, at)).collect();
         let mut order: Vec<usize> = (0..monitors.len()).collect();
-        order.sort_by_key(|at| match is_group(&monitors[*at]) {
-            true => (0, depths[*at]),
-            false => (1, 0),
-        });
+        order.sort_by_key(|at| if is_group(&monitors[*at]) { (0, depths[*at]) } else { (1, 0) });
         // Parents come before children, also if the source has children in a monitor that is not a group.
         let mut placing = order.clone();
         placing.sort_by_key(|at| depths[*at]);
