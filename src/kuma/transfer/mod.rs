@@ -310,7 +310,7 @@ impl<'s, 'a> Pipe<'s, 'a> {
         })?;
         settle(&mut **transform, &mut made)?;
         if expected.is_some_and(|expected| expected != read) {
-            let why = format!("{} has other rows than its staged copy", quote(table));
+            let why = format!("{} has another number of rows than its staged copy", quote(table));
             return Err(Error::Operation(OperationError::ChecksFailed(vec![why])));
         }
         self.report.tables.push(TableCount { table: table.into(), read, written });

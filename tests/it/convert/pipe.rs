@@ -252,7 +252,7 @@ fn a_table_that_changed_after_its_staged_copy_is_refused() {
     let mut convert = Convert::of(&mut *source, recording, OnConflict::default()).unwrap();
     let source = Source { reader: &mut *source, dump };
     let refused = load(source, NewDatabase::Sqlite(&to), recording, &mut convert, &mut |_, _| {}).unwrap_err();
-    assert!(refused.to_string().contains("`heartbeat` has other rows than its staged copy"), "{refused}");
+    assert!(refused.to_string().contains("`heartbeat` has another number of rows than its staged copy"), "{refused}");
     assert!(!to.exists());
 }
 

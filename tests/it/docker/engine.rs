@@ -311,7 +311,7 @@ fn lets_a_migration_go_on() {
         folder.misbehave("migrating");
         let server = bench.serve(image, &folder);
         let container = bench.look(&server);
-        match bench.docker.wait_up(&container, &container.run(), SECONDS(4), &mut quiet) {
+        match bench.docker.wait_up(&container, &container.run(), SECONDS(8), &mut quiet) {
             Err(Error::Docker(DockerError::Migrating { .. })) => {}
             other => panic!("{other:?}"),
         }

@@ -51,10 +51,10 @@ fn takes_back(kind: Kind) {
     let begun = Instant::now();
     is_taken_back(&lab, &before, "crash-after 3\nno-beats", "300s", "as I was told");
     assert!(begun.elapsed() < Duration::from_secs(250), "it waited for beats of a server that had ended");
-    is_taken_back(&lab, &before, "no-beats", "8s", "none of 2 active monitors has written a heartbeat");
-    is_taken_back(&lab, &before, "silent", "8s", "onnect");
+    is_taken_back(&lab, &before, "no-beats", "15s", "none of 2 active monitors has written a heartbeat");
+    is_taken_back(&lab, &before, "silent", "15s", "onnect");
     if kind == Kind::Sqlite {
-        is_taken_back(&lab, &before, "slow-start 60", "8s", "onnect");
+        is_taken_back(&lab, &before, "slow-start 60", "15s", "onnect");
     }
 }
 
@@ -212,7 +212,7 @@ fn outlasts_a_migration(kind: Kind, how: &str) {
     let Some(lab) = Docked::up(kind) else { return };
     lab.folder.misbehave(how);
     let since = lab.starts_and_stops();
-    lab.add("New", &["--deadline", "6s"]).ended(9).printed("is migrating").printed("kumadb recover");
+    lab.add("New", &["--deadline", "15s"]).ended(9).printed("is migrating").printed("kumadb recover");
     assert!(lab.is_unfinished());
     lab.kumadb(&["recover", "--deadline", "1s"]).ended(9).printed("is migrating");
     lab.folder.behave();
