@@ -1,6 +1,7 @@
 //! Cells, rows and secrets, on either engine; and times as people read them.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeZone, Utc};
@@ -205,6 +206,76 @@ impl Row {
     /// The row as a JSON object.
     pub fn json(&self) -> serde_json::Value {
         self.iter().map(|(column, cell)| (column.to_owned(), cell.json())).collect()
+    }
+}
+
+/// The cells of a row that is made or changed, each with the name of its column.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cells(Vec<(String, Value)>);
+
+impl Cells {
+    /// The cell under `column`, if there is one.
+    pub fn get(&self, column: &str) -> Option<&Value> {
+        self.iter().find(|(name, _)| name == column).map(|(_, cell)| cell)
+    }
+
+    /// The number under `column`.
+    pub fn int(&self, column: &str) -> Option<i64> {
+        self.get(column).and_then(Value::int)
+    }
+
+    /// The text under `column`.
+    pub fn text(&self, column: &str) -> Option<&str> {
+        self.get(column).and_then(Value::text)
+    }
+
+    /// Replaces the cell under `column`; `false` if there is none.
+    pub fn set(&mut self, column: &str, value: Value) -> bool {
+        let cell = self.0.iter_mut().find(|(name, _)| name == column);
+        cell.map(|cell| cell.1 = value).is_some()
+    }
+
+    /// Adds a cell under `column`, which has none.
+    pub fn push(&mut self, column: impl Into<String>, value: Value) {
+        self.0.push((column.into(), value));
+    }
+}
+
+impl Deref for Cells {
+    type Target = [(String, Value)];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl FromIterator<(String, Value)> for Cells {
+    fn from_iter<I: IntoIterator<Item = (String, Value)>>(cells: I) -> Self {
+        Cells(cells.into_iter().collect())
+    }
+}
+
+impl<'a> FromIterator<(&'a str, &'a Value)> for Cells {
+    fn from_iter<I: IntoIterator<Item = (&'a str, &'a Value)>>(cells: I) -> Self {
+        cells.into_iter().map(|(column, cell)| (column.to_owned(), cell.clone())).collect()
+    }
+}
+
+impl IntoIterator for Cells {
+    type Item = (String, Value);
+    type IntoIter = std::vec::IntoIter<(String, Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Cells {
+    type Item = &'a (String, Value);
+    type IntoIter = std::slice::Iter<'a, (String, Value)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
     }
 }
 

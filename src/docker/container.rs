@@ -331,11 +331,10 @@ impl Container {
     pub fn host_place(&self, inside: &Path) -> Option<(PathBuf, PathBuf)> {
         let mount = self.mount_of(inside)?;
         let rest = inside.strip_prefix(&mount.destination).ok()?;
-        Some(if rest.as_os_str().is_empty() {
-            (mount.source.parent()?.to_owned(), mount.source.file_name()?.into())
-        } else {
-            (mount.source.clone(), rest.to_owned())
-        })
+        if rest.as_os_str().is_empty() {
+            return Some((mount.source.parent()?.to_owned(), mount.source.file_name()?.into()));
+        }
+        Some((mount.source.clone(), rest.to_owned()))
     }
 
     /// The innermost mount that contains `inside`, if it is on a disk.

@@ -14,7 +14,7 @@ use super::typed::{shown, texts};
 use crate::error::Problem;
 use crate::schema::Release;
 use crate::text::meant;
-use crate::value::Value;
+use crate::value::{Cells, Value};
 
 /// How many bytes fit in a TEXT of MariaDB.
 const LONG_TEXT: usize = 65_535;
@@ -22,7 +22,7 @@ const LONG_TEXT: usize = 65_535;
 /// All problems of a monitor of type `kind` that would be stored as `row` on `release`.
 ///
 /// Unknown columns of a newer server are not checked.
-pub fn check_monitor(release: Release, kind: &str, row: &[(String, Value)]) -> Vec<Problem> {
+pub fn check_monitor(release: Release, kind: &str, row: &Cells) -> Vec<Problem> {
     match known_kind(release, kind) {
         Err(problem) => vec![problem],
         Ok(kind) => examine(&CheckedRow { release, kind, row }).into_iter().map(|found| found.problem).collect(),
@@ -33,7 +33,7 @@ pub fn check_monitor(release: Release, kind: &str, row: &[(String, Value)]) -> V
 ///
 /// Existing problems of other columns are ignored, unless they affect the whole server. A monitor of an unknown type
 /// can be edited; only its touched columns are checked, with the rules that apply to all types.
-pub fn check_edit(release: Release, kind: &str, row: &[(String, Value)], touched: &[&str]) -> Vec<Problem> {
+pub fn check_edit(release: Release, kind: &str, row: &Cells, touched: &[&str]) -> Vec<Problem> {
     let is_new_kind = touched.contains(&"type");
     let Ok(kind) = known_kind(release, kind) else {
         if is_new_kind {
@@ -132,7 +132,7 @@ fn examine(subject: &CheckedRow) -> Vec<RowProblem> {
 }
 
 /// Checks of every column of all types: the size, and the JSON that the server reads at every login.
-fn common(release: Release, row: &[(String, Value)]) -> Vec<RowProblem> {
+fn common(release: Release, row: &Cells) -> Vec<RowProblem> {
     let mut found = Vec::new();
     for (column, value) in row {
         let Some(known) = field(column).filter(|known| known.column == column && known.since <= release) else {

@@ -11,7 +11,7 @@ use super::typed::{normalise, render};
 use super::view::same_cell;
 use crate::error::Problem;
 use crate::schema::{Column, Release, Table};
-use crate::value::{Row, Value};
+use crate::value::{Cells, Row, Value};
 
 /// Values of a new monitor that are not part of the input.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +86,7 @@ pub fn new_monitor(
     kind: &str,
     typed: &BTreeMap<String, Value>,
     by: &NewMonitorContext,
-) -> Result<Vec<(String, Value)>, Vec<Problem>> {
+) -> Result<Cells, Vec<Problem>> {
     TypeDefaults::new(release, table, kind).fill(typed, by)
 }
 
@@ -120,11 +120,7 @@ impl<'t> TypeDefaults<'t> {
     ///
     /// # Errors
     /// Every problem of the input at once.
-    pub fn fill(
-        &self,
-        typed: &BTreeMap<String, Value>,
-        by: &NewMonitorContext,
-    ) -> Result<Vec<(String, Value)>, Vec<Problem>> {
+    pub fn fill(&self, typed: &BTreeMap<String, Value>, by: &NewMonitorContext) -> Result<Cells, Vec<Problem>> {
         self.fill_over(typed, by, None)
     }
 
@@ -137,7 +133,7 @@ impl<'t> TypeDefaults<'t> {
         typed: &BTreeMap<String, Value>,
         by: &NewMonitorContext,
         there: Option<&Row>,
-    ) -> Result<Vec<(String, Value)>, Vec<Problem>> {
+    ) -> Result<Cells, Vec<Problem>> {
         let ours = |column: &str| field(column).is_some_and(|known| known.column == column);
         let newer = |column: &str| !ours(column) && self.table.column(column).is_some();
         let names = typed.keys().map(String::as_str).filter(|column| !newer(column));
@@ -190,7 +186,7 @@ impl<'t> TypeDefaults<'t> {
     }
 
     /// The fields of this type in which `row` differs from the monitor that is `there`.
-    fn touched<'r>(&self, row: &'r [(String, Value)], there: &Row) -> Vec<&'r str> {
+    fn touched<'r>(&self, row: &'r Cells, there: &Row) -> Vec<&'r str> {
         let is_same_kind = there.text("type") == Some(self.kind.as_str());
         row.iter()
             .filter(|(column, value)| match (column.as_str(), field(column)) {
@@ -206,7 +202,7 @@ impl<'t> TypeDefaults<'t> {
     }
 
     /// The row that the page sends for the input `given`, valid or not.
-    pub fn row(&self, mut given: BTreeMap<&str, Value>, by: &NewMonitorContext) -> Vec<(String, Value)> {
+    pub fn row(&self, mut given: BTreeMap<&str, Value>, by: &NewMonitorContext) -> Cells {
         complete(self.release, &self.kind, &mut given, by);
         self.defaults
             .iter()

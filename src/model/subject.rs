@@ -6,19 +6,19 @@ use super::fields::{Field, field};
 use super::kinds::MonitorType;
 use crate::error::{Hint, Problem};
 use crate::schema::Release;
-use crate::value::Value;
+use crate::value::{Cells, Value};
 
 /// A row that is checked.
 pub(super) struct CheckedRow<'r> {
     pub release: Release,
     pub kind: &'static MonitorType,
-    pub(super) row: &'r [(String, Value)],
+    pub(super) row: &'r Cells,
 }
 
 impl<'r> CheckedRow<'r> {
     /// The value in `column`; `None` if the row does not have it.
     pub fn value(&self, column: &str) -> Option<&'r Value> {
-        self.row.iter().find(|(name, _)| name == column).map(|(_, value)| value)
+        self.row.get(column)
     }
 
     /// The text in `column`, if any.

@@ -7,7 +7,7 @@ use super::{Assignment, Cell, Plan};
 use crate::error::Problem;
 use crate::model::state::{Monitor, MonitorConfig, TagLink};
 use crate::model::{check_null, field};
-use crate::value::{Row, Value};
+use crate::value::{Cells, Row, Value};
 
 /// The default color of a tag on the server's page: the first of its palette in 2.5.3.
 const TAG_COLOR: &str = "#4B5563";
@@ -45,7 +45,7 @@ pub enum Notify {
 #[derive(Clone, Debug, Default)]
 pub struct New {
     /// Its row, without an id.
-    pub row: Vec<(String, Value)>,
+    pub row: Cells,
     /// Its tags.
     pub tags: Vec<TagRequest>,
     /// Its notifications.
@@ -56,7 +56,7 @@ pub struct New {
 #[derive(Clone, Debug, Default)]
 pub struct Edit {
     /// Cells.
-    pub set: Vec<(String, Value)>,
+    pub set: Cells,
     /// Tags to attach; an attached tag with another value gets the new value.
     pub add_tags: Vec<TagRequest>,
     /// Tags to remove, by name.
@@ -88,9 +88,7 @@ pub fn plan_add(state: &MonitorConfig, monitors: &[New], create_tags: bool) -> R
     }
     let mut made = Vec::new();
     for new in monitors {
-        let text = |column: &str| {
-            new.row.iter().find(|(name, _)| name == column).and_then(|(_, value)| value.text()).unwrap_or_default()
-        };
+        let text = |column: &str| new.row.text(column).unwrap_or_default();
         let name = text("name").to_owned();
         let token = text("push_token");
         if !token.is_empty() && !tokens.insert(token) {
@@ -129,8 +127,7 @@ pub fn plan_add(state: &MonitorConfig, monitors: &[New], create_tags: bool) -> R
 /// The user of a new monitor: that of its group, because the page shows users only their own monitors (2.5.3), or else the
 /// one it was made for.
 fn owner_of(state: &MonitorConfig, new: &New) -> Option<i64> {
-    let int = |column: &str| new.row.iter().find(|(name, _)| name == column).and_then(|(_, value)| value.int());
-    int("parent").and_then(|group| state.user_of(group)).or_else(|| int("user_id"))
+    new.row.int("parent").and_then(|group| state.user_of(group)).or_else(|| new.row.int("user_id"))
 }
 
 /// Plans to give `monitor` and all monitors in it to the user of the group `parent`.
@@ -181,7 +178,7 @@ pub fn plan_edit(
             })
             .collect();
         plan.update("monitor", &subject, monitor.id, set);
-        if let Some((_, parent)) = edit.set.iter().find(|(column, _)| column == "parent") {
+        if let Some(parent) = edit.set.get("parent") {
             plan_follow(&mut plan, state, monitor.id, parent.int());
         }
         links.plan(&mut plan, state, monitor);

@@ -24,7 +24,7 @@ pub fn run(args: &ActiveArgs, active: bool, context: &mut Context<'_>) -> Result
     let state = read_state(&instance)?;
     let ids = pick.ids(&state)?;
     let monitors = ids.iter().filter_map(|id| Some((*id, state.monitors.get(id)?.clone()))).collect();
-    let edit = Edit { set: vec![("active".into(), active.into())], ..Edit::default() };
+    let edit = Edit { set: [("active".to_owned(), active.into())].into_iter().collect(), ..Edit::default() };
     let plan = input(plan_edit(&state, &monitors, &edit, false))?;
     let (verb, did) = if active { ("monitor resume", "resumed") } else { ("monitor pause", "paused") };
     let question = (ids.len() > 1).then(|| format!("{} {} monitors?", verb.replacen("monitor ", "", 1), ids.len()));

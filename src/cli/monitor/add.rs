@@ -22,7 +22,7 @@ use crate::plan::names::{find_docker_host, find_group, find_proxy, find_remote_b
 use crate::plan::{Cell, Change, Plan, PlanStep};
 use crate::schema::{self, Release};
 use crate::text::did_you_mean;
-use crate::value::Value;
+use crate::value::{Cells, Value};
 
 /// Width of the lines of usage, so that they fit into 80 columns with the text around them.
 const USAGE: usize = 62;
@@ -54,10 +54,8 @@ pub struct DuplicateArgs {
 
 impl DuplicateArgs {
     /// Asks where a monitor of the path of `row` exists.
-    pub fn check(self, row: &[(String, Value)], state: &MonitorConfig, is_dry_run: bool, ui: &mut Ui) -> Result<()> {
-        let cell = |column: &str| row.iter().find(|(name, _)| name == column).map(|(_, value)| value);
-        let (name, parent) =
-            (cell("name").and_then(Value::text).unwrap_or_default(), cell("parent").and_then(Value::int));
+    pub fn check(self, row: &Cells, state: &MonitorConfig, is_dry_run: bool, ui: &mut Ui) -> Result<()> {
+        let (name, parent) = (row.text("name").unwrap_or_default(), row.int("parent"));
         let same = |monitor: &&Monitor| monitor.name() == name && monitor.parent() == parent;
         let Some(other) = state.monitors.values().find(same).filter(|_| !self.allow_duplicate) else { return Ok(()) };
         let (id, path) = (other.id, state.path(other.id));
@@ -228,7 +226,7 @@ pub fn run(args: &AddArgs, context: &mut Context<'_>) -> Result<Exit> {
         |problem: &Problem| !args.typed.contains_key(problem.subject.as_str()) || typed.contains_key(&problem.subject);
     let row = row.unwrap_or_else(|more| {
         problems.extend(more.into_iter().filter(known));
-        Vec::new()
+        Cells::default()
     });
     let new = New { row, tags: args.links.tags(), notify: args.links.notify() };
     let plan = plan_add(&state, std::slice::from_ref(&new), args.links.creates_tags()).unwrap_or_else(|more| {
@@ -265,10 +263,7 @@ impl Addition {
     /// Writes it; shared with `monitor clone`.
     pub fn write(self, write: &WriteArgs, instance: &Instance, context: &mut Context<'_>) -> Result<Exit> {
         let Addition { new, plan, state } = self;
-        let text = |column: &str| {
-            let cell = new.row.iter().find(|(name, _)| name == column);
-            cell.and_then(|(_, value)| value.text()).unwrap_or_default().to_owned()
-        };
+        let text = |column: &str| new.row.text(column).unwrap_or_default().to_owned();
         let (name, kind) = (text("name"), text("type"));
         let at = plan.steps.iter().position(|step| step.table == "monitor").unwrap_or_default();
         let created = created_tags(&plan);

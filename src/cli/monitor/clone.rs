@@ -13,7 +13,7 @@ use crate::model::state::{Monitor, MonitorConfig};
 use crate::model::{check_monitor, check_names, field};
 use crate::plan::monitor::{New, Notify, TagRequest, plan_add};
 use crate::plan::pick::Pick;
-use crate::value::Value;
+use crate::value::{Cells, Value};
 
 /// Columns that are unique to a row and are not copied.
 const OWN: &[&str] = &["id", "created_date", "dns_last_result", "manual_status"];
@@ -53,17 +53,15 @@ pub fn run(args: &CloneArgs, context: &mut Context<'_>) -> Result<Exit> {
 }
 
 /// The row of `model` with the new name and the fields of the options.
-fn new_row(args: &CloneArgs, model: &Monitor, state: &MonitorConfig) -> Result<Vec<(String, Value)>> {
+fn new_row(args: &CloneArgs, model: &Monitor, state: &MonitorConfig) -> Result<Cells> {
     let maker = maker(state)?;
     let release = state.database.release.release;
     let own = |(column, _): &(&str, &Value)| !OWN.contains(column);
-    let mut row: Vec<(String, Value)> =
-        model.row.iter().filter(own).map(|(column, value)| (column.to_owned(), value.clone())).collect();
+    let mut row: Cells = model.row.iter().filter(own).collect();
     let mut problems = Vec::new();
+    // A column that this release does not have stays away.
     let mut give = |column: &str, value: Value| {
-        if let Some(cell) = row.iter_mut().find(|(name, _)| name == column) {
-            cell.1 = value;
-        }
+        row.set(column, value);
     };
     give("name", args.name.as_str().into());
     give("user_id", state.user_of(model.id).unwrap_or(maker.user_id).into());

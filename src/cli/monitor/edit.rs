@@ -21,7 +21,7 @@ use crate::plan::leave_out::{LeftOutMonitors, leave_out};
 use crate::plan::monitor::{Edit, TagRequest, plan_edit};
 use crate::schema::Release;
 use crate::text::meant;
-use crate::value::Value;
+use crate::value::{Cells, Value};
 
 #[derive(Args, Debug)]
 pub struct EditArgs {
@@ -134,15 +134,15 @@ fn columns(edit: &Edit) -> Vec<&str> {
 }
 
 /// The cells that the options set, and what is wrong with the others.
-fn parse_cells(state: &MonitorConfig, args: &EditArgs) -> (Vec<(String, Value)>, Vec<Problem>) {
+fn parse_cells(state: &MonitorConfig, args: &EditArgs) -> (Cells, Vec<Problem>) {
     let mut problems = Vec::new();
-    let mut set = Vec::new();
+    let mut set = Cells::default();
     let name = args.changes.new_name.iter().map(|name| ("name", name));
     let typed: BTreeMap<&str, &String> =
         args.fields.typed.iter().map(|(column, text)| (*column, text)).chain(name).collect();
     for (column, text) in &typed {
         match parse_one(state, column, text) {
-            Ok(value) => set.push(((*column).to_owned(), value)),
+            Ok(value) => set.push(*column, value),
             Err(problem) => problems.push(problem),
         }
     }
@@ -151,7 +151,7 @@ fn parse_cells(state: &MonitorConfig, args: &EditArgs) -> (Vec<(String, Value)>,
             Ok((column, _)) if typed.contains_key(column.as_str()) => {
                 problems.push(Problem::new("--set", format!("`{column}` is also set by another option")));
             }
-            Ok(cell) => set.push(cell),
+            Ok((column, value)) => set.push(column, value),
             Err(problem) => problems.push(problem),
         }
     }
@@ -189,19 +189,14 @@ pub fn as_assignment(problem: Problem) -> Problem {
 /// The problems of `monitor` after `edit`.
 fn check(release: Release, monitor: &Monitor, edit: &Edit) -> Vec<Problem> {
     let touched = columns(edit);
-    let mut row: Vec<(String, Value)> =
-        monitor.row.iter().map(|(column, value)| (column.to_owned(), value.clone())).collect();
+    let mut row: Cells = monitor.row.iter().collect();
     for (column, value) in &edit.set {
-        match row.iter_mut().find(|(name, _)| name == column) {
-            Some(cell) => cell.1 = value.clone(),
-            None => {
-                return vec![Problem::new(column.as_str(), format!("this database has no column `{column}`"))];
-            }
+        if !row.set(column, value.clone()) {
+            return vec![Problem::new(column.as_str(), format!("this database has no column `{column}`"))];
         }
     }
-    let kind =
-        row.iter().find(|(name, _)| name == "type").and_then(|(_, value)| value.text()).unwrap_or_default().to_owned();
-    let mut problems = check_names(release, &kind, touched.iter().copied());
-    problems.extend(check_edit(release, &kind, &row, &touched));
+    let kind = row.text("type").unwrap_or_default();
+    let mut problems = check_names(release, kind, touched.iter().copied());
+    problems.extend(check_edit(release, kind, &row, &touched));
     problems
 }

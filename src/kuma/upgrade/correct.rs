@@ -311,7 +311,7 @@ fn compare_table(
     (at, table): (usize, &str),
 ) -> Result<TableCorrection> {
     let (mut desired, border) = (since.desired(old, at), &since.borders[at]);
-    let cells = Cells::of(live.kind(), schema, table);
+    let cells = BucketCells::of(live.kind(), schema, table);
     let mut found = TableCorrection { table: table.into(), ..TableCorrection::default() };
     let names = CELLS.map(quote).join(", ");
     let sql = format!("SELECT `id`, `monitor_id`, `timestamp`, {names} FROM {}", quote(table));
@@ -369,16 +369,16 @@ fn maintenance(cell: &Value) -> i64 {
 }
 
 /// How a table stores its [`CELLS`].
-struct Cells {
+struct BucketCells {
     engine: EngineKind,
     fits: Vec<ColumnFit>,
 }
 
-impl Cells {
-    fn of(engine: EngineKind, schema: &Schema, table: &str) -> Cells {
+impl BucketCells {
+    fn of(engine: EngineKind, schema: &Schema, table: &str) -> BucketCells {
         let column =
             |name: &&str| schema.table(table).and_then(|table| table.column(name)).cloned().unwrap_or_default();
-        Cells { engine, fits: CELLS.iter().map(|name| ColumnFit::of(engine, &column(name))).collect() }
+        BucketCells { engine, fits: CELLS.iter().map(|name| ColumnFit::of(engine, &column(name))).collect() }
     }
 
     fn make(&self, bucket: &Bucket) -> Result<Vec<Value>> {

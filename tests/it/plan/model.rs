@@ -10,7 +10,7 @@ use kumadb::model::fields::FIELDS;
 use kumadb::model::kinds::KINDS;
 use kumadb::model::{self, NewMonitorContext, ValueShape, field, kind, kinds, nearest, nearest_kind};
 use kumadb::schema::{Column, Release, Table, recorded};
-use kumadb::value::Value;
+use kumadb::value::{Cells, Value};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -383,7 +383,7 @@ fn finds_a_field_by_each_of_its_names() {
 
 #[test]
 fn names_types_and_fields_that_are_not_there() {
-    let unknown = |kind: &str, on: &str| given(&model::check_monitor(release(on), kind, &[])[0]);
+    let unknown = |kind: &str, on: &str| given(&model::check_monitor(release(on), kind, &Cells::default())[0]);
     assert_eq!(unknown("htp", "2.5.3"), "type: release 2.5.3 has no type `htp` (did you mean `http`?)");
     assert_eq!(
         unknown("ntp", "2.4.0"),
@@ -476,9 +476,9 @@ fn never_shows_a_secret_in_a_problem() {
 
 #[test]
 fn lets_old_faults_be_in_an_edit_unless_they_hang_the_server() {
-    let mut row: Vec<(String, Value)> = taken("http", "2.5.3", &[]).into_iter().collect();
+    let mut row: Cells = taken("http", "2.5.3", &[]).into_iter().collect();
     let mut set = |column: &str, value: Value| {
-        row.iter_mut().find(|(name, _)| name == column).unwrap().1 = value;
+        assert!(row.set(column, value));
         row.clone()
     };
     let old = set("interval", Value::Int(0));
@@ -563,7 +563,7 @@ proptest! {
         let _ = nearest(&text);
         if FIELDS[at].is_typed() {
             for kind in KINDS.iter().filter(|kind| kind.has(FIELDS[at].column, NEWEST)).take(2) {
-                let row = [(FIELDS[at].column.to_owned(), Value::from(text.as_str()))];
+                let row = Cells::from_iter([(FIELDS[at].column.to_owned(), Value::from(text.as_str()))]);
                 let _ = model::check_monitor(NEWEST, kind.name, &row);
             }
         }

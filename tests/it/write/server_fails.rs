@@ -149,7 +149,7 @@ pub fn renaming(lab: &Docked, name: &str) -> Plan {
     let state = kumadb::kuma::read::read_state(&mut *session.connect().reader().unwrap(), "test").unwrap();
     session.close().unwrap();
     let monitors = state.monitors.iter().filter(|(id, _)| **id == 1).map(|(id, one)| (*id, one.clone())).collect();
-    let edit = Edit { set: vec![("name".into(), name.into())], ..Edit::default() };
+    let edit = Edit { set: [("name".to_owned(), name.into())].into_iter().collect(), ..Edit::default() };
     plan_edit(&state, &monitors, &edit, false).unwrap()
 }
 
