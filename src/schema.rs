@@ -147,9 +147,9 @@ pub struct ForeignKey {
 pub struct Index {
     /// Its name.
     pub name: String,
-    /// Values are unique.
+    /// Whether no two rows have the same values in these columns; not if it is on an expression, or on some rows only.
     pub unique: bool,
-    /// Its columns, in order.
+    /// Its columns, in order, without expressions.
     pub columns: Vec<String>,
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::write::all_lines;
 use super::{Context, Ui};
 use crate::doctor::{self, Evidence, FileChange, Finding, Fix};
-use crate::error::{Error, InputError, Result};
+use crate::error::{Error, InputError, OperationError, Result};
 use crate::instance::Instance;
 use crate::kuma::init::{check_password, hash};
 use crate::operation::{self, DoneOf, FixProgress, Outcome, Replacement, Settings, Transaction, Work};
@@ -92,7 +92,7 @@ impl Fixes {
     }
 
     /// Files first: a database that cannot be written cannot be fixed either. Then all of the database, in one operation where a
-    /// rollback allows that; otherwise the statements are an operation of their own, after the rows.
+    /// rollback allows that (never while the server is running); otherwise the statements are an operation of their own, after the rows.
     pub fn carry_out(
         &self,
         instance: &Instance,
@@ -102,7 +102,7 @@ impl Fixes {
     ) -> Result<Outcome> {
         let store = context.store()?;
         let (none, all) = (Plan::default(), self.of_database());
-        let works: Vec<Work<'_>> = match (self.salvage, all.are_one(instance.engine())) {
+        let works: Vec<Work<'_>> = match (self.salvage, all.are_one(instance.engine(), settings.mode)) {
             (true, _) => vec![Replacement::Salvage(release).into()],
             (false, true) => vec![Transaction::Fixes(all).into()],
             (false, false) => {
@@ -126,12 +126,26 @@ impl Fixes {
             match operation::run(instance, &store, work, &settings, context.ui) {
                 Ok(next) => outcome = outcome.then(next),
                 Err(error) => {
+                    if let Some(fixes) = &mut outcome.fixes {
+                        fixes.statements.done = statements_that_stay(&error);
+                    }
                     warn_of_made(&outcome, context.ui);
                     return Err(error);
                 }
             }
         }
         Ok(outcome)
+    }
+}
+
+/// The number of statements that were executed before `error`, and were not rolled back.
+fn statements_that_stay(error: &Error) -> usize {
+    match error {
+        Error::Operation(OperationError::StatementsStay { done, .. }) => *done,
+        Error::Operation(
+            OperationError::RolledBack { cause } | OperationError::RollbackFailed { cause, is_back: true, .. },
+        ) => statements_that_stay(cause),
+        _ => 0,
     }
 }
 

@@ -86,6 +86,10 @@ pub trait Reader: Send {
     /// Every table of the database with its columns, keys and indexes.
     fn schema(&mut self) -> Result<Schema>;
 
+    /// How the tables differ from those of the dump of [`dump`](Reader::dump) at `from`, as far as that prevents
+    /// [`Writer::load`] from loading its rows; empty if nothing does.
+    fn differences(&mut self, from: &Path) -> Result<Vec<String>>;
+
     /// The faults of the database; empty if there are none.
     fn check(&mut self, depth: Depth) -> Result<Vec<IntegrityError>>;
 

@@ -112,6 +112,12 @@ pub enum OperationError {
     RolledBack {
         cause: Box<Error>,
     },
+    /// Statements that are durable one by one, of which one failed after others.
+    StatementsStay {
+        cause: Box<Error>,
+        done: usize,
+        all: usize,
+    },
     /// `is_back`: the database is as before, and only the rest failed.
     RollbackFailed {
         cause: Box<Error>,
@@ -242,11 +248,13 @@ impl OperationError {
             ))
             .command("kumadb vacuum --auto-vacuum incremental"),
             Self::NoPipes => ErrorReport::new(Exit::Failed, "cannot read the output of a child process"),
-            Self::RolledBack { cause } => ErrorReport::new(
-                Exit::RolledBack,
-                format!("the server did not become ready after the change; everything was rolled back: {cause}"),
+            Self::RolledBack { cause } => rolled_back(cause),
+            Self::StatementsStay { cause, done, all } => ErrorReport::new(
+                Exit::Partial,
+                format!("{cause}; {done} of {} were executed and stay", counted(*all, "statement")),
             )
-            .command("kumadb logs"),
+            .with(cause.hints())
+            .hint("each is harmless to keep; to see what is left: kumadb doctor"),
             Self::RollbackFailed { cause, failure, is_back: false } => {
                 ErrorReport::new(Exit::RollbackFailed, format!("{cause}; the rollback failed too: {failure}"))
                     .with(recovery(failure))
@@ -264,6 +272,19 @@ impl OperationError {
             }
             Self::Stopped { why } => refused(why.clone()),
         }
+    }
+}
+
+/// A change that was committed and rolled back because of `cause`.
+fn rolled_back(cause: &Error) -> ErrorReport {
+    let report = |what: &str| ErrorReport::new(Exit::RolledBack, format!("{what}: {cause}"));
+    match cause {
+        Error::Docker(_) => report("the server did not become ready after the change; everything was rolled back")
+            .command("kumadb logs"),
+        Error::Operation(OperationError::StatementsStay { .. }) => {
+            report("the changes of rows were rolled back").with(cause.hints())
+        }
+        _ => report("everything was rolled back").with(cause.hints()),
     }
 }
 

@@ -10,7 +10,7 @@ use super::journal::{Journal, JournalRecord, Phase};
 use super::release::{check_before_stop, check_release};
 use super::rows_fit::check_load;
 use super::run::{Run, Write};
-use super::transact::{check_unchanged, try_before_stop};
+use super::transact::try_before_stop;
 use super::work::{Mode, Outcome, Replacement, Settings, Transaction, Work};
 use super::{Observer, Step, compact, label, pending, space, upgrade};
 use crate::backup::stage::{CopyScope, CopySource, SnapshotLabel};
@@ -64,9 +64,10 @@ fn run_work(
     check_server(instance, mode, opens_lock)?;
     instance.check_accepts_writes()?;
     check_before_stop(instance, work, settings)?;
-    if let Some(load) = work.load() {
-        check_load(instance, load)?;
+    if let Work::Transaction(Transaction::Fixes(fixes)) = work {
+        debug_assert!(fixes.are_one(instance.engine(), mode), "a rollback would not be safe");
     }
+    let fits = work.load().map(|load| check_load(instance, load)).transpose()?.unwrap_or(false);
     space::check(instance, store, work)?;
     if is_running && mode != Mode::Live {
         try_before_stop(instance, work)?;
@@ -84,7 +85,7 @@ fn run_work(
     };
     let journal = Journal::open(instance.work(), record)?;
     let mut run = Run::new(instance, settings, journal, lock);
-    run.screenshots = work.restores_screenshots();
+    (run.fits, run.screenshots) = (fits, work.restores_screenshots());
     run.outcome.warnings.extend(packing.warnings.iter().map(ToString::to_string));
     match run.forward(work, observer) {
         Ok(()) => {
@@ -113,7 +114,11 @@ impl Run<'_> {
         // The helper is removed first, also when the write failed: two MariaDB servers on one folder hang.
         let closed = observer.step(&Step::Close).and_then(|()| session.close());
         let touched = wrote?;
-        closed?;
+        match closed {
+            // A rollback would lose what the running server has written since the commit.
+            Err(error) if live => self.outcome.warnings.push(format!("cannot close the database: {error}")),
+            closed => closed?,
+        }
         self.wrote = true;
         self.up(&touched, observer)
     }
@@ -184,8 +189,7 @@ impl Run<'_> {
             self.outcome.warnings.push(format!("cannot reclaim disk space: {error}"));
         }
         if !statements.is_empty() {
-            self.execute(guarded.writer(), statements, observer)?;
-            check_unchanged(guarded.writer(), &write.database.schema, &after, observer)?;
+            self.execute(guarded.writer(), statements, (&write.database.schema, &after), observer)?;
         }
         Ok(touched)
     }
@@ -215,11 +219,12 @@ impl Run<'_> {
     ) -> Result<()> {
         match replacement {
             Replacement::Compact(statements) => {
-                let counts = (!self.journal.record.live()).then_some(&write.staged.manifest.counts);
+                // A running server writes meanwhile.
+                let then = (!self.journal.record.live()).then_some((write.before, &write.staged.manifest.counts));
                 compact::run(guarded.writer(), statements, self.instance.work(), observer)?;
                 // The staged copy is complete, and what was rewritten may not be.
                 (self.attempted, self.journal.record.loads) = (true, true);
-                compact::check(guarded.writer(), write.before, counts, observer)?;
+                compact::check(guarded.writer(), then, observer)?;
                 (self.attempted, self.journal.record.loads) = (false, false);
                 self.journal.record.changed = Some(Changed::Nothing);
                 // Not noted as committed: there is nothing to roll back.

@@ -5,42 +5,46 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::work::Load;
 use crate::backup::StagedCopy;
-use crate::engine::mariadb::{compared, read_dumped_tables};
+use crate::engine::mariadb::compared;
 use crate::engine::{EngineKind, IntegrityError, Reader, points_nowhere, quote};
-use crate::error::{Error, OperationError, Result, SnapshotError};
+use crate::error::{OperationError, Result, SnapshotError};
 use crate::instance::Instance;
 use crate::kuma::read::{history, read_fingerprint};
 use crate::kuma::write::find_new;
-use crate::schema::{Column, Index, Schema, Table};
-use crate::value::Row;
+use crate::schema::{Column, Index, Table};
+use crate::value::{Row, Value};
 
 /// Fails where `load` would be refused once the server is stopped, as far as that is known while it runs: the configuration
 /// is not the one that the difference was shown of any more, or the tables do not accept the rows of the copy. Changes
-/// nothing.
+/// nothing. Returns whether the rows were found to fit.
 ///
 /// # Errors
 /// [`OperationError::StaleDifference`]; [`SnapshotError::RowsRejected`].
-pub fn check_load(instance: &Instance, load: &Load<'_>) -> Result<()> {
+pub fn check_load(instance: &Instance, load: &Load<'_>) -> Result<bool> {
     let read = |reader: &mut dyn Reader| {
         let schema = reader.schema()?;
-        let now = load.shown.map(|_| read_fingerprint(reader, &schema)).transpose()?;
-        Ok((now, schema))
+        load.shown.map(|_| read_fingerprint(reader, &schema)).transpose()
     };
+    let opened = instance.connect().and_then(|connect| {
+        let mut reader = connect.reader()?;
+        let now = read(&mut *reader)?;
+        Ok((connect, reader, now))
+    });
     // The MariaDB of a stopped container is not there, and nothing changes what it keeps; a SQLite file that cannot be read is
     // replaced.
-    let Ok((now, schema)) = instance.connect().and_then(|connect| read(&mut *connect.reader()?)) else { return Ok(()) };
+    let Ok((_connect, mut reader, now)) = opened else { return Ok(false) };
     if now.as_ref() != load.shown {
         return Err(OperationError::StaleDifference { instance: instance.name.clone() }.into());
     }
     // A complete copy brings its own tables, where they differ.
-    if load.kept.is_empty() { Ok(()) } else { check_rows(&schema, load) }
+    if load.kept.is_empty() { Ok(false) } else { check_rows(&mut *reader, load).map(|()| true) }
 }
 
-/// Fails where tables with the schema `live` do not accept the rows of `load`.
+/// Fails where the tables of `live` do not accept the rows of `load`.
 ///
 /// # Errors
 /// [`SnapshotError::RowsRejected`].
-pub(super) fn check_rows(live: &Schema, load: &Load<'_>) -> Result<()> {
+pub(super) fn check_rows(live: &mut dyn Reader, load: &Load<'_>) -> Result<()> {
     let manifest = &load.desired.manifest;
     match find_rejected(live, load.desired, load.kept)? {
         none if none.is_empty() => Ok(()),
@@ -48,22 +52,18 @@ pub(super) fn check_rows(live: &Schema, load: &Load<'_>) -> Result<()> {
     }
 }
 
-/// Why tables with the schema `live` do not accept the rows of `copy`, of all tables but `kept`.
-pub(super) fn find_rejected(live: &Schema, copy: &StagedCopy, kept: &[String]) -> Result<Vec<String>> {
-    let mut reader = copy.reader()?;
-    let theirs: BTreeMap<String, Vec<String>> = match copy.manifest.engine {
-        EngineKind::Sqlite => {
-            reader.schema()?.tables.iter().map(|(name, table)| (name.clone(), names(table))).collect()
-        }
-        EngineKind::MariaDb => read_dumped_tables(&copy.database())?.into_iter().collect(),
-    };
-    let different = differences(live, &theirs);
-    if !different.is_empty() {
-        return Ok(different);
+/// Why the tables of `live` do not accept the rows of `copy`, of all tables but `kept`. Rows of the history are too many to be
+/// looked through, and are checked in the transaction.
+pub(super) fn find_rejected(live: &mut dyn Reader, copy: &StagedCopy, kept: &[String]) -> Result<Vec<String>> {
+    let differences = live.differences(&copy.database())?;
+    if !differences.is_empty() {
+        return Ok(differences);
     }
-    let history = history(live);
-    let loaded = live.tables.iter().filter(|(name, _)| !kept.contains(name));
+    let schema = live.schema()?;
+    let history = history(&schema);
+    let mut reader = copy.reader()?;
     let (mut broken, mut rejected) = (BTreeMap::new(), Vec::new());
+    let loaded = schema.tables.iter().filter(|(name, _)| !kept.contains(name) && !history.contains(name));
     for (name, table) in loaded {
         // Rows that refer to those of a table that stays are checked in the transaction.
         for key in table.foreign_keys.iter().filter(|key| !kept.contains(&key.table)) {
@@ -77,9 +77,9 @@ pub(super) fn find_rejected(live: &Schema, copy: &StagedCopy, kept: &[String]) -
             let what = format!("{from} refers to a `{}` that does not exist", key.table);
             *broken.entry(what).or_insert(0) += rows;
         }
-        // The history is too long for this.
-        for index in table.indexes.iter().filter(|index| index.unique && !history.contains(name)) {
-            if let Some(rows) = count_duplicates(&mut *reader, name, table, index)? {
+        for index in table.indexes.iter().filter(|index| index.unique) {
+            let rows = count_duplicates(&mut *reader, name, table, index)?;
+            if rows > 0 {
                 let columns = index.columns.iter().map(|column| quote(column)).collect::<Vec<_>>().join(", ");
                 let what = format!("{} has the same {columns} as another row", quote(name));
                 rejected.push(IntegrityError { what, rows }.to_string());
@@ -92,40 +92,62 @@ pub(super) fn find_rejected(live: &Schema, copy: &StagedCopy, kept: &[String]) -
     Ok(rejected)
 }
 
-fn names(table: &Table) -> Vec<String> {
-    table.columns.iter().map(|column| column.name.clone()).collect()
-}
-
-/// How the tables and columns of the database differ from those of the copy, `theirs`.
-fn differences(live: &Schema, theirs: &BTreeMap<String, Vec<String>>) -> Vec<String> {
-    let ours: BTreeMap<String, Vec<String>> =
-        live.tables.iter().map(|(name, table)| (name.clone(), names(table))).collect();
-    let all: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
-    let different = all.into_iter().filter_map(|name| match (ours.get(name), theirs.get(name)) {
-        (Some(ours), Some(theirs)) if ours == theirs => None,
-        (Some(_), Some(_)) => Some(format!("the columns of `{name}` differ")),
-        (Some(_), None) => Some(format!("table `{name}` is not in the snapshot")),
-        (None, _) => Some(format!("table `{name}` is only in the snapshot")),
-    });
-    different.collect()
-}
-
-/// The number of rows in `name` whose values in `index` an earlier row has; `None` if there is none.
-fn count_duplicates(reader: &mut dyn Reader, name: &str, table: &Table, index: &Index) -> Result<Option<u64>> {
-    let columns: Option<Vec<&Column>> = index.columns.iter().map(|column| table.column(column)).collect();
-    // An index on an expression.
-    let Some(columns) = columns else { return Ok(None) };
+/// The number of rows in `name` whose values in `index` an earlier row has.
+fn count_duplicates(reader: &mut dyn Reader, name: &str, table: &Table, index: &Index) -> Result<u64> {
     let selected: Vec<String> = index.columns.iter().map(|column| quote(column)).collect();
+    let columns: Vec<Option<&Column>> = index.columns.iter().map(|column| table.column(column)).collect();
     let (mut seen, mut rows) = (BTreeSet::new(), 0);
     reader.stream(&format!("SELECT {} FROM {}", selected.join(", "), quote(name)), &[], &mut |row: Row| {
-        if row.cells().iter().all(|cell| !cell.is_null()) {
-            let cells = row.cells().iter().zip(&columns).map(|(cell, column)| match &column.collation {
-                Some(collation) if collation.ends_with("general_ci") => compared(&cell.to_string()),
-                _ => cell.to_string(),
-            });
-            rows += u64::from(!seen.insert(cells.collect::<Vec<String>>()));
-        }
-        Ok::<(), Error>(())
+        let cells = row.cells().iter().zip(&columns);
+        let key: Option<Vec<CellKey>> = cells.map(|(cell, column)| CellKey::of(cell, *column)).collect();
+        rows += u64::from(key.is_some_and(|key| !seen.insert(key)));
+        Ok(())
     })?;
-    Ok((rows > 0).then_some(rows))
+    Ok(rows)
+}
+
+/// What is equal for cells that a unique key takes for one.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum CellKey {
+    Int(i64),
+    Text(String),
+    Blob(Vec<u8>),
+}
+
+impl CellKey {
+    /// Of `cell` in `column`. NULLs never are equal, and a number with a fraction may be rounded in the copy.
+    fn of(cell: &Value, column: Option<&Column>) -> Option<CellKey> {
+        let collation = column.and_then(|column| column.collation.as_deref()).unwrap_or_default();
+        match cell {
+            Value::Null | Value::Real(_) => None,
+            Value::Int(number) => Some(CellKey::Int(*number)),
+            Value::Text(text) if collation.starts_with("utf8") && collation.ends_with("_general_ci") => {
+                Some(CellKey::Text(compared(text)))
+            }
+            Value::Text(text) => Some(CellKey::Text(text.clone())),
+            Value::Blob(bytes) => Some(CellKey::Blob(bytes.clone())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_equal_as_for_a_unique_key() {
+        let column = |collation: &str| Column { collation: Some(collation.into()), ..Column::default() };
+        let same = |one: Value, other: Value, collation: &str| {
+            let column = column(collation);
+            let (one, other) = (CellKey::of(&one, Some(&column)), CellKey::of(&other, Some(&column)));
+            one.is_some() && one == other
+        };
+        assert!(same("Prod".into(), "próD ".into(), "utf8mb4_general_ci"));
+        assert!(!same("Prod".into(), "prod".into(), "utf8mb4_bin"));
+        assert!(!same("é".into(), "e".into(), "latin1_general_ci"));
+        assert!(!same("1".into(), 1.into(), "utf8mb4_general_ci"));
+        assert!(same(Value::Blob(vec![1, 2]), Value::Blob(vec![1, 2]), ""));
+        assert!(!same(Value::Blob(vec![1, 2]), Value::Blob(vec![1, 3]), ""));
+        assert!(!same(Value::Null, Value::Null, "") && !same(1.5.into(), 1.5.into(), ""));
+    }
 }

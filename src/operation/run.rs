@@ -27,6 +27,8 @@ pub(super) struct Run<'a> {
     pub(super) wrote: bool,
     /// Whether the container was recreated since the journal was opened.
     pub(super) replaced: bool,
+    /// Whether the rows that are loaded were found to fit into the tables, before the server was stopped.
+    pub(super) fits: bool,
     /// Files in `screenshots/` will be restored, so the undo snapshot has those that are there now.
     pub(super) screenshots: bool,
     /// The external database that a conversion of this process fills.
@@ -50,9 +52,9 @@ pub(super) struct Write<'w> {
 impl<'a> Run<'a> {
     pub(super) fn new(instance: &'a Instance, settings: &'a Settings, journal: Journal, lock: Lock) -> Run<'a> {
         let (since, outcome) = (Instant::now(), Outcome::default());
-        let (attempted, wrote, replaced, screenshots) = (false, false, false, false);
+        let (attempted, wrote, replaced, fits, screenshots) = (false, false, false, false, false);
         let target = None;
-        Run { instance, settings, journal, lock, attempted, wrote, replaced, screenshots, target, since, outcome }
+        Run { instance, settings, journal, lock, attempted, wrote, replaced, fits, screenshots, target, since, outcome }
     }
 }
 

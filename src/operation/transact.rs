@@ -209,17 +209,37 @@ impl Run<'_> {
         Ok((touched, made.after))
     }
 
-    /// Executes `statements` that are durable one by one, and notes each in the journal.
+    /// Executes `statements` that are durable one by one, notes each in the journal, and checks that they change no cell: the
+    /// configuration is `before` in the tables of `schema`.
+    ///
+    /// # Errors
+    /// [`OperationError::StatementsStay`] where some are made.
     pub(super) fn execute(
         &mut self,
         writer: &mut dyn Writer,
         statements: &[String],
+        (schema, before): (&Schema, &Fingerprint),
         observer: &mut dyn Observer,
     ) -> Result<()> {
-        execute_all(writer, statements, observer, &mut |done| {
+        let (mut made, all) = (0, statements.len());
+        let executed = execute_all(writer, statements, observer, &mut |done| {
+            made = done;
             let Some(fixes) = &mut self.journal.record.fixes else { return Ok(()) };
             fixes.statements.done = done;
             self.journal.advance(self.journal.record.phase)
+        });
+        let live = self.journal.record.live();
+        let ended = executed.and_then(|()| match check_unchanged(writer, schema, before, observer) {
+            Err(Error::Operation(OperationError::ChecksFailed(_))) if live => {
+                let warning = "the configuration changed while the structure was fixed: the server may have changed it";
+                self.outcome.warnings.push(warning.into());
+                Ok(())
+            }
+            checked => checked,
+        });
+        ended.map_err(|cause| match made {
+            0 => cause,
+            done => OperationError::StatementsStay { cause: Box::new(cause), done, all }.into(),
         })
     }
 }
@@ -341,7 +361,7 @@ fn execute_all(
 }
 
 /// Fails where statements that change no cell have changed the configuration, which was `before`, in the tables of `schema`.
-pub(super) fn check_unchanged(
+fn check_unchanged(
     reader: &mut dyn Reader,
     schema: &Schema,
     before: &Fingerprint,

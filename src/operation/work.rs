@@ -247,14 +247,16 @@ impl<'a> Transaction<'a> {
 impl Fixes<'_> {
     /// Whether the rows and the statements can be one operation on `engine`: after the statements, a rollback must be
     /// able to restore the rows. MariaDB refuses rows of other columns or character sets, and rows that a new unique
-    /// index does not allow; a new foreign key is not checked while rows are restored.
-    pub fn are_one(&self, engine: EngineKind) -> bool {
+    /// index does not allow; a new foreign key is not checked while rows are restored. What a running server has written
+    /// since the rows were committed would be lost.
+    pub fn are_one(&self, engine: EngineKind, mode: Mode) -> bool {
         let keeps_rows = |statement: &String| {
             let is_key = statement.contains(" FOREIGN KEY (") && !statement.contains(" COLUMN ");
             let is_counter = statement.contains(" AUTO_INCREMENT = ");
             statement.starts_with("CREATE INDEX") || statement.starts_with("ALTER TABLE") && (is_key || is_counter)
         };
-        engine == EngineKind::Sqlite || self.plan.is_empty() || self.statements.iter().all(keeps_rows)
+        let is_one_kind = self.plan.is_empty() || self.statements.is_empty();
+        engine == EngineKind::Sqlite || is_one_kind || mode == Mode::Stopped && self.statements.iter().all(keeps_rows)
     }
 }
 
@@ -429,8 +431,12 @@ mod tests {
         ] {
             let statements = [statement.to_owned()];
             let fixes = |plan| Fixes { plan, statements: &statements };
-            assert_eq!(fixes(&rows).are_one(EngineKind::MariaDb), are_one, "{statement}");
-            assert!(fixes(&rows).are_one(EngineKind::Sqlite) && fixes(&none).are_one(EngineKind::MariaDb));
+            assert_eq!(fixes(&rows).are_one(EngineKind::MariaDb, Mode::Stopped), are_one, "{statement}");
+            for live in [Mode::Live, Mode::LiveThenRestart] {
+                assert!(!fixes(&rows).are_one(EngineKind::MariaDb, live), "{statement}");
+                assert!(fixes(&none).are_one(EngineKind::MariaDb, live), "{statement}");
+            }
+            assert!(fixes(&rows).are_one(EngineKind::Sqlite, Mode::Stopped));
         }
     }
 }

@@ -179,6 +179,7 @@ mod write {
     pub mod every_point_of_history;
     pub mod every_step;
     pub mod full_disk;
+    pub mod live;
     pub mod planted;
     pub mod races;
     pub mod reads;

@@ -3,7 +3,6 @@
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom};
 use std::path::Path;
 
-use super::literal::quoted_end;
 use crate::engine::quote;
 use crate::error::{Error, Result};
 use crate::files;
@@ -42,12 +41,40 @@ pub(super) fn each_line(path: &Path, start: u64, each: &mut dyn FnMut(&[u8]) -> 
     }
 }
 
-/// The name between backticks at the start of `text`.
+/// The name between backticks at the start of `text`, if it ends there.
 pub(super) fn name_of(text: &str) -> Option<String> {
-    let end = text.starts_with('`').then(|| quoted_end(text.as_bytes(), b'`'))?;
-    let mut end = end;
-    while text[end..].starts_with('`') {
-        end += quoted_end(&text.as_bytes()[end..], b'`');
+    let mut rest = text.strip_prefix('`')?;
+    let mut name = String::new();
+    loop {
+        let (part, after) = rest.split_once('`')?;
+        name.push_str(part);
+        // A doubled backtick is a part of the name.
+        let Some(next) = after.strip_prefix('`') else { return Some(name) };
+        name.push('`');
+        rest = next;
     }
-    Some(text[1..end - 1].replace("``", "`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_only_names_that_end() {
+        for (text, name) in [
+            ("`a`", Some("a")),
+            ("`a``b` (", Some("a`b")),
+            ("```` int", Some("`")),
+            ("`é` text", Some("é")),
+            ("``", Some("")),
+            ("", None),
+            ("a", None),
+            ("`", None),
+            ("`é", None),
+            ("`a``", None),
+            ("```", None),
+        ] {
+            assert_eq!(name_of(text).as_deref(), name, "{text}");
+        }
+    }
 }

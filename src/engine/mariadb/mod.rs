@@ -42,8 +42,7 @@ pub use load::count_dump;
 pub use scratch::ScratchMariaDb;
 pub use transfer::Transferred;
 
-use self::block::Rows;
-use self::literal::LiteralKind;
+use self::{block::Rows, literal::LiteralKind};
 use super::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, Shadow, WriteKey, Writer, join};
 use crate::cancel::Cancel;
 use crate::error::{DatabaseError, Denied, Error, Result};
@@ -389,6 +388,10 @@ impl Reader for MariaDb {
 
     fn schema(&mut self) -> Result<Schema> {
         self.read_schema()
+    }
+
+    fn differences(&mut self, from: &Path) -> Result<Vec<String>> {
+        self.differences_from(&load::read_definitions(from)?)
     }
 
     /// Inside a transaction only references are checked, for any `depth`: `CHECK TABLE` would commit.

@@ -351,6 +351,10 @@ impl Reader for Sqlite {
         Ok(schema)
     }
 
+    fn differences(&mut self, from: &Path) -> Result<Vec<String>> {
+        Ok(part::differences(&self.schema()?, &SqliteFile::new(from).read_only()?.schema()?))
+    }
+
     fn check(&mut self, depth: Depth) -> Result<Vec<IntegrityError>> {
         let mut problems = Vec::new();
         let structure = match depth {
@@ -426,8 +430,9 @@ impl Sqlite {
         for row in self.query(&format!("PRAGMA index_list({})", quote(table)), &[])? {
             let name = row.text("name").unwrap_or_default().to_owned();
             let columns = self.query(&format!("PRAGMA index_info({})", quote(&name)), &[])?;
+            let is_of_all = columns.iter().all(|row| row.text("name").is_some()) && !row.cell("partial").truthy();
             indexes.push(Index {
-                unique: row.cell("unique").truthy(),
+                unique: row.cell("unique").truthy() && is_of_all,
                 columns: columns.iter().filter_map(|row| row.text("name").map(str::to_owned)).collect(),
                 name,
             });

@@ -1,6 +1,7 @@
 //! Copies without the rows of some tables, and how to load one and keep the existing rows of those tables: the
 //! configuration without the history.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -9,7 +10,7 @@ use rusqlite::backup::{Backup, StepResult};
 use super::{Reader as _, Sqlite, SqliteFile, fault};
 use crate::engine::{Connect as _, Counts, orphans, quote};
 use crate::error::{DatabaseError, Error, Result};
-use crate::schema::Schema;
+use crate::schema::{Schema, Table};
 
 /// Pages copied in one step of a backup: the pinned read transaction makes a larger step harmless.
 const STEP: std::ffi::c_int = 2_000;
@@ -69,11 +70,9 @@ impl Sqlite {
     ) -> Result<()> {
         let copy = SqliteFile::new(from);
         let (ours, theirs) = (self.schema()?, copy.read_only()?.schema()?);
-        if let Some(difference) = difference(&ours, &theirs) {
-            return Err(Error::Database(DatabaseError::CopyDiffers {
-                database: self.file.describe(),
-                differences: vec![difference],
-            }));
+        let differences = differences(&ours, &theirs);
+        if !differences.is_empty() {
+            return Err(Error::Database(DatabaseError::CopyDiffers { database: self.file.describe(), differences }));
         }
         self.attach(&copy)?;
         // Before the transaction: SQLite ignores it inside one.
@@ -129,18 +128,18 @@ impl Sqlite {
     }
 }
 
-/// The first difference between the tables.
-fn difference(ours: &Schema, theirs: &Schema) -> Option<String> {
-    let (here, there) = (ours.names(), theirs.names());
-    if let Some(table) = here.symmetric_difference(&there).next() {
-        let owner = if here.contains(table) { "not in the copy" } else { "only in the copy" };
-        return Some(format!("table `{table}` is {owner}"));
-    }
-    let names = |schema: &Schema, table: &str| -> Vec<String> {
-        schema.table(table).into_iter().flat_map(|table| &table.columns).map(|column| column.name.clone()).collect()
-    };
-    let differs = here.into_iter().find(|table| names(ours, table) != names(theirs, table))?;
-    Some(format!("the columns of `{differs}` differ"))
+/// How the tables differ.
+pub(super) fn differences(ours: &Schema, theirs: &Schema) -> Vec<String> {
+    let names = |table: &Table| -> Vec<String> { table.columns.iter().map(|column| column.name.clone()).collect() };
+    let all: BTreeSet<&String> = ours.tables.keys().chain(theirs.tables.keys()).collect();
+    let different = all.into_iter().filter_map(|name| match (ours.table(name), theirs.table(name)) {
+        (Some(ours), Some(theirs)) => {
+            (names(ours) != names(theirs)).then(|| format!("the columns of `{name}` are not those in the snapshot"))
+        }
+        (Some(_), None) => Some(format!("table `{name}` is not in the snapshot")),
+        (None, _) => Some(format!("table `{name}` is only in the snapshot")),
+    });
+    different.collect()
 }
 
 /// Copies a database page by page; an error is reported for `file`.

@@ -7,10 +7,11 @@ use chrono::{Duration, Utc};
 use kumadb::doctor::evidence::Running;
 use kumadb::doctor::{Evidence, FileChange, Fix, examine, plan_fixes};
 use kumadb::engine::Depth;
-use kumadb::error::Result;
+use kumadb::error::{Exit, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::evidence::read_content;
-use kumadb::operation::{self, DoneOf, FixProgress, Fixes, Journal, Resumed, Settings, Transaction};
+use kumadb::operation::{self, DoneOf, FixProgress, Fixes, Journal, Mode, Resumed, Settings, Transaction};
+use kumadb::plan::Plan;
 
 use crate::doctor::findings::{ONCE_THERE, codes, damage, fixed, fixes, furnish, only_reports};
 use crate::support::child::{is_killed, reported};
@@ -306,7 +307,7 @@ fn fix(target: &str, root: &Path, points: &Points) -> Result<()> {
         operation::repair(&instance, &files, &settings, &mut points.clone())?;
     }
     let fixes = Fixes { plan: &plan, statements: &statements };
-    assert!(fixes.are_one(instance.engine()));
+    assert!(fixes.are_one(instance.engine(), Mode::Stopped));
     operation::run(&instance, &store(root), Transaction::Fixes(fixes), &settings, &mut points.clone()).map(drop)
 }
 
@@ -476,6 +477,38 @@ fn a_statement_that_fails_leaves_no_row_changed() {
 }
 
 #[test]
+fn statements_that_stay_are_counted_when_the_rows_are_rolled_back() {
+    let Some(lab) = Lab::mariadb("2.5.3") else { return };
+    furnish(&lab);
+    damage(&lab, &two_kinds_of_damage(&lab).0);
+    let before = lab.rows();
+    let (instance, store) = (instance(&lab.target, lab.root.path()), store(lab.root.path()));
+    let evidence = operation::examine::gather(&instance, Utc::now(), Depth::Structure);
+    let plan = plan_fixes(&examine(&evidence).iter().collect::<Vec<_>>(), &evidence);
+    let statements =
+        ["CREATE INDEX late ON tag (color)", "CREATE INDEX late ON nowhere (id)", "CREATE INDEX more ON tag (name)"];
+    let statements = statements.map(str::to_owned);
+    let run = |plan: &Plan| {
+        let fixes = Fixes { plan, statements: &statements };
+        let settings = Settings::new("doctor --fix");
+        let ended = operation::run(&instance, &store, Transaction::Fixes(fixes), &settings, &mut operation::NoObserver);
+        let error = ended.unwrap_err();
+        (error.exit(), error.to_string())
+    };
+    let (exit, why) = run(&plan);
+    assert!(why.starts_with("the changes of rows were rolled back: statement 2 of 3"), "{why}");
+    assert!(why.ends_with("1 of 3 statements were executed and stay"), "{why}");
+    assert_eq!((exit, lab.rows()), (Exit::RolledBack, before));
+    let keys = "SELECT count(*) FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = 'kuma' AND INDEX_NAME = 'late'";
+    assert_eq!(lab.sql(keys).trim(), "1");
+    lab.sql("DROP INDEX late ON tag");
+    let (exit, why) = run(&Plan::default());
+    assert!(why.starts_with("statement 2 of 3"), "{why}");
+    assert!(why.ends_with("1 of 3 statements were executed and stay"), "{why}");
+    assert_eq!((exit, lab.sql(keys).trim()), (Exit::Partial, "1"));
+}
+
+#[test]
 fn what_the_first_part_made_is_said_when_the_second_fails() {
     let Some(lab) = Lab::mariadb("2.5.3") else { return };
     furnish(&lab);
@@ -489,9 +522,9 @@ fn what_the_first_part_made_is_said_when_the_second_fails() {
         ),
     );
     let ran = lab.run("doctor --fix --yes");
-    assert_eq!(ran.exit, 1, "{}{}", ran.out, ran.err);
+    assert_eq!(ran.exit, 3, "{}{}", ran.out, ran.err);
     let undo = lab.newest_undo();
-    let made = format!("made: 1 of 1 row change, 0 of 4 statements (undo snapshot {undo}); the next part failed");
+    let made = format!("made: 1 of 1 row change, 1 of 4 statements (undo snapshot {undo}); the next part failed");
     assert!(ran.err.contains(&made), "{}", ran.err);
     assert_eq!(lab.sql("SELECT count(*) FROM monitor_notification").trim(), "0");
 }

@@ -139,6 +139,10 @@ macro_rules! counted_reader {
                 self.1.pass()?;
                 self.0.schema()
             }
+            fn differences(&mut self, from: &Path) -> Result<Vec<String>> {
+                self.1.pass()?;
+                self.0.differences(from)
+            }
             fn check(&mut self, depth: Depth) -> Result<Vec<IntegrityError>> {
                 self.1.pass()?;
                 self.0.check(depth)
