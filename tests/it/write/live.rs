@@ -12,10 +12,13 @@ use crate::support::lab::{Lab, instance_at};
 use crate::support::rounds;
 use crate::write::every_point::{How, Points};
 
+/// At which step.
+type At = fn(&Step) -> bool;
+
 /// A server that writes with `sql` once, when the run is `at` this step.
 struct Server<'a> {
     lab: &'a Lab,
-    at: fn(&Step) -> bool,
+    at: At,
     sql: &'a str,
     has_written: bool,
     points: Points,
@@ -49,7 +52,7 @@ fn what_a_user_saves_while_tables_are_changed_stays() {
     let (index, optimize) = (["CREATE INDEX late ON tag (color)".to_owned()], ["OPTIMIZE TABLE tag".to_owned()]);
     let none = Plan::default();
     let fixes = Fixes { plan: &none, statements: &index };
-    let works: [(Work<'_>, fn(&Step) -> bool, usize); 2] = [
+    let works: [(Work<'_>, At, usize); 2] = [
         (Transaction::Fixes(fixes).into(), |step| matches!(step, Step::Write { .. }), 1),
         (Replacement::Compact(&optimize).into(), |step| matches!(step, Step::Compact { .. }), 0),
     ];
