@@ -15,7 +15,7 @@ use super::show::{self, ShowArgs};
 use super::snapshots::{document, find};
 use super::store::{EncryptionArgs, KeyArgs};
 use super::table::Header;
-use super::write::{duration, read_from};
+use super::write::read_from;
 use super::{Context, Ui};
 use crate::backup::{CopyScope, RestoreTest, Snapshot, Stores};
 use crate::error::{Error, Exit, OperationError, Result};
@@ -23,7 +23,7 @@ use crate::instance::Instance;
 use crate::kuma::read::read_database;
 use crate::operation::pending::{self, PendingSnapshot, offer};
 use crate::operation::{BackupOptions, take};
-use crate::text::{bytes, counted};
+use crate::text::{bytes, counted, duration};
 use crate::value::local_time;
 
 #[derive(Debug, Subcommand)]

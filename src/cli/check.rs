@@ -9,7 +9,6 @@ use serde_json::{Value as Json, json};
 
 use super::fleet::FleetArgs;
 use super::instance::{SnapshotOwner, origin_of};
-use super::write::duration;
 use super::{Context, config, default_store};
 use crate::backup::freshness::{Limits, Newest, PluginStatus, Verdict};
 use crate::backup::store::{Listing, list_all};
@@ -17,7 +16,7 @@ use crate::backup::{Snapshot, Store, Timeouts};
 use crate::config::{ConfigFile, StoreConfig, open_stores};
 use crate::error::{Error, Exit, InputError, OperationError, RemoteError, Result};
 use crate::instance::{Location, RemoteData};
-use crate::text::{age_words, counted};
+use crate::text::{age_words, counted, duration};
 
 /// Default maximum age of the newest backup, without an option or a job.
 const MAX_AGE: TimeDelta = TimeDelta::hours(26);

@@ -13,7 +13,7 @@ use super::document::{plan_on, read_written};
 use super::format::FormatArgs;
 use super::monitor::PickArgs;
 use super::user::PlannedChange;
-use super::write::{WriteArgs, duration, read_from};
+use super::write::{WriteArgs, read_from};
 use crate::backup::datetime::parse_datetime;
 use crate::error::{Error, Exit, InputError, Problem, Result};
 use crate::formats::{At, Node};
@@ -25,7 +25,7 @@ use crate::plan::Plan;
 use crate::plan::fixture::ApplyOptions;
 use crate::plan::user::plan_cells;
 use crate::report::maintenance::{WindowState, end as end_of, start as start_of, state};
-use crate::text::counted;
+use crate::text::{counted, duration};
 use crate::value::{Row, Value, local_time, rfc3339, server_text};
 
 #[derive(Debug, Subcommand)]

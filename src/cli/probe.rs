@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::inputs::Inputs;
-use super::write::{duration, read_from};
+use super::write::read_from;
 use super::{Context, Ui};
 use crate::docker::RunState;
 use crate::error::{Error, Exit, Hint, InputError, Result, ServerError, TargetError};
@@ -21,7 +21,7 @@ use crate::instance::Instance;
 use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::state::{ConfigRows, MonitorConfig};
 use crate::plan::pick::Pick;
-use crate::text::{counted, one_line};
+use crate::text::{counted, duration, one_line};
 use crate::value::Secret;
 
 /// Number of public monitors whose badges are checked by default.

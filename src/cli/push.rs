@@ -7,13 +7,14 @@ use serde_json::{Value as Json, json};
 
 use super::Context;
 use super::probe::AddressArgs;
-use super::write::{duration, read_shown_state, status_word};
+use super::write::{read_shown_state, status_word};
 use crate::error::{Error, Exit, InputError, Result, ServerError};
 use crate::instance::Instance;
 use crate::kuma::read::read_last_beat;
 use crate::model::state::{Monitor, MonitorConfig};
 use crate::operation::beats::{self, Awaited};
 use crate::plan::names::find_monitor;
+use crate::text::duration;
 use crate::value::{Row, Secret, utc_time};
 
 #[derive(Args, Debug)]

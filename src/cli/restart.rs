@@ -7,12 +7,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
-use super::write::{duration, finish, outcome_json};
+use super::write::{finish, outcome_json};
 use crate::backup::datetime::parse_datetime;
 use crate::docker::LogRange;
 use crate::error::{Error, Exit, Result, TargetError};
 use crate::instance::{Instance, Server};
 use crate::operation::{self, Settings};
+use crate::text::duration;
 
 #[derive(Args, Debug)]
 pub struct RestartArgs {

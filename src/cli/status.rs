@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use super::fleet::{self, Fleet, FleetArgs};
 use super::observe::watch;
-use super::write::{duration, pause};
+use super::write::pause;
 use super::{Context, check};
 use crate::backup::Snapshot;
 use crate::backup::store::Listing;
@@ -25,7 +25,7 @@ use crate::operation::candidates::find_candidates;
 use crate::operation::{Journal, JournalRecord};
 use crate::report::status::{Freshness, LastBeat, MonitorStatus, count, counts_text};
 use crate::schema::newest;
-use crate::text::{age_words, bytes, counted, lines};
+use crate::text::{age_words, bytes, counted, duration, lines};
 use crate::value::{local_time, shown_time, utc_time};
 
 #[derive(Args, Debug)]

@@ -14,7 +14,7 @@ use crate::kuma;
 use crate::model::state::{ConfigRows, MonitorConfig};
 use crate::operation::{self, Mode, Outcome, Settings, Transaction};
 use crate::plan::{Assignment, Cell, Change, Plan, PlanStep};
-use crate::text::{self, counted, one_line, without_credentials};
+use crate::text::{self, counted, duration, one_line, without_credentials};
 use crate::value::Value;
 
 /// Changes of one kind that have a line each on the screen.
@@ -68,20 +68,6 @@ impl WriteArgs {
     pub fn is_dry_run(&self) -> bool {
         self.dry_run
     }
-}
-
-/// Parses `90`, `90s`, `2m`, `1h`, `30d`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let n: u64 = digits.parse().map_err(|_| format!("`{text}` is not a valid duration; examples: 30s, 2m"))?;
-    let unit = match &text[digits.len()..] {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        other => return Err(format!("unknown unit `{other}`; use s, m, h or d")),
-    };
-    n.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| format!("`{text}` is too long"))
 }
 
 /// The time between two rounds of something that is repeated: without a pause it would use a processor.

@@ -19,7 +19,7 @@ use crate::error::{Problem, Result};
 use crate::files;
 use crate::formats::node::{At, Data, Entry, Node};
 use crate::formats::text::{Syntax, no_files, read};
-use crate::text::did_you_mean;
+use crate::text::{did_you_mean, duration};
 use crate::value::Secret;
 
 pub use alert::{Alert, AlertKind};
@@ -327,16 +327,8 @@ impl Reader {
     fn duration(&mut self, table: &Node, key: &str, default: Duration) -> Duration {
         let Some(node) = table.find(key) else { return default };
         let text = node.scalar().unwrap_or_default();
-        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let unit = match &text[digits.len()..] {
-            "s" => Some(1),
-            "m" => Some(60),
-            "h" => Some(3600),
-            _ => None,
-        };
-        let seconds = digits.parse::<u64>().ok().zip(unit).and_then(|(n, unit)| n.checked_mul(unit));
-        match seconds.filter(|seconds| *seconds <= 7 * 86_400) {
-            Some(seconds) => Duration::from_secs(seconds),
+        match duration(&text).ok().filter(|time| time.as_secs() <= 7 * 86_400) {
+            Some(time) => time,
             None => {
                 self.wrong(
                     node,

@@ -105,7 +105,8 @@ fn a_load_that_fails_after_its_commit_does_not_lose_heartbeats() {
             }
         }
     }
-    assert!(warned > 0 && failed > 0, "{warned} {failed}");
+    // Few points are before the commit: the short form may have drawn none of them.
+    assert!(warned > 0 && (failed > 0 || !rounds::is_long()), "{warned} {failed}");
 }
 
 #[test]
