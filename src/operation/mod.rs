@@ -110,7 +110,7 @@ pub enum Step {
     Clear,
     LeaveDown { container: String },
     Rehearse,
-    Mend { changes: usize },
+    ChangeFiles { changes: usize },
     Salvage,
     Sweep { table: String },
     Batch { seen: u64 },
@@ -147,7 +147,7 @@ impl Step {
                 | Step::Undo { .. }
                 | Step::PutBack
                 | Step::LeaveDown { .. }
-                | Step::Mend { .. }
+                | Step::ChangeFiles { .. }
                 | Step::Salvage
                 | Step::Sweep { .. }
                 | Step::Compact { .. }
@@ -184,7 +184,7 @@ impl Step {
                 | Step::Swap
                 | Step::Commit
                 | Step::Rehearse
-                | Step::Mend { .. }
+                | Step::ChangeFiles { .. }
                 | Step::Salvage
                 | Step::Sweep { .. }
                 | Step::Batch { .. }
@@ -257,7 +257,7 @@ impl fmt::Display for Step {
                     "container {container} was not running before and was not started; to start it: kumadb restart"
                 )
             }
-            Step::Mend { changes } => write!(f, "making {}", counted(*changes, "file change")),
+            Step::ChangeFiles { changes } => write!(f, "making {}", counted(*changes, "file change")),
             Step::Salvage => f.write_str("building a new database from the damaged one"),
             Step::Sweep { table } => write!(f, "deleting rows from {table}"),
             Step::Batch { seen } => write!(f, "scanned {}", counted(*seen as usize, "row")),

@@ -38,7 +38,7 @@ pub fn repair(
         return Err(run.back(cause, observer));
     }
     let mut undo = Vec::new();
-    let made = observer.step(&Step::Mend { changes: changes.len() }).and_then(|()| {
+    let made = observer.step(&Step::ChangeFiles { changes: changes.len() }).and_then(|()| {
         changes.iter().try_for_each(|change| {
             undo.push(make(change)?);
             run.note_files(undo.len())

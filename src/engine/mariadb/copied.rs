@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use super::dump_text::{each_line, name_of};
+use super::dump_text::{INSERT, created_table, each_line, name_of};
 use super::literal::{LiteralKind, quoted_end, split_definition};
 use super::load::{DumpContent, values_of};
 use crate::cancel::Cancel;
@@ -46,8 +46,8 @@ pub fn stream_dumped_rows(path: &Path, each: &mut dyn FnMut(DumpedRows<'_>) -> R
         }
         let Head { table, columns, rows: values } = Head::read(line).ok_or_else(|| not_ours(path))?;
         let mut rows = Vec::new();
-        each_row(values, &columns.iter().map(|_| Read::AsWritten).collect::<Vec<_>>(), &mut |cells| rows.push(cells))
-            .ok_or_else(|| not_ours(path))?;
+        let read = vec![Read::AsWritten; columns.len()];
+        each_row(values, &read, &mut |cells| rows.push(cells)).ok_or_else(|| not_ours(path))?;
         each(DumpedRows { table: &table, columns: &columns, rows })?;
         Ok(true)
     })
@@ -68,9 +68,7 @@ impl DumpedTables {
         let (mut starts, mut at) = (BTreeMap::new(), 0);
         each_line(path, 0, &mut |line| {
             at += line.len() as u64;
-            let name =
-                line.strip_prefix(b"CREATE TABLE ").and_then(|rest| std::str::from_utf8(rest).ok()).and_then(name_of);
-            starts.extend(name.map(|name| (name, at)));
+            starts.extend(created_table(line).map(|name| (name, at)));
             Ok(true)
         })?;
         Ok(DumpedTables { path: path.into(), starts, cancel })
@@ -128,9 +126,6 @@ impl DumpedTables {
 
 /// Rows that are passed on together.
 const BATCH: usize = 1_000;
-
-/// The start of a line with rows.
-const INSERT: &[u8] = b"INSERT INTO ";
 
 fn not_ours(path: &Path) -> Error {
     Error::Snapshot(SnapshotError::Invalid {

@@ -13,11 +13,22 @@ pub(super) const FIRST: &str = "-- kumadb dump 1 of ";
 /// The start of the last line of a dump.
 pub(super) const LAST: &str = "-- kumadb dump complete: ";
 
+/// The start of the line that creates a table.
+pub(super) const CREATE: &[u8] = b"CREATE TABLE ";
+
+/// The start of a line with rows.
+pub(super) const INSERT: &[u8] = b"INSERT INTO ";
+
 /// Settings for the client that loads the dump.
 pub(super) const SETTINGS: &str = "SET NAMES utf8mb4;
 SET FOREIGN_KEY_CHECKS=0, UNIQUE_CHECKS=0, TIME_ZONE='+00:00', AUTOCOMMIT=0;
 SET SQL_MODE='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';
 ";
+
+/// The name of the table that `line` creates, if it does.
+pub(super) fn created_table(line: &[u8]) -> Option<String> {
+    line.strip_prefix(CREATE).and_then(|rest| std::str::from_utf8(rest).ok()).and_then(name_of)
+}
 
 /// The line after the rows of a table.
 pub(super) fn table_end(table: &str, rows: u64) -> String {

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::definition::rewrite;
-use super::dump_text::{FIRST, LAST, SETTINGS, each_line, name_of, table_end};
+use super::dump_text::{CREATE, FIRST, INSERT, LAST, SETTINGS, created_table, each_line, name_of, table_end};
 use super::literal::{quoted_end, row_starts, split_definition};
 use super::rows::Insert;
 use super::{MariaDb, SQL_MODE, Writer as _};
@@ -20,9 +20,6 @@ use crate::error::{DatabaseError, Error, OperationError, Result, SnapshotError};
 
 /// Session settings for loading rows, as in the header of a dump.
 pub(super) const LOADING: &str = "foreign_key_checks = 0, sql_mode = 'NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES'";
-
-/// The start of a line with a table.
-const CREATE: &str = "CREATE TABLE ";
 
 /// The content of a dump.
 pub(super) struct DumpContent {
@@ -50,7 +47,7 @@ pub fn count_dump(path: &Path) -> Result<Counts> {
 pub(super) fn read_definitions(path: &Path) -> Result<Vec<(String, String)>> {
     let mut tables = Vec::new();
     each_line(path, 0, &mut |line| {
-        if line.starts_with(CREATE.as_bytes()) {
+        if line.starts_with(CREATE) {
             let table = definition_in(line);
             let why = |why: &str| SnapshotError::Invalid { name: path.display().to_string(), why: why.to_owned() };
             tables.push(table.map_err(why)?);
@@ -64,7 +61,7 @@ pub(super) fn read_definitions(path: &Path) -> Result<Vec<(String, String)>> {
 fn definition_in(line: &[u8]) -> Result<(String, String), &'static str> {
     let create = line.strip_suffix(b";\n").and_then(|line| std::str::from_utf8(line).ok());
     let create = create.ok_or("the dump contains a table that does not end")?;
-    let name = create.strip_prefix(CREATE).and_then(name_of).ok_or("the dump contains a table without a name")?;
+    let name = created_table(line).ok_or("the dump contains a table without a name")?;
     let create = rewrite(create).ok_or("the dump contains a table with a definition that kumadb does not write")?;
     Ok((name, create))
 }
@@ -107,18 +104,19 @@ impl DumpReader {
         }
         let (open, table) = (self.open, self.tables.last_mut());
         match line {
-            _ if line.starts_with(b"INSERT INTO ") => {
-                let is_its = |table: &&mut CopiedTable| open && line[12..].starts_with(quote(&table.name).as_bytes());
+            _ if line.starts_with(INSERT) => {
+                let is_its =
+                    |table: &&mut CopiedTable| open && line[INSERT.len()..].starts_with(quote(&table.name).as_bytes());
                 let table = table.filter(is_its).ok_or("the dump contains rows outside of a table")?;
                 let rows = Insert::count(line, &table.name);
                 table.rows += rows.ok_or("the dump contains rows that are not plain values")?;
                 table.lines.push(blake3::hash(line));
                 table.starts.push(start);
             }
-            _ if line.starts_with(CREATE.as_bytes()) && open => {
+            _ if line.starts_with(CREATE) && open => {
                 return Err("the dump contains a table within a table");
             }
-            _ if line.starts_with(CREATE.as_bytes()) => {
+            _ if line.starts_with(CREATE) => {
                 let (name, create) = definition_in(line)?;
                 let (lines, starts) = (Vec::new(), Vec::new());
                 self.tables.push(CopiedTable { name, create, rows: 0, lines, starts });

@@ -1,6 +1,6 @@
 //! The rows of a dump, read as data and written again: no part of a dump is sent to MariaDB as it is.
 
-use super::dump_text::name_of;
+use super::dump_text::{INSERT, name_of};
 use super::literal::{quoted_end, write_byte};
 use crate::engine::quote;
 
@@ -55,7 +55,7 @@ struct Head<'a> {
 
 impl Head<'_> {
     fn read<'a>(line: &'a [u8], table: &str) -> Option<Head<'a>> {
-        let line = line.strip_suffix(b";\n")?.strip_prefix(b"INSERT INTO ")?;
+        let line = line.strip_suffix(b";\n")?.strip_prefix(INSERT)?;
         let mut rest = line.strip_prefix(quote(table).as_bytes())?.strip_prefix(b" (")?;
         let mut columns = Vec::new();
         loop {

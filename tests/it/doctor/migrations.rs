@@ -318,8 +318,8 @@ fn killed_child() {
     fix(&target, &root, &Points::new(reported("AT"), How::Kill)).unwrap();
 }
 
-/// Kills a cure at every point in turn. Each time `resume` ends what was cut off, `state` is as before, as after, or as
-/// `between` allows for what `resume` says is made; then the same cure, made again, ends as it should. The short form tries
+/// Kills a fix at every point in turn. Each time `resume` ends what was cut off, `state` is as before, as after, or as
+/// `between` allows for what `resume` says is made; then the same fix, made again, ends as it should. The short form tries
 /// one point of each `stride`. Returns about how many points there were.
 fn kill_everywhere(
     lab: &Lab,
