@@ -15,6 +15,8 @@ use crate::text::one_line;
 
 /// Extension of an archive.
 const PLAIN: &str = ".kuma.tar.zst";
+/// Extension of one that is not compressed: of a stream.
+const STREAM: &str = ".kuma.tar";
 /// Extension of an encrypted one.
 const SEALED: &str = ".kuma.tar.zst.age";
 /// Level 1 compresses 512 MiB of heartbeats to a fifth in about 2 s; higher levels take several times as long for a
@@ -26,7 +28,8 @@ pub(super) const PIECE: usize = 1 << 17;
 
 /// Whether `name` has the extension of an archive.
 pub(super) fn is_archive(name: &str) -> bool {
-    (name.ends_with(PLAIN) || is_encrypted(name)) && !name.rsplit('/').next().is_some_and(|last| last.starts_with('.'))
+    ([PLAIN, STREAM].iter().any(|ending| name.ends_with(ending)) || is_encrypted(name))
+        && !name.rsplit('/').next().is_some_and(|last| last.starts_with('.'))
 }
 
 /// Whether an archive is encrypted, by its name.
@@ -75,15 +78,11 @@ impl Packed {
         manifest.check(&staged.folder.to_string_lossy())?;
         let mut sources: Vec<Source<'_>> =
             manifest.members.iter().map(|member| (&*staged.folder, member.name.clone().into())).collect();
-        let extra = extra.iter().map(|folder| collect(folder)).collect::<Result<Vec<_>>>()?;
-        let beside = extra.iter().flatten().map(|(_, size)| *size).fold(0, u64::saturating_add);
+        let extra = collect(extra)?;
+        let beside = extra.iter().map(|(_, size)| *size).fold(0, u64::saturating_add);
         // Before anything is read: a file of many terabytes may be an empty one.
         files::require_space(scratch, manifest.size().saturating_add(beside) / 2)?;
-        for ((root, path), _) in extra.into_iter().flatten() {
-            let (blake3, size) = files::hash_below(root, &path)?;
-            manifest.members.push(Member { name: path.to_string_lossy().into_owned(), size, blake3 });
-            sources.push((root, path));
-        }
+        sources.extend(add_extra(extra, &mut manifest.members)?);
         let ending = if encryption.is_some() { SEALED } else { PLAIN };
         let time = manifest.created.format("%Y%m%dT%H%M%SZ");
         let name = format!("{}/{time}-{}{ending}", folder_name(&manifest.instance), manifest.id);
@@ -111,13 +110,6 @@ fn write(
     encryption: Option<&Encryption>,
 ) -> Result<(String, u64, Keys)> {
     let text = manifest.render()?;
-    let header = |size: u64| {
-        let mut header = tar::Header::new_ustar();
-        header.set_mode(files::PRIVATE);
-        header.set_mtime(manifest.created.timestamp().unsigned_abs());
-        header.set_size(size);
-        header
-    };
     let file = Hashing::new(BufWriter::new(files::create_private(to)?));
     let write = || -> io::Result<(Hashing<BufWriter<File>>, Keys)> {
         let (sink, keys) = match encryption {
@@ -128,12 +120,9 @@ fn write(
         zstd.include_checksum(true)?;
         zstd.multithread(workers())?;
         let mut tar = tar::Builder::new(zstd);
-        tar.append_data(&mut header(text.len() as u64), MANIFEST, &text[..])?;
-        for (member, (root, path)) in manifest.members.iter().zip(sources) {
-            // It was a regular file when it was hashed, and must still be one.
-            let file = files::open_below(root, path).map_err(io::Error::other)?;
-            let content = BufReader::with_capacity(PIECE, file).take(member.size);
-            tar.append_data(&mut header(member.size), &member.name, content)?;
+        tar.append_data(&mut header(manifest, text.len() as u64), MANIFEST, &text[..])?;
+        for (member, source) in manifest.members.iter().zip(sources) {
+            append(&mut tar, manifest, member, source)?;
         }
         let mut file = tar.into_inner()?.finish()?.finish()?;
         file.inner.flush()?;
@@ -142,6 +131,38 @@ fn write(
     };
     let (file, keys) = write().map_err(Error::file("write", to))?;
     Ok((file.hasher.finalize().to_hex().to_string(), file.size, keys))
+}
+
+/// The header of a member of `size` bytes.
+pub(super) fn header(manifest: &Manifest, size: u64) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(files::PRIVATE);
+    header.set_mtime(manifest.created.timestamp().unsigned_abs());
+    header.set_size(size);
+    header
+}
+
+/// Appends the file `path` in the folder `root` as `member`.
+pub(super) fn append<W: Write>(
+    tar: &mut tar::Builder<W>,
+    manifest: &Manifest,
+    member: &Member,
+    (root, path): &Source<'_>,
+) -> io::Result<()> {
+    // It was a regular file when it was hashed, and must still be one.
+    let file = files::open_below(root, path).map_err(io::Error::other)?;
+    let content = BufReader::with_capacity(PIECE, file).take(member.size);
+    tar.append_data(&mut header(manifest, member.size), &member.name, content)
+}
+
+/// Adds the files `extra` to `members`, with their hashes; returns where they are read.
+pub(super) fn add_extra<'f>(extra: Vec<(Source<'f>, u64)>, members: &mut Vec<Member>) -> Result<Vec<Source<'f>>> {
+    let add = |((root, path), _): (Source<'f>, u64)| {
+        let (blake3, size) = files::hash_below(root, &path)?;
+        members.push(Member { name: path.to_string_lossy().into_owned(), size, blake3 });
+        Ok((root, path))
+    };
+    extra.into_iter().map(add).collect()
 }
 
 /// Number of compression threads: all cores up to a limit, because each takes some MB.
@@ -341,25 +362,41 @@ fn read_small(name: &str, member: &mut dyn Read) -> Result<Vec<u8>> {
 /// What an archive contains beside the content of its members, in bytes: a manifest at most, and the names of members.
 const OVERHEAD: u64 = MANIFEST_SIZE + (16 << 20);
 
-type Tar<'a> = tar::Archive<io::Take<zstd::Decoder<'static, BufReader<Box<dyn Read + 'a>>>>>;
+type Tar<'a> = tar::Archive<io::Take<Box<dyn Read + 'a>>>;
 
 /// Opens the archive, of which no more than `most` bytes are unpacked.
 fn open<'a>(name: &str, raw: &'a mut Hashing<io::PipeReader>, keys: &Keys, most: u64) -> Result<Tar<'a>> {
-    let content: Box<dyn Read + 'a> =
+    let mut content: Box<dyn Read + 'a> =
         if is_encrypted(name) { Box::new(keys.open(name, BufReader::new(raw))?) } else { Box::new(raw) };
-    Ok(tar::Archive::new(zstd::Decoder::new(content).map_err(broken(name))?.take(most)))
+    // A stream is not compressed, and begins with the name of its first member.
+    let mut start = Vec::new();
+    content.by_ref().take(MANIFEST.len() as u64).read_to_end(&mut start).map_err(broken(name))?;
+    let is_stream = start == MANIFEST.as_bytes();
+    let content = io::Cursor::new(start).chain(content);
+    let content: Box<dyn Read + 'a> = if is_stream {
+        Box::new(BufReader::with_capacity(PIECE, content))
+    } else {
+        Box::new(zstd::Decoder::new(content).map_err(broken(name))?)
+    };
+    Ok(tar::Archive::new(content.take(most)))
 }
 
 /// Hashes and counts the bytes that pass through.
-struct Hashing<T> {
+pub(super) struct Hashing<T> {
     inner: T,
     hasher: blake3::Hasher,
     size: u64,
 }
 
 impl<T> Hashing<T> {
-    fn new(inner: T) -> Hashing<T> {
+    pub(super) fn new(inner: T) -> Hashing<T> {
         Hashing { inner, hasher: blake3::Hasher::new(), size: 0 }
+    }
+
+    /// What passed through, as a member called `name`.
+    pub(super) fn member(&self, name: &str) -> Member {
+        let blake3 = self.hasher.finalize().to_hex().to_string();
+        Member { name: name.to_owned(), size: self.size, blake3 }
     }
 
     fn pass(&mut self, bytes: &[u8]) {
@@ -416,13 +453,17 @@ pub(super) fn unusable(name: &str, why: &str) -> Error {
 }
 
 /// Where a member is read: a folder, and the path below it.
-type Source<'a> = (&'a Path, PathBuf);
+pub(super) type Source<'a> = (&'a Path, PathBuf);
 
-/// The files below `folder`, as they are named in an archive, with their sizes.
-fn collect(folder: &Path) -> Result<Vec<(Source<'_>, u64)>> {
-    let root = folder.parent().unwrap_or(folder);
-    let found = files::tree_below(root, folder.strip_prefix(root).unwrap_or(folder))?;
-    Ok(found.into_iter().map(|(path, size)| ((root, path), size)).collect())
+/// The files below `folders`, as they are named in an archive, with their sizes.
+pub(super) fn collect(folders: &[PathBuf]) -> Result<Vec<(Source<'_>, u64)>> {
+    let mut all = Vec::new();
+    for folder in folders {
+        let root = folder.parent().unwrap_or(folder);
+        let found = files::tree_below(root, folder.strip_prefix(root).unwrap_or(folder))?;
+        all.extend(found.into_iter().map(|(path, size)| ((root, path), size)));
+    }
+    Ok(all)
 }
 
 /// An instance's name as the name of a folder: unsafe characters become `_`.

@@ -22,6 +22,9 @@ pub(super) const SQLITE: &str = "kuma.db";
 /// The dump of a database on MariaDB.
 pub(super) const MARIADB: &str = "dump.sql";
 
+/// The database of either engine as SQL, in a stream.
+pub(super) const SQL: &str = "kuma.sql";
+
 /// The file of the server with the location of its database.
 const CONFIG: &str = "db-config.json";
 

@@ -12,6 +12,7 @@ mod restore_test;
 pub mod retention;
 pub mod stage;
 pub(crate) mod store;
+mod stream;
 pub mod undo;
 
 use std::path::Path;
@@ -27,6 +28,7 @@ pub use manifest::{Changed, Manifest, Undone};
 pub use restore_test::{RestoreTest, RestoreTestResult};
 pub use stage::{CopyScope, StagedCopy};
 use stage::{CopySource, SnapshotLabel};
+pub use stream::SnapshotStream;
 
 pub use store::{
     Credentials, NameConflict, Snapshot, Store, Stores, Timeouts, check_address, check_variable, no_snapshots,

@@ -7,7 +7,7 @@ use chrono::Utc;
 
 use super::stage::{StagedCopy, measure};
 use super::store::{RestoreTestRecord, Snapshot};
-use crate::engine::mariadb::ScratchMariaDb;
+use crate::engine::mariadb::scratch::ScratchMariaDb;
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Depth, EngineKind, Reader as _};
 use crate::error::{Error, Exit, Result, SnapshotError};

@@ -17,12 +17,12 @@ use super::store::{EncryptionArgs, KeyArgs};
 use super::table::Header;
 use super::write::read_from;
 use super::{Context, Ui};
-use crate::backup::{CopyScope, RestoreTest, Snapshot, Stores};
-use crate::error::{Error, Exit, OperationError, Result};
+use crate::backup::{CopyScope, Manifest, RestoreTest, Snapshot, Stores};
+use crate::error::{Error, Exit, Hint, InputError, OperationError, Result};
 use crate::instance::Instance;
 use crate::kuma::read::read_database;
 use crate::operation::pending::{self, PendingSnapshot, offer};
-use crate::operation::{BackupOptions, take};
+use crate::operation::{BackupOptions, take, take_stream};
 use crate::text::{bytes, counted, duration};
 use crate::value::local_time;
 
@@ -65,6 +65,13 @@ pub struct CreateArgs {
     /// Check instance and stores, without creating a snapshot
     #[arg(short = 'n', long)]
     dry_run: bool,
+    /// Write the snapshot to standard output instead of a store, for restic, borg or another program that deduplicates: a tar
+    /// with the database as SQL, neither compressed nor encrypted
+    #[arg(long, conflicts_with_all = ["dry_run", "compact", "encrypt_to", "passphrase_file", "no_read_back"])]
+    stdout: bool,
+    /// With --stdout: allow it although encryption is configured; restic and borg encrypt what they store
+    #[arg(long, hide_short_help = true, requires = "stdout")]
+    unencrypted: bool,
     #[command(flatten)]
     pub encryption: EncryptionArgs,
     #[command(flatten)]
@@ -93,6 +100,22 @@ impl BackupVerb {
 }
 
 impl VerifyArgs {
+    /// Selects the snapshot at `path`, which was on standard input.
+    pub fn take_snapshot(&mut self, path: String) {
+        (self.snapshots, self.stdin) = (vec![path], false);
+    }
+
+    /// Checks the options that need no data.
+    pub fn check(&self) -> Result<()> {
+        if self.stdin && self.fleet.is_many() {
+            return Err(Error::Input(InputError::Conflict {
+                option: "`--stdin`".into(),
+                other: "several instances".into(),
+            }));
+        }
+        Ok(())
+    }
+
     /// Whether only the snapshots of the selected instance are verified.
     pub fn is_own(&self) -> bool {
         self.own
@@ -101,8 +124,31 @@ impl VerifyArgs {
 
 impl CreateArgs {
     /// Checks the options that need no data.
-    pub fn check(&self) -> Result<()> {
-        self.encryption.check()
+    pub fn check(&self, is_json: bool) -> Result<()> {
+        let other = [(is_json, "`--json`"), (self.fleet.is_many(), "several instances")];
+        match other.iter().find(|(is_given, _)| *is_given && self.stdout) {
+            Some((_, other)) => {
+                Err(Error::Input(InputError::Conflict { option: "`--stdout`".into(), other: (*other).into() }))
+            }
+            None => self.encryption.check(),
+        }
+    }
+
+    /// Fails for an unencrypted stream of an instance whose snapshots have to be encrypted.
+    pub fn check_stream(&self, is_encrypted: bool) -> Result<()> {
+        if self.unencrypted || !is_encrypted {
+            return Ok(());
+        }
+        Err(Error::Input(InputError::Option {
+            option: "`--stdout`".into(),
+            why: "the snapshots of this instance have to be encrypted, and this one would not be".into(),
+            hint: Some(Hint::advice("if the program that reads it encrypts, as restic does: add `--unencrypted`")),
+        }))
+    }
+
+    /// Whether the snapshot goes to standard output.
+    pub fn is_streamed(&self) -> bool {
+        self.stdout
     }
 
     fn scope(&self) -> CopyScope {
@@ -138,6 +184,9 @@ pub struct VerifyArgs {
     /// Verify only snapshots of the target instance
     #[arg(long, conflicts_with = "snapshots")]
     own: bool,
+    /// Verify the snapshot on standard input
+    #[arg(long, conflicts_with_all = ["snapshots", "own"])]
+    pub stdin: bool,
     #[command(flatten)]
     pub keys: KeyArgs,
     #[command(flatten)]
@@ -165,6 +214,9 @@ fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
     if options.encryption.is_none() {
         options.encryption = context.encryption()?;
     }
+    if args.stdout {
+        return write_out(args, &options, context);
+    }
     let instance = context.instance()?;
     let stores = context.stores()?;
     context.warn_of_namesakes(&stores.iter().cloned().collect::<Vec<_>>());
@@ -182,6 +234,30 @@ fn create(args: &CreateArgs, context: &mut Context<'_>) -> Result<Exit> {
         format!("snapshot {} of `{}`: {}", copies[0].manifest.id, instance.name, words(copies[0]))
     })?;
     Ok(warn_of(&taken.failed, context.ui))
+}
+
+/// Writes the snapshot to standard output.
+fn write_out(args: &CreateArgs, options: &BackupOptions, context: &mut Context<'_>) -> Result<Exit> {
+    args.check_stream(options.encryption.is_some())?;
+    let out = context.ui.stream_out()?;
+    let instance = context.instance()?;
+    let manifest = take_stream(&instance, &context.stores()?, options, out, context.ui)?;
+    context.ui.say(&written_words(&manifest));
+    Ok(Exit::Done)
+}
+
+/// The line about a snapshot that was written to standard output.
+pub fn written_words(manifest: &Manifest) -> String {
+    let (monitors, beats) = (manifest.rows("monitor") as usize, manifest.rows("heartbeat") as usize);
+    format!(
+        "snapshot {} of `{}` written to standard output: {}, {}, {} of SQL and files; verified: {}",
+        manifest.id,
+        manifest.instance,
+        counted(monitors, "monitor"),
+        counted(beats, "heartbeat"),
+        bytes(manifest.size()),
+        manifest.verified.join(", "),
+    )
 }
 
 /// Shows what `backup create` would do: the database can be read, and the stores can be listed.

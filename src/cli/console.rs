@@ -17,6 +17,8 @@ pub struct LocalInput<'a> {
     terminal: Option<Terminal>,
     /// Both ends are terminals, and ours is in raw mode.
     tty: bool,
+    /// Whether its result is not for our standard output.
+    is_dropped: bool,
 }
 
 #[derive(Default)]
@@ -29,7 +31,12 @@ struct Terminal {
 impl<'a> LocalInput<'a> {
     /// With terminals at both ends, with a program that answers questions, or without input.
     pub fn new(ui: &'a mut Ui, tty: bool, asks: bool) -> LocalInput<'a> {
-        LocalInput { ui, terminal: (tty || asks).then(Terminal::default), tty }
+        LocalInput { ui, terminal: (tty || asks).then(Terminal::default), tty, is_dropped: false }
+    }
+
+    /// From here on, its result is not shown: something else is written to standard output.
+    pub fn drop_output(&mut self) {
+        self.is_dropped = true;
     }
 }
 
@@ -67,7 +74,9 @@ impl Drop for Terminal {
 
 impl Console for LocalInput<'_> {
     fn out(&mut self, bytes: &[u8]) {
-        self.ui.pass_out(bytes);
+        if !self.is_dropped {
+            self.ui.pass_out(bytes);
+        }
     }
 
     fn err(&mut self, bytes: &[u8]) {

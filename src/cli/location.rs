@@ -23,12 +23,13 @@ pub struct Located {
 
 impl Verb {
     /// Checks the options that need no data, before any engine is asked.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(super) fn check(&self, is_json: bool) -> Result<()> {
         match self {
             Verb::Export(args) => args.check(),
             Verb::Monitor(verb) => verb.check(),
             Verb::Maintenance(verb) => verb.check(),
-            Verb::Backup(BackupVerb::Create(args)) => args.check(),
+            Verb::Backup(BackupVerb::Create(args)) => args.check(is_json),
+            Verb::Backup(BackupVerb::Verify(args)) => args.check(),
             Verb::Upgrade(args) => args.check(),
             Verb::Convert(args) => args.check(),
             // clap has checked theirs.

@@ -47,9 +47,11 @@ mod schedule;
 mod shell;
 mod show;
 mod snapshots;
+mod spool;
 mod sql;
 mod status;
 mod store;
+mod streamed;
 mod table;
 mod tally;
 mod texts;
@@ -278,7 +280,8 @@ impl Cli {
         if ends_promptly {
             ui.end_promptly()?;
         }
-        self.verb.check()?;
+        self.verb.check(self.global.json)?;
+        let _spooled = self.verb.spool(ui)?;
         let (config, found, located) = (OnceCell::new(), RefCell::default(), RefCell::default());
         let mut context = Context { ui, global: self.global, config, found, located, recipients, bounds };
         // A remote job is where its data is.
@@ -303,7 +306,7 @@ impl Cli {
         self.global.config = None;
         self.global.store = overrides.stores.clone();
         match (&mut self.verb, &overrides.snapshot) {
-            (Verb::Restore(args), Some(snapshot)) => (args.snapshot, args.before) = (Some(snapshot.clone()), None),
+            (Verb::Restore(args), Some(snapshot)) => args.take_snapshot(snapshot.clone()),
             (Verb::Upgrade(args), Some(snapshot)) => args.stats_from = Some(snapshot.clone()),
             _ => {}
         }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::backup::BackupVerb;
 use super::console::LocalInput;
 use super::inputs::Inputs;
+use super::streamed::StreamedJob;
 use super::{Context, Verb, store};
 use crate::backup::Store;
 use crate::config::read_credentials;
@@ -93,6 +94,8 @@ impl Inputs {
 
     fn add_backup(&mut self, verb: &BackupVerb, context: &mut Context<'_>) -> Result<()> {
         match verb {
+            // The snapshot is sent compressed, and becomes a stream here.
+            BackupVerb::Create(args) if args.is_streamed() => {}
             BackupVerb::Create(args) => {
                 args.encryption.pack(self)?;
                 self.folders = context.local_stores()?.into_iter().map(PathBuf::from).collect();
@@ -131,14 +134,19 @@ impl Inputs {
 /// Runs `verb` on the host of `data`.
 pub fn run(verb: &Verb, data: &RemoteData, context: &mut Context<'_>) -> Result<Exit> {
     let docker = &data.docker;
-    let inputs = Inputs::of(verb, &data.folder.to_string_lossy(), context)?;
+    let mut inputs = Inputs::of(verb, &data.folder.to_string_lossy(), context)?;
+    let mut streamed = StreamedJob::of(verb, context)?;
+    inputs.folders.extend(streamed.iter().map(|streamed| streamed.store().to_owned()));
     let (back, filled, folders) = (inputs.back.clone(), inputs.filled.clone(), inputs.folders.clone());
     if verb.makes_snapshots() && !context.local_stores()?.is_empty() {
         context
             .ui
             .warn("the undo snapshot of this write is in the volume `kumadb` of the remote host; to list it: kumadb backup list");
     }
-    let order = order(inputs, verb, &data.container.id, context)?;
+    let mut order = order(inputs, verb, &data.container.id, context)?;
+    if streamed.is_some() {
+        StreamedJob::prepare(&mut order);
+    }
     let mut read = Vec::new();
     if matches!(verb, Verb::Find(_)) {
         read.push(docker.engine()?.root.join("volumes"));
@@ -150,6 +158,9 @@ pub fn run(verb: &Verb, data: &RemoteData, context: &mut Context<'_>) -> Result<
     // Signals are forwarded to the job.
     context.ui.finish_in_order();
     let mut input = LocalInput::new(context.ui, order.tty, order.asks);
+    if streamed.is_some() {
+        input.drop_output();
+    }
     let ran = remote.run(order, &mut input)?;
     let exit = i32::try_from(ran.code).ok().and_then(Exit::of).ok_or_else(|| {
         Error::Remote(RemoteError::CannotRun {
@@ -174,6 +185,9 @@ pub fn run(verb: &Verb, data: &RemoteData, context: &mut Context<'_>) -> Result<
     }
     if done {
         folders.iter().try_for_each(|folder| bring_home(&ran, folder, &mut input))?;
+    }
+    if let (true, Some(streamed)) = (done, streamed.take()) {
+        streamed.write(context)?;
     }
     Ok(exit)
 }

@@ -1,7 +1,9 @@
 //! The only place that prints: results on stdout, progress on stderr.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,7 +15,7 @@ use super::paint::for_stdout;
 use super::promptly::failure;
 use super::{Cli, prompt, promptly};
 use crate::cancel::Cancel;
-use crate::error::{Error, Exit, InputError, OperationError, Result, SnapshotError};
+use crate::error::{Error, Exit, Hint, InputError, OperationError, Result, SnapshotError};
 use crate::operation::{Observer, Step};
 use crate::text::{for_terminal, message, one_line};
 use crate::value::Secret;
@@ -232,6 +234,25 @@ impl Ui {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
             written => written.map_err(Error::file("write", "/dev/stdout")),
         }
+    }
+
+    /// Standard output for a result that is not text, without a buffer.
+    ///
+    /// # Errors
+    /// [`InputError::Option`]: it is a terminal.
+    pub fn stream_out(&mut self) -> Result<File> {
+        self.clear();
+        let stdout = std::io::stdout();
+        if stdout.is_terminal() {
+            return Err(Error::Input(InputError::Option {
+                option: "`--stdout`".into(),
+                why: "standard output is a terminal".into(),
+                hint: Some(Hint::command(
+                    "kumadb backup create --stdout | restic backup --stdin --stdin-filename kuma.kuma.tar",
+                )),
+            }));
+        }
+        stdout.as_fd().try_clone_to_owned().map(File::from).map_err(Error::file("write", "/dev/stdout"))
     }
 
     /// Prints a part of a long result; `false` when the reader has closed the pipe.

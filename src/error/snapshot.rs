@@ -43,6 +43,11 @@ pub enum SnapshotError {
     RestoredDiffers {
         what: String,
     },
+    /// A table that cannot be a part of a stream.
+    NotAsSql {
+        table: String,
+        why: String,
+    },
     /// Files that are not those of a database.
     NotRaw,
     NotFound(String),
@@ -193,6 +198,8 @@ impl SnapshotError {
             Self::RestoredDiffers { what } => {
                 failed(format!("{what} of the restored database differ from the snapshot"))
             }
+            Self::NotAsSql { table, why } => refused(format!("cannot write table `{table}` as SQL: {why}"))
+                .hint("create the snapshot without `--stdout`: it has the file itself"),
             Self::NotRaw => failed("the snapshot does not contain database files".into()),
             Self::NotFound(what) => missing(if what.is_empty() { "no snapshot found".into() } else { format!("no snapshot matches `{what}`") })
             .command("kumadb backup list"),

@@ -91,6 +91,14 @@ impl Instance {
         Instance { name: name.into(), ..self }
     }
 
+    /// What ends work on its database early.
+    pub(crate) fn cancel(&self) -> Cancel {
+        match &self.place {
+            DbLocation::Sqlite(file) => file.cancel(),
+            DbLocation::Embedded(address) | DbLocation::External(address) => address.cancel.clone(),
+        }
+    }
+
     /// The same instance; `cancel` ends work on its database early.
     pub fn cancelled_by(self, cancel: &Cancel) -> Instance {
         let place = match self.place {

@@ -1,12 +1,13 @@
 //! Snapshots of an instance that is not written to.
 
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::migration::{is_migrating, wait_settled};
 use super::{Observer, Step, label};
 use crate::backup::stage::{CopyScope, CopySource};
-use crate::backup::{Encryption, Packed, Snapshot, StagedCopy, Stores};
+use crate::backup::{Encryption, Manifest, Packed, Snapshot, SnapshotStream, StagedCopy, Stores};
 use crate::error::{Error, OperationError, Result};
 use crate::instance::Instance;
 
@@ -45,17 +46,7 @@ pub fn take(
 ) -> Result<BackupResult> {
     // In the store, not in the data folder: a backup needs no write permission there.
     let scratch = stores.scratch()?;
-    let end = Instant::now() + options.patience;
-    let staged = loop {
-        wait_settled(instance, options.patience, end, observer)?;
-        let staged = stage(instance, &scratch.path().join("held"), reason, &options.scope, observer);
-        // A migration that began meanwhile may be in the copy, or have changed tables during it.
-        if matches!(staged, Err(Error::Operation(OperationError::Interrupted { .. })))
-            || !is_migrating(instance).unwrap_or(false)
-        {
-            break staged?;
-        }
-    };
+    let staged = stage_settled(instance, &scratch.path().join("held"), reason, options, observer)?;
     observer.step(&Step::Pack)?;
     let mut packed = Packed::make(
         &staged,
@@ -81,6 +72,51 @@ pub fn take(
             Ok(taken)
         }
         None => Err(taken.failed.swap_remove(0)),
+    }
+}
+
+/// Takes a snapshot in the same way, and writes it to `out` as one stream: [`SnapshotStream`]. It is not encrypted. Nothing is written
+/// before all of it was verified. Returns its manifest, and the size of its content in bytes.
+///
+/// # Errors
+/// Those of [`take`]; [`SnapshotError::NotAsSql`](crate::error::SnapshotError::NotAsSql); `out` cannot be written.
+pub fn take_stream(
+    instance: &Instance,
+    stores: &Stores,
+    options: &BackupOptions,
+    out: impl Write + Send,
+    observer: &mut dyn Observer,
+) -> Result<Manifest> {
+    let scratch = stores.scratch()?;
+    let staged = stage_settled(instance, &scratch.path().join("held"), "backup create", options, observer)?;
+    let extras = instance.extras(options.scope.screenshots);
+    observer.step(&Step::Pack)?;
+    let cancel = instance.cancel();
+    let mut progress = |done, total| observer.progress(done, total);
+    let stream = SnapshotStream::prepare(&staged, &extras, &cancel, &mut progress)?;
+    observer.step(&Step::WriteOut { bytes: stream.manifest().size() })?;
+    stream.write(out, "standard output", &mut |done, total| observer.progress(done, total))?;
+    Ok(stream.manifest().clone())
+}
+
+/// Copies the database of `instance` into the new folder `folder` once its server is not migrating it, and verifies the copy.
+fn stage_settled(
+    instance: &Instance,
+    folder: &Path,
+    reason: &str,
+    options: &BackupOptions,
+    observer: &mut dyn Observer,
+) -> Result<StagedCopy> {
+    let end = Instant::now() + options.patience;
+    loop {
+        wait_settled(instance, options.patience, end, observer)?;
+        let staged = stage(instance, folder, reason, &options.scope, observer);
+        // A migration that began meanwhile may be in the copy, or have changed tables during it.
+        if matches!(staged, Err(Error::Operation(OperationError::Interrupted { .. })))
+            || !is_migrating(instance).unwrap_or(false)
+        {
+            return staged;
+        }
     }
 }
 

@@ -46,7 +46,7 @@ use crate::text::{bytes, counted};
 
 pub use apply::run;
 pub use begin::{check_ended, settle_earlier};
-pub use copy::{BackupOptions, BackupResult, take};
+pub use copy::{BackupOptions, BackupResult, take, take_stream};
 pub use journal::{Journal, JournalRecord, Phase};
 pub use last_undo::{LastUndo, read_last_undo};
 pub use owner::repair_owner;
@@ -101,6 +101,7 @@ pub enum Step {
     Up { downtime: Duration },
     Pack,
     Put { store: String, bytes: u64 },
+    WriteOut { bytes: u64 },
     Packed { id: String, bytes: u64, undo: bool },
     Remove { snapshot: String },
     CloseJournal,
@@ -176,6 +177,7 @@ impl Step {
                 | Step::Hold { .. }
                 | Step::Held { .. }
                 | Step::Put { .. }
+                | Step::WriteOut { .. }
                 | Step::Remove { .. }
                 | Step::Begin
                 | Step::Write { .. }
@@ -241,6 +243,7 @@ impl fmt::Display for Step {
             Step::Up { downtime } => write!(f, "server is running ({:.1} s)", downtime.as_secs_f64()),
             Step::Pack => f.write_str("packing snapshot"),
             Step::Put { store, bytes: size } => write!(f, "storing {} in {store}", bytes(*size)),
+            Step::WriteOut { bytes: size } => write!(f, "writing {} to standard output", bytes(*size)),
             Step::Packed { id, bytes: size, undo } => {
                 let kind = if *undo { "undo snapshot" } else { "snapshot" };
                 write!(f, "{kind} {id} stored ({})", bytes(*size))

@@ -32,6 +32,7 @@ mod backup {
     pub mod snapshots;
     pub mod store_faults;
     pub mod stores;
+    mod stream;
 }
 
 /// Verbs and help as a person at a terminal meets them.

@@ -12,23 +12,24 @@ mod remote;
 mod restore_tests;
 mod scratch;
 mod several;
+mod unpack;
 mod webdav;
 mod wire;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fmt, io};
 
-use super::archive::{self, Packed, Stop, Verification, unusable};
+use super::archive::{self, Packed, Verification, unusable};
 use super::encryption::{Encryption, Keys};
 use super::manifest::{MOST as MANIFEST_SIZE, Manifest};
 use super::stage::StagedCopy;
 use super::undo::Bounds;
 use crate::engine::sqlite::other_format;
 use crate::error::{Error, FileError, InputError, Result, SnapshotError};
-use crate::files::{self, Confined};
+use crate::files;
 use folder::FolderStore;
 use objects::{Object, Objects};
 use scratch::{NotedUpload, UploadNote};
@@ -433,20 +434,6 @@ impl Snapshot {
         archive::verify(&self.location(), self.store.objects.open(&self.name)?, &self.manifest, &self.store.keys)
     }
 
-    /// Unpacks into the new folder `folder`, comparing hashes, and opens it as a staged copy.
-    pub fn unpack(&self, folder: &Path) -> Result<StagedCopy> {
-        files::remove_folder(folder)?;
-        files::make_folder(folder)?;
-        files::require_space(folder, self.manifest.size())?;
-        let raw = self.store.objects.open(&self.name)?;
-        let (place, keys) = (self.location(), &self.store.keys);
-        archive::confined(&Confined::folder(folder), &place, raw, |raw| {
-            let unpack = &mut |name: &str, content: &mut dyn io::Read| unpack_member(&folder.join(name), content);
-            archive::walk(&place, raw, &self.manifest, keys, unpack)?.write(folder)?;
-            StagedCopy::open(folder)
-        })
-    }
-
     /// The path of the rows that the protected command deleted deliberately: readable, or encrypted like the archive;
     /// `None`
     /// where its store is not a folder.
@@ -476,23 +463,6 @@ impl Snapshot {
         let order = if self.store.folder().is_some() { [archive, beside] } else { [beside, archive] };
         order.iter().try_for_each(|name| self.store.objects.remove(name))
     }
-}
-
-fn unpack_member(path: &Path, content: &mut dyn io::Read) -> Result<(), Stop> {
-    if let Some(parent) = path.parent() {
-        files::make_folder(parent).map_err(Stop::Own)?;
-    }
-    let mut file = files::create_private(path).map_err(Stop::Own)?;
-    let mut buffer = vec![0; archive::PIECE];
-    loop {
-        // Separate, because a full disk is not damage of the archive.
-        let n = content.read(&mut buffer)?;
-        if n == 0 {
-            break;
-        }
-        file.write_all(&buffer[..n]).map_err(|error| Stop::Own(Error::file("write", path)(error)))?;
-    }
-    file.sync_all().map_err(|error| Stop::Own(Error::file("flush", path)(error)))
 }
 
 fn beside(archive: &str) -> String {

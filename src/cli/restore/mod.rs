@@ -47,6 +47,9 @@ pub struct RestoreArgs {
     /// (local time)
     #[arg(long, value_name = "TIME", conflicts_with = "snapshot")]
     pub before: Option<String>,
+    /// Read the snapshot from standard input: restic dump latest kuma.kuma.tar | kumadb restore --stdin --yes
+    #[arg(long, conflicts_with_all = ["snapshot", "before"])]
+    stdin: bool,
     /// Restore only the configuration; history and uploaded files stay as they are
     #[arg(long)]
     config_only: bool,
@@ -68,6 +71,22 @@ pub struct RestoreArgs {
 }
 
 impl RestoreArgs {
+    /// Selects the snapshot at `path`, wherever it came from.
+    pub fn take_snapshot(&mut self, path: String) {
+        (self.snapshot, self.before, self.stdin) = (Some(path), None, false);
+    }
+
+    /// Whether the snapshot is on standard input.
+    ///
+    /// # Errors
+    /// [`InputError::ConfirmationRequired`]: no one can be asked then.
+    pub fn reads_stdin(&self, is_yes: bool) -> Result<bool> {
+        if self.stdin && !is_yes && self.new.to.is_none() && !self.write.is_dry_run() {
+            return Err(Error::Input(InputError::ConfirmationRequired));
+        }
+        Ok(self.stdin)
+    }
+
     /// The archive in question, of an instance at `origin`, where it is in a folder of this machine that is given as a
     /// store.
     pub fn local_archive(&self, origin: &str, context: &Context<'_>) -> Result<Option<String>> {

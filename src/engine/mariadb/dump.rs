@@ -19,10 +19,11 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
-use super::dump_text::{FIRST, LAST, SETTINGS, each_line, table_end};
+use super::dump_text::{FIRST, Grouping, LAST, SETTINGS, each_line, table_end};
 use super::literal::{LiteralKind, one_line, split_definition};
 use super::tables::text;
 use super::{MariaDb, Transaction};
+use crate::engine::statement::ends_insert;
 use crate::engine::{Counts, quote};
 use crate::error::{Error, Result};
 use crate::files;
@@ -43,6 +44,9 @@ pub(super) struct InsertLines {
     line: Vec<u8>,
     /// The length of a line without rows.
     head: usize,
+    grouping: Grouping,
+    /// Whether the line ends with its last row, although it is not full.
+    is_ended: bool,
     count: u64,
 }
 
@@ -50,14 +54,24 @@ impl InsertLines {
     /// For `table` with the quoted column names `names`.
     pub(super) fn of(table: &str, names: impl Iterator<Item = String>) -> InsertLines {
         let names: Vec<String> = names.collect();
-        let line = format!("INSERT INTO {} ({}) VALUES ", quote(table), names.join(",")).into_bytes();
-        InsertLines { head: line.len(), line, count: 0 }
+        let head = format!("INSERT INTO {} ({}) VALUES ", quote(table), names.join(",")).into_bytes();
+        InsertLines::after(head, Grouping::Size)
+    }
+
+    /// For lines that begin with `head`, up to the first row.
+    pub(super) fn after(head: Vec<u8>, grouping: Grouping) -> InsertLines {
+        InsertLines { head: head.len(), line: head, grouping, is_ended: false, count: 0 }
+    }
+
+    /// Whether its lines begin with `head`.
+    pub(super) fn is_after(&self, head: &[u8]) -> bool {
+        self.line[..self.head] == *head
     }
 
     /// Adds one row, `(1,'a')`; passes the previous line to `put` if it is full.
     pub(super) fn add(&mut self, row: &[u8], put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         if self.line.len() > self.head {
-            if self.line.len() + row.len() < LINE {
+            if self.line.len() + row.len() < LINE && !self.is_ended {
                 self.line.push(b',');
             } else {
                 self.put(put)?;
@@ -65,6 +79,7 @@ impl InsertLines {
         }
         self.line.extend_from_slice(row);
         self.count += 1;
+        self.is_ended = self.grouping == Grouping::Content && ends_insert(row);
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! MariaDB: over TCP, with TLS or without, or through its Unix socket.
 //!
-//! Statements are sent as text with their parameters as literals, because text results contain every cell exactly as
-//! MariaDB prints it: invalid dates, decimals, floats. A connection owns a runtime; nothing is shared, and nothing is
-//! async for the caller, which may use one connection inside a callback of another.
+//! Statements are sent as text with their parameters as literals, because text results contain every cell exactly as MariaDB prints it:
+//! invalid dates, decimals, floats. A connection owns a runtime; nothing is shared, and nothing is async for the caller, which may use
+//! one connection inside a callback of another.
 
 mod address;
 mod block;
@@ -17,6 +17,7 @@ mod fill;
 mod literal;
 mod load;
 mod permit;
+pub mod regroup;
 mod rows;
 pub mod scratch;
 mod shadow;
@@ -39,7 +40,6 @@ pub use create::{PendingCreate, UNFINISHED};
 pub use dump::filter_dump;
 pub use fill::split_keys;
 pub use load::count_dump;
-pub use scratch::ScratchMariaDb;
 pub use transfer::Transferred;
 
 use self::{block::Rows, literal::LiteralKind};

@@ -5,6 +5,7 @@ mod fault;
 mod format;
 mod journal;
 mod part;
+mod sql;
 // Other systems are used to reach remote instances only.
 #[cfg(target_os = "linux")]
 mod strange;

@@ -180,7 +180,7 @@ fn all() -> Vec<Error> {
     { use SnapshotError::*; let i = || t("01ab"); add![
         Invalid { name: i(), why: t("it is truncated") }, Unfinished { folder: p() }, Changed { path: p() },
         ReadBack { path: p() }, Differs { what: t("rows per table") }, RestoreTest { table: t("monitor") },
-        NoTable { path: p(), table: t("monitor") }, RestoredDiffers { what: t("rows per table") }, NotRaw,
+        NoTable { path: p(), table: t("monitor") }, RestoredDiffers { what: t("rows per table") }, NotAsSql { table: t("found"), why: t("it is a virtual table") }, NotRaw,
         NotFound(i()), NoFile(p()), NoUndo(i()), NothingToUndo { instance: t("kuma"), stores: vec![t("`/b`")], elsewhere: None },
         NothingToUndo { instance: t("kuma"), stores: vec![t("`/b`")], elsewhere: Some(t("/c")) }, SeveralInstances(vec![t("a"), t("b")]),
         Raw { id: i() }, OfConversion { id: i(), engine: t("SQLite") }, OtherEngine { id: i(), engine: t("SQLite"), here: t("MariaDB") },

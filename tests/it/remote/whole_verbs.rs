@@ -192,7 +192,19 @@ fn a_snapshot_comes_home_whole_and_goes_back() {
             ran(&mut laptop.command(&[&nowhere[..], &["backup", verb, path.to_str().unwrap()]].concat())).ended(0);
         }
 
+        // As a stream it comes compressed, and its result is nowhere in it.
+        let (stream, target) = (laptop.home.join("kuma.kuma.tar"), lab.server.name.as_str());
+        let create = ["-t", target, "backup", "create", "--stdout"];
+        let streamed = ran(laptop.command(&create).stdout(fs::File::create(&stream).unwrap())).ended(0);
+        assert!(streamed.err.contains("written to standard output: 2 monitors"), "{streamed:?}");
+        assert!(fs::read(&stream).unwrap().starts_with(b"manifest.json\0"));
+
         let before = lab.picture();
+        laptop.kumadb(&["--yes", "monitor", "delete", "Shop"]).ended(0);
+        let restore = ["-t", target, "--yes", "restore", "--stdin"];
+        let restored = ran(laptop.command(&restore).stdin(fs::File::open(&stream).unwrap())).ended(0);
+        assert!(restored.out.contains("to its state at"), "{restored:?}");
+        assert_eq!(lab.picture(), before);
         laptop.kumadb(&["--yes", "monitor", "delete", "Shop"]).ended(0);
         assert_eq!(lab.monitors(), ["Off"]);
         let restored = laptop.kumadb(&["--yes", "--store", "snapshots", "restore", &id]).ended(0);

@@ -197,7 +197,7 @@ impl Lab {
                     .output()
                     .unwrap();
                 assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-                String::from_utf8(output.stdout).unwrap()
+                mariadbd::printed(output.stdout)
             }
         }
     }

@@ -96,7 +96,7 @@ impl Mariadbd {
     pub fn sql(&self, database: &str, sql: &str) -> String {
         let output = self.client(database).args(["--batch", "--skip-column-names", "--execute", sql]).output().unwrap();
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        printed(output.stdout)
     }
 
     /// How many transactions are open in InnoDB.
@@ -241,6 +241,11 @@ fn template(programs: &[PathBuf; 3]) -> PathBuf {
         fs::remove_dir_all(&sparse).unwrap();
     }
     place
+}
+
+/// What a client printed. Text that is not UTF-8 can be compared too.
+pub fn printed(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|wrong| wrong.as_bytes().escape_ascii().to_string())
 }
 
 /// Copies a folder with everything in it to the new folder `to`.

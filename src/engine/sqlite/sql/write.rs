@@ -1,0 +1,202 @@
+//! Writes a database as SQL.
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef;
+
+use super::literal::{self, Cell};
+use super::{AFTER, BEFORE, DEFINITION, FIRST, INSERT, LONGEST, OWN, last, table_end};
+use crate::engine::sqlite::{Sqlite, SqliteFile};
+use crate::engine::statement::ends_insert;
+use crate::engine::{Counts, Reader as _, quote};
+use crate::error::{Error, Result, SnapshotError};
+
+/// Bytes of an INSERT, unless a single row is larger.
+const LINE: usize = 512 << 10;
+
+/// Rows between two looks for a request to end, and two calls of `progress`.
+const STRIDE: u64 = 1_000;
+
+/// Receives the lines.
+type Put<'p> = &'p mut dyn FnMut(&[u8]) -> Result<()>;
+
+impl Sqlite {
+    /// Passes the database as SQL to `put`, in whole lines. Each row is read from its text again, and compared. `progress` is called with
+    /// (done, total) in rows. Returns the rows per table.
+    ///
+    /// # Errors
+    /// [`SnapshotError::NotAsSql`]: a table cannot be written.
+    pub(crate) fn write_sql(&mut self, put: Put<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
+        put(FIRST.as_bytes())?;
+        put(b"PRAGMA foreign_keys = OFF;\n")?;
+        for name in BEFORE {
+            let value = self.number(&format!("PRAGMA {name}"))?;
+            put(format!("PRAGMA {name} = {value};\n").as_bytes())?;
+        }
+        let encoding = self.query("PRAGMA encoding", &[])?;
+        let encoding = encoding.first().map_or("UTF-8", |row| row.at(0).text().unwrap_or("UTF-8")).to_owned();
+        put(format!("PRAGMA encoding = '{encoding}';\nBEGIN;\n").as_bytes())?;
+        let (tables, rest) = self.definitions()?;
+        try_definitions(&tables, &rest)?;
+        let expected = self.counts()?;
+        let (total, mut all, mut counts) = (expected.values().sum(), 0, Counts::new());
+        for (name, definition) in &tables {
+            put_definition(name, definition, put)?;
+            let columns = self.stored_columns(name)?;
+            let rows = self.put_inserts(name, &columns, put, &mut |rows| progress(all + rows, total))?;
+            put(table_end(name, rows).as_bytes())?;
+            all += rows;
+            counts.insert(name.clone(), rows);
+        }
+        for (name, columns, before) in OWN {
+            // Left behind by the last table that counted its ids, it cannot be created again.
+            let counts = |(_, sql): &Definition| sql.to_ascii_uppercase().contains("AUTOINCREMENT");
+            let is_made = name != "sqlite_sequence" || tables.iter().any(counts);
+            if is_made && self.has_table(name)? {
+                put(before.as_bytes())?;
+                let columns: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
+                self.put_inserts(name, &columns, put, &mut |_| {})?;
+            }
+        }
+        for (name, definition) in &rest {
+            put_definition(name, definition, put)?;
+        }
+        for name in AFTER {
+            let value = self.query(&format!("PRAGMA {name}"), &[])?.first().and_then(|row| row.at(0).int());
+            put(format!("PRAGMA {name} = {};\n", value.unwrap_or_default()).as_bytes())?;
+        }
+        put(b"COMMIT;\n")?;
+        if self.source().is_wal()? {
+            put(b"PRAGMA journal_mode = WAL;\n")?;
+        }
+        put(last(counts.len(), all).as_bytes())?;
+        Ok(counts)
+    }
+
+    /// The names and definitions of the tables, and of everything else, in the order in which they were created.
+    fn definitions(&mut self) -> Result<(Vec<Definition>, Vec<Definition>)> {
+        let mut found = (Vec::new(), Vec::new());
+        let sql = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+                   ORDER BY rowid";
+        for row in self.query(sql, &[])? {
+            let (name, sql) = (row.text("name").unwrap_or_default(), row.text("sql").unwrap_or_default());
+            if sql.len() > 14 && sql.as_bytes()[..14].eq_ignore_ascii_case(b"CREATE VIRTUAL") {
+                return Err(not_as_sql(name, "it is a virtual table"));
+            }
+            let list = if row.text("type") == Some("table") { &mut found.0 } else { &mut found.1 };
+            list.push((name.to_owned(), sql.to_owned()));
+        }
+        Ok(found)
+    }
+
+    /// The columns of `table` that have values of their own.
+    fn stored_columns(&mut self, table: &str) -> Result<Vec<String>> {
+        let rows = self.query(&format!("PRAGMA table_xinfo({})", quote(table)), &[])?;
+        let stored = rows.iter().filter(|row| row.int("hidden") == Some(0));
+        Ok(stored.filter_map(|row| row.text("name").map(str::to_owned)).collect())
+    }
+
+    fn has_table(&self, name: &str) -> Result<bool> {
+        Ok(self.number(&format!("SELECT count(*) FROM sqlite_schema WHERE name = '{name}'"))? > 0)
+    }
+
+    /// Passes the INSERT lines of `table` to `put`; returns the number of rows.
+    fn put_inserts(
+        &mut self,
+        table: &str,
+        columns: &[String],
+        put: Put<'_>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64> {
+        if columns.iter().map(String::as_str).chain([table]).any(|name| name.contains(['\n', '\r'])) {
+            return Err(not_as_sql(table, "a name in it has a line break"));
+        }
+        let fail = |error| self.file.error(error);
+        let names = columns.iter().map(|name| quote(name)).collect::<Vec<_>>().join(",");
+        // An index with all columns would be read instead of the table, in its own order.
+        let sql = format!("SELECT {names} FROM {} NOT INDEXED", quote(table));
+        let mut statement = self.connection.prepare(&sql).map_err(fail)?;
+        let mut rows = statement.query([]).map_err(fail)?;
+        let mut line = format!("{INSERT}{} ({names}) VALUES ", quote(table)).into_bytes();
+        let (head, mut text, mut cells, mut count) = (line.len(), Vec::new(), Vec::new(), 0);
+        let mut is_ended = false;
+        while let Some(row) = rows.next().map_err(fail)? {
+            text.clear();
+            for at in 0..columns.len() {
+                text.push(if at == 0 { b'(' } else { b',' });
+                literal::write(row.get_ref(at).map_err(fail)?, &mut text);
+            }
+            text.push(b')');
+            let value = |at| row.get_ref(at).map_err(fail);
+            check_row(table, &text, &mut cells, &value)?;
+            if line.len() > head {
+                if is_ended || line.len() + text.len() > LINE {
+                    line.extend_from_slice(b";\n");
+                    put(&line)?;
+                    line.truncate(head);
+                } else {
+                    line.push(b',');
+                }
+            }
+            line.extend_from_slice(&text);
+            is_ended = ends_insert(&text);
+            count += 1;
+            if count % STRIDE == 0 {
+                self.file.cancel.check()?;
+                progress(count);
+            }
+        }
+        if line.len() > head {
+            line.extend_from_slice(b";\n");
+            put(&line)?;
+        }
+        Ok(count)
+    }
+}
+
+/// The name and the text of a definition.
+type Definition = (String, String);
+
+fn put_definition(name: &str, definition: &str, put: Put<'_>) -> Result<()> {
+    let size = definition.len() as u64;
+    if size > LONGEST {
+        return Err(not_as_sql(name, "its definition is too long"));
+    }
+    put(format!("{}{size}{}{definition};\n", DEFINITION.0, DEFINITION.1).as_bytes())
+}
+
+/// Fails unless the literals in `text` are read as the values of the row.
+fn check_row<'v>(
+    table: &str,
+    text: &[u8],
+    cells: &mut Vec<Cell>,
+    value: &dyn Fn(usize) -> Result<ValueRef<'v>>,
+) -> Result<()> {
+    if text.len() as u64 > LONGEST / 2 {
+        return Err(not_as_sql(table, "it has a row of more than 128 MB"));
+    }
+    let mut is_same = literal::read_row(text, cells) == Some(&[]);
+    for (at, cell) in cells.iter().enumerate() {
+        is_same = is_same && cell.is(value(at)?);
+    }
+    if is_same { Ok(()) } else { Err(not_as_sql(table, "a row of it does not read back as it is")) }
+}
+
+/// Fails unless these definitions, and nothing else, create what they define.
+fn try_definitions(tables: &[Definition], rest: &[Definition]) -> Result<()> {
+    let file = SqliteFile::new(":memory:");
+    let fail = |error| file.error(error);
+    let mut empty = Sqlite::new(Connection::open_in_memory().map_err(fail)?, file.clone());
+    for (name, definition) in tables.iter().chain(rest) {
+        empty.define(definition).map_err(|error| not_as_sql(name, &error.to_string()))?;
+        let sql = "SELECT count(*) FROM sqlite_schema WHERE name = ? AND sql = ?";
+        let made: i64 = empty.connection.query_row(sql, [name, definition], |row| row.get(0)).map_err(fail)?;
+        if made != 1 {
+            return Err(not_as_sql(name, "its definition does not create it"));
+        }
+    }
+    Ok(())
+}
+
+fn not_as_sql(table: &str, why: &str) -> Error {
+    Error::Snapshot(SnapshotError::NotAsSql { table: table.to_owned(), why: why.to_owned() })
+}
