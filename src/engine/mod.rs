@@ -60,6 +60,26 @@ impl fmt::Display for IntegrityError {
 /// Rows per table, as counted in one snapshot.
 pub type Counts = BTreeMap<String, u64>;
 
+/// Some rows of a table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowFilter {
+    /// The table.
+    pub table: String,
+    /// An SQL condition that is true for these rows.
+    pub condition: String,
+    /// The values of its parameters.
+    pub params: Vec<Value>,
+}
+
+/// The number of some rows, and a hash of all their cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowDigest {
+    /// How many.
+    pub rows: u64,
+    /// Of each cell its type and its bytes, row by row in the order of the table.
+    pub hash: blake3::Hash,
+}
+
 /// A read-only connection. It does not lock for long, never writes and never checkpoints.
 pub trait Reader: Send {
     /// The engine.
@@ -89,6 +109,10 @@ pub trait Reader: Send {
     /// How the tables differ from those of the dump of [`dump`](Reader::dump) at `from`, as far as that prevents
     /// [`Writer::load`] from loading its rows; empty if nothing does.
     fn differences(&mut self, from: &Path) -> Result<Vec<String>>;
+
+    /// Reads the rows of `table`, or those of `filter`, in the order of the table: by rowid in SQLite, by primary key in MariaDB.
+    /// Two databases of one engine have the same rows in it if the results are equal.
+    fn digest(&mut self, table: &str, filter: Option<&RowFilter>) -> Result<RowDigest>;
 
     /// The faults of the database; empty if there are none.
     fn check(&mut self, depth: Depth) -> Result<Vec<IntegrityError>>;
@@ -172,6 +196,18 @@ pub trait Shadow {
 
     /// Replaces the existing tables by the prepared ones, and sets the old ones aside.
     fn swap(&mut self) -> Result<()>;
+
+    /// Whether [`fill_kept`](Shadow::fill_kept) can create `tables` again and [`swap_kept`](Shadow::swap_kept) can exchange
+    /// them, as far as that can be known without a change: their definitions are understood, no other table refers to them,
+    /// nothing prevents an exchange, and the database is not a node of a Galera cluster.
+    fn can_keep(&mut self, tables: &[&str]) -> Result<bool>;
+
+    /// Creates the tables of `kept` in the second database, with their definitions and these rows, and returns its address.
+    fn fill_kept(&mut self, kept: &[RowFilter], progress: &mut dyn FnMut(u64, u64)) -> Result<mariadb::Address>;
+
+    /// Replaces the existing tables of the same names by the prepared ones, sets the old ones aside, and compares the
+    /// definitions of both. All other tables stay.
+    fn swap_kept(&mut self) -> Result<()>;
 
     /// Restores the tables that were set aside, and returns whether there were any. `tables` are all original tables.
     fn swap_back(&mut self, tables: &BTreeSet<&str>) -> Result<bool>;

@@ -8,6 +8,7 @@ pub(crate) mod expiry;
 pub mod fresh;
 pub mod history;
 pub mod init;
+pub(crate) mod keep;
 pub(crate) mod mark;
 pub(crate) mod merge;
 pub mod prune;

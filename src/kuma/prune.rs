@@ -1,12 +1,12 @@
 //! Prunes the history, and keeps the heartbeats that the server requires.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
 use super::history::{before, count, statistics_cutoffs};
 use super::read::ids_text;
-use crate::engine::{EngineKind, Reader, Writer, quote};
+use crate::engine::{EngineKind, Reader, RowFilter, Writer, quote};
 use crate::error::{Error, OperationError, Result};
 use crate::plan::history::{DeletePlan, KeptHistory, MonitorSet};
 use crate::schema::Schema;
@@ -14,6 +14,9 @@ use crate::value::Value;
 
 /// Rows per statement.
 const BATCH: u64 = 50_000;
+
+/// Plans of one table whose conditions can be checked for each row.
+const MOST: usize = 100;
 
 /// Rows of one monitor that are deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,13 +129,57 @@ pub fn read_pending(reader: &mut dyn Reader, delete_plan: &DeletePlan) -> Result
         .collect())
 }
 
+/// How many rows `delete_plan` deletes.
+pub fn count_pending(reader: &mut dyn Reader, delete_plan: &DeletePlan) -> Result<u64> {
+    let sql = format!("SELECT count(*) AS n FROM {} WHERE {}", quote(&delete_plan.table), condition(delete_plan));
+    let rows = reader.query(&sql, bound(delete_plan))?;
+    Ok(rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs())
+}
+
+/// The rows that no plan of `delete_plans` deletes, of each of their tables; `None` where a table has too many plans to check
+/// all of them for each row.
+pub fn kept_rows(delete_plans: &[DeletePlan]) -> Option<Vec<RowFilter>> {
+    let tables: BTreeSet<&String> = delete_plans.iter().map(|delete_plan| &delete_plan.table).collect();
+    let filters = tables.into_iter().map(|table| {
+        let of_table: Vec<&DeletePlan> =
+            delete_plans.iter().filter(|delete_plan| delete_plan.table == *table).collect();
+        (of_table.len() <= MOST).then(|| filter_of(table, &of_table))
+    });
+    filters.collect()
+}
+
+/// The rows of `table` that none of these plans deletes. Those of one monitor each are behind one condition, which most rows
+/// do not meet.
+fn filter_of(table: &str, delete_plans: &[&DeletePlan]) -> RowFilter {
+    let (single, others): (Vec<&DeletePlan>, Vec<&DeletePlan>) =
+        delete_plans.iter().copied().partition(|delete_plan| only_monitor(delete_plan).is_some());
+    let mut conditions: Vec<String> =
+        others.iter().map(|delete_plan| format!("({}) IS NOT TRUE", condition(delete_plan))).collect();
+    let ids: Vec<i64> = single.iter().filter_map(|delete_plan| only_monitor(delete_plan)).collect();
+    if !ids.is_empty() {
+        let any: Vec<String> = single.iter().map(|delete_plan| format!("({})", condition(delete_plan))).collect();
+        conditions.push(format!("(`monitor_id` IN ({}) AND ({})) IS NOT TRUE", ids_text(&ids), any.join(" OR ")));
+    }
+    let params = others.iter().chain(&single).map(|delete_plan| delete_plan.before.clone()).collect();
+    RowFilter { table: table.to_owned(), condition: conditions.join(" AND "), params }
+}
+
+/// The monitor of a plan for one.
+fn only_monitor(delete_plan: &DeletePlan) -> Option<i64> {
+    match &delete_plan.monitors {
+        MonitorSet::Only(ids) if ids.len() == 1 => ids.first().copied(),
+        _ => None,
+    }
+}
+
 /// The query for remaining rows of `delete_plan`, and its parameters.
 pub(super) fn left(delete_plan: &DeletePlan) -> (String, Vec<Value>) {
     let sql = format!("SELECT 1 FROM {} WHERE {} LIMIT 1", quote(&delete_plan.table), condition(delete_plan));
     (sql, bound(delete_plan).to_vec())
 }
 
-fn is_left(reader: &mut dyn Reader, delete_plan: &DeletePlan) -> Result<bool> {
+/// Whether rows of `delete_plan` remain.
+pub(super) fn is_left(reader: &mut dyn Reader, delete_plan: &DeletePlan) -> Result<bool> {
     let (sql, parameters) = left(delete_plan);
     Ok(!reader.query(&sql, &parameters)?.is_empty())
 }
@@ -151,7 +198,7 @@ pub fn delete(
 ) -> Result<u64> {
     let (table, condition) = (quote(&delete_plan.table), condition(delete_plan));
     let mut gone = 0;
-    if matches!(&delete_plan.monitors, MonitorSet::Only(ids) if ids.len() == 1) {
+    if only_monitor(delete_plan).is_some() {
         each(0)?;
         gone = writer.execute(&format!("DELETE FROM {table} WHERE {condition}"), bound(delete_plan))?;
     } else {

@@ -139,7 +139,8 @@ impl Run<'_> {
         };
         let staged = self.stage(connect, work, observer)?;
         let mut guarded = Guarded::open(&staged, connect)?;
-        if let (Work::Transaction(_), false) = (work, self.journal.record.lasts) {
+        let copying = self.find_copying(&mut guarded, &staged, work)?;
+        if let (Work::Transaction(_), false, None) = (work, self.journal.record.lasts, &copying) {
             // The configuration that is checked is the one that the transaction changes.
             observer.step(&Step::Begin)?;
             guarded.writer().begin()?;
@@ -158,6 +159,9 @@ impl Run<'_> {
         }
         self.journal.advance(Phase::Writing)?;
         let write = Write { connect, staged: &staged, database: &database, hashes: &hashes, before: &before };
+        if let Some(copying) = copying {
+            return self.copy_kept(&mut guarded, &write, &copying, observer).map(|()| Vec::new());
+        }
         match work {
             Work::Transaction(transaction) => self.write_rows(&mut guarded, &write, transaction, observer),
             Work::Replacement(replacement) => {

@@ -191,6 +191,12 @@ impl JournalRecord {
         self.mode != Mode::Stopped
     }
 
+    /// Whether the database itself shows that the change was committed: the change is one transaction of rows. Of an exchange of
+    /// tables, only a part may be made.
+    pub(super) fn shows_commit(&self) -> bool {
+        !(self.loads || self.lasts || self.swaps)
+    }
+
     /// The error that every other verb returns while this journal is open.
     pub fn unfinished(&self) -> Error {
         Error::Operation(OperationError::Unfinished {

@@ -127,6 +127,10 @@ impl Run<'_> {
             let Some(shadow) = guarded.writer().shadow() else { return Ok(false) };
             let changed = shadow.swap_back(&tables)?;
             shadow.clear()?;
+            if changed && !self.journal.record.loads {
+                // Only some tables were exchanged. In the others, the server may have written rows since.
+                guarded.writer().load(&staged.database(), &[], &mut |done, total| observer.progress(done, total))?;
+            }
             if changed {
                 check_loaded(guarded.writer(), &staged, &[])?;
             }

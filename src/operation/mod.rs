@@ -11,6 +11,7 @@ pub mod examine;
 mod finish;
 mod follow;
 pub(crate) mod journal;
+mod keep;
 mod last_undo;
 mod load;
 mod migration;
@@ -116,6 +117,7 @@ pub enum Step {
     Sweep { table: String },
     Batch { seen: u64 },
     Compact { what: String },
+    CopyRows { tables: Vec<String> },
     Rebuild { place: String },
     Install,
     Fill,
@@ -152,6 +154,7 @@ impl Step {
                 | Step::Salvage
                 | Step::Sweep { .. }
                 | Step::Compact { .. }
+                | Step::CopyRows { .. }
                 | Step::Rebuild { .. }
                 | Step::Install
                 | Step::Fill
@@ -190,6 +193,7 @@ impl Step {
                 | Step::Salvage
                 | Step::Sweep { .. }
                 | Step::Batch { .. }
+                | Step::CopyRows { .. }
                 | Step::Rebuild { .. }
                 | Step::Install
                 | Step::Fill
@@ -252,7 +256,7 @@ impl fmt::Display for Step {
             Step::CloseJournal => f.write_str("closing journal"),
             Step::Undo { why } => write!(f, "rolling back: {why}"),
             Step::PutBack => f.write_str("restoring database"),
-            Step::Swap => f.write_str("exchanging tables with those of the snapshot"),
+            Step::Swap => f.write_str("exchanging tables"),
             Step::Clear => f.write_str("dropping the old tables"),
             Step::LeaveDown { container } => {
                 write!(
@@ -264,6 +268,7 @@ impl fmt::Display for Step {
             Step::Salvage => f.write_str("building a new database from the damaged one"),
             Step::Sweep { table } => write!(f, "deleting rows from {table}"),
             Step::Batch { seen } => write!(f, "scanned {}", counted(*seen as usize, "row")),
+            Step::CopyRows { tables } => write!(f, "copying the rows of {} that are kept", tables.join(", ")),
             Step::Compact { what } => write!(f, "reclaiming disk space: {what}"),
             Step::Rebuild { place } => write!(f, "creating instance in {place}"),
             Step::Install => f.write_str("initializing embedded MariaDB"),

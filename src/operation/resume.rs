@@ -49,7 +49,7 @@ pub fn resume(instance: &Instance, store: &Store, settings: &Settings, observer:
     run.attempted = true;
     run.follow(observer)?;
     run.notice_switch(observer)?;
-    if run.journal.record.phase == Phase::Writing && !record.loads && !record.lasts {
+    if run.journal.record.phase == Phase::Writing && record.shows_commit() {
         let now = Some(run.read_mark()?);
         if now != record.before {
             run.note_committed()?;
@@ -135,9 +135,7 @@ pub fn foresee(instance: &Instance, settings: &Settings) -> Result<Preview> {
         Phase::Committed if settings.rolls_back => Preview::RollBack(record),
         Phase::Committed => Preview::Verify(record),
         Phase::Writing if run.is_switched()? => Preview::Verify(record),
-        Phase::Writing if !record.loads && !record.lasts && Some(run.read_mark()?) != record.before => {
-            Preview::Verify(record)
-        }
+        Phase::Writing if record.shows_commit() && Some(run.read_mark()?) != record.before => Preview::Verify(record),
         _ => Preview::RollBack(record),
     })
 }

@@ -55,6 +55,9 @@ pub struct HistoryPruning {
     pub settings: Plan,
     /// Statements that reclaim disk space, run after the commit.
     pub compacting: Vec<String>,
+    /// Whether more rows of these tables are deleted than kept. If disk space is to be reclaimed too, those that are kept are
+    /// copied then, which takes less time than both.
+    pub deletes_most: bool,
 }
 
 impl HistoryPruning {

@@ -180,6 +180,7 @@ mod write {
     pub mod every_point_of_history;
     pub mod every_step;
     pub mod full_disk;
+    pub mod kept_rows;
     pub mod live;
     pub mod planted;
     pub mod races;

@@ -143,6 +143,8 @@ fn find(reader: &mut dyn Reader, name: &str, args: &PruneArgs, now: DateTime<Utc
         let thinner = |table: &&String| gone[*table] * 10 >= counts.get(*table).copied().unwrap_or(0);
         let tables: Vec<&String> = gone.keys().filter(thinner).collect();
         pruning.compacting = compacting(reader.kind(), &tables);
+        let rows: u64 = gone.keys().map(|table| counts.get(table).copied().unwrap_or(0)).sum();
+        pruning.deletes_most = gone.values().sum::<u64>() * 2 > rows;
     }
     Ok(Found { pruning, pending, counts, space, state })
 }

@@ -11,8 +11,9 @@ use mysql_async::prelude::Queryable as _;
 use mysql_async::{QueryResult, TextProtocol};
 use tokio::runtime::Runtime;
 
+use super::connect::dial;
 use super::literal::LiteralKind;
-use super::{Address, dial, fault};
+use super::{Address, fault};
 use crate::engine::join;
 use crate::error::Result;
 use crate::value::{Row, Value};

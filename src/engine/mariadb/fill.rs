@@ -51,6 +51,11 @@ impl Filler {
         Ok(Filler { db, takes_files, is_node })
     }
 
+    /// Runs one statement.
+    pub(super) fn run(&mut self, sql: impl Into<Vec<u8>>) -> Result<()> {
+        self.db.run(sql).map(drop)
+    }
+
     /// Creates every table of `copy` with [`make`](Self::make); returns the broken references.
     pub(super) fn make_all(
         &mut self,

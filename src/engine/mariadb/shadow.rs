@@ -10,11 +10,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::fill::{Filler, MANY};
+use super::keep::check_definitions;
 use super::literal::{quoted, split_definition};
 use super::load::{CopiedTable, DumpContent};
 use super::tables::text;
 use super::{Address, MariaDb};
-use crate::engine::{DumpFit, IntegrityError, Shadow, quote};
+use crate::engine::{DumpFit, IntegrityError, RowFilter, Shadow, quote};
 use crate::error::{DatabaseError, Error, Hint, Result};
 
 /// The suffixes of the two additional databases.
@@ -68,6 +69,24 @@ impl Shadow for MariaDb {
         let (arriving, leaving) = (self.names_in(&new)?, self.names_in(&here)?);
         // The old ones first: then a name is always free, and every intermediate state can be recognised.
         self.rename([(&here, &old, &leaving), (&new, &here, &arriving)])
+    }
+
+    fn can_keep(&mut self, tables: &[&str]) -> Result<bool> {
+        self.can_keep_in(tables)
+    }
+
+    fn fill_kept(&mut self, kept: &[RowFilter], progress: &mut dyn FnMut(u64, u64)) -> Result<Address> {
+        let beside = self.make_empty()?;
+        self.make_kept(kept, &beside, progress)?;
+        Ok(beside)
+    }
+
+    fn swap_kept(&mut self) -> Result<()> {
+        let (new, here, old) = (self.beside(NEW).database, self.address.database.clone(), self.beside(OLD).database);
+        let (arriving, all) = (self.names_in(&new)?, self.names_in(&here)?);
+        let before = self.definitions(&all)?;
+        self.rename([(&here, &old, &arriving), (&new, &here, &arriving)])?;
+        check_definitions(&all, &before, &self.definitions(&all)?)
     }
 
     fn swap_back(&mut self, tables: &BTreeSet<&str>) -> Result<bool> {
@@ -143,7 +162,7 @@ impl MariaDb {
     /// # Errors
     /// [`DatabaseError::CannotSwapTables`](crate::error::DatabaseError::CannotSwapTables) if additional databases
     /// cannot have the required name, or tables cannot be exchanged.
-    fn check_free(&mut self) -> Result<()> {
+    pub(super) fn check_free(&mut self) -> Result<()> {
         let here = self.address.database.clone();
         if here.len() + NEW.len() > LONGEST {
             return Err(self.no_shadow("the name of the database is too long", None));
@@ -249,7 +268,7 @@ impl MariaDb {
 }
 
 /// `create` without the next id.
-fn without_counter(create: &str) -> String {
+pub(super) fn without_counter(create: &str) -> String {
     match split_counter(create) {
         Some((before, _, after)) => format!("{before}{after}"),
         None => create.to_owned(),
@@ -257,7 +276,7 @@ fn without_counter(create: &str) -> String {
 }
 
 /// The next id of the table in `create`.
-fn counter(create: &str) -> u64 {
+pub(super) fn counter(create: &str) -> u64 {
     split_counter(create).and_then(|(_, number, _)| number.parse().ok()).unwrap_or(0)
 }
 

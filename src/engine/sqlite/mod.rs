@@ -4,12 +4,14 @@ mod cell;
 mod fault;
 mod format;
 mod journal;
+mod keep;
 mod part;
 mod sql;
 // Other systems are used to reach remote instances only.
 #[cfg(target_os = "linux")]
 mod strange;
 mod syscalls;
+mod tables;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -24,11 +26,13 @@ pub use self::format::{is_database, other_format, snapshot_format};
 use self::journal::{DATABASE, RolledBackCopy};
 pub use self::journal::{JournalFile, RollbackJournal};
 use self::part::copy_pages;
-use super::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, WriteKey, Writer, quote};
+use super::{
+    Connect, Counts, Depth, EngineKind, IntegrityError, Reader, RowDigest, RowFilter, WriteKey, Writer, quote,
+};
 use crate::cancel::Cancel;
 use crate::error::{DatabaseError, Error, FileError, Result};
 use crate::files;
-use crate::schema::{Column, ForeignKey, Index, Schema, Table};
+use crate::schema::{Column, Schema, Table};
 use crate::value::{Row, Value};
 
 /// Instructions of SQLite between two looks for a request to end: some milliseconds.
@@ -356,6 +360,10 @@ impl Reader for Sqlite {
         Ok(part::differences(&self.schema()?, &SqliteFile::new(from).read_only()?.schema()?))
     }
 
+    fn digest(&mut self, table: &str, filter: Option<&RowFilter>) -> Result<RowDigest> {
+        self.digest_rows(table, filter)
+    }
+
     fn check(&mut self, depth: Depth) -> Result<Vec<IntegrityError>> {
         let mut problems = Vec::new();
         let structure = match depth {
@@ -405,41 +413,6 @@ impl Reader for Sqlite {
         let counts = copied?;
         self.check_still()?;
         Ok(counts)
-    }
-}
-
-impl Sqlite {
-    fn foreign_keys(&mut self, table: &str) -> Result<Vec<ForeignKey>> {
-        let mut keys: Vec<ForeignKey> = self
-            .query(&format!("PRAGMA foreign_key_list({})", quote(table)), &[])?
-            .iter()
-            .map(|row| ForeignKey {
-                name: None,
-                column: row.text("from").unwrap_or_default().to_owned(),
-                table: row.text("table").unwrap_or_default().to_owned(),
-                to: row.text("to").unwrap_or("id").to_owned(),
-                on_update: row.text("on_update").unwrap_or_default().to_owned(),
-                on_delete: row.text("on_delete").unwrap_or_default().to_owned(),
-            })
-            .collect();
-        keys.sort();
-        Ok(keys)
-    }
-
-    fn indexes(&mut self, table: &str) -> Result<Vec<Index>> {
-        let mut indexes = Vec::new();
-        for row in self.query(&format!("PRAGMA index_list({})", quote(table)), &[])? {
-            let name = row.text("name").unwrap_or_default().to_owned();
-            let columns = self.query(&format!("PRAGMA index_info({})", quote(&name)), &[])?;
-            let is_of_all = columns.iter().all(|row| row.text("name").is_some()) && !row.cell("partial").truthy();
-            indexes.push(Index {
-                unique: row.cell("unique").truthy() && is_of_all,
-                columns: columns.iter().filter_map(|row| row.text("name").map(str::to_owned)).collect(),
-                name,
-            });
-        }
-        indexes.sort();
-        Ok(indexes)
     }
 }
 

@@ -117,7 +117,7 @@ impl Sqlite {
         Ok(())
     }
 
-    fn attach(&mut self, other: &SqliteFile) -> Result<()> {
+    pub(super) fn attach(&mut self, other: &SqliteFile) -> Result<()> {
         other.examine()?;
         let uri = other.uri()?;
         self.connection.execute("ATTACH ? AS other", [uri]).map(drop).map_err(|error| other.error(error))

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use kumadb::backup::Store;
 use kumadb::engine::mariadb::Address;
-use kumadb::engine::{Connect, Counts, Depth, DumpFit, EngineKind, IntegrityError, Reader, Shadow, WriteKey, Writer};
+use kumadb::engine::{
+    Connect, Counts, Depth, DumpFit, EngineKind, IntegrityError, Reader, RowDigest, RowFilter, Shadow, WriteKey, Writer,
+};
 use kumadb::error::{Error, OperationError, Result};
 use kumadb::instance::Instance;
 use kumadb::kuma::init;
@@ -143,6 +145,10 @@ macro_rules! counted_reader {
                 self.1.pass()?;
                 self.0.differences(from)
             }
+            fn digest(&mut self, table: &str, filter: Option<&RowFilter>) -> Result<RowDigest> {
+                self.1.pass()?;
+                self.0.digest(table, filter)
+            }
             fn check(&mut self, depth: Depth) -> Result<Vec<IntegrityError>> {
                 self.1.pass()?;
                 self.0.check(depth)
@@ -218,6 +224,22 @@ impl Shadow for Counted<Box<dyn Writer>> {
     fn swap(&mut self) -> Result<()> {
         self.1.pass()?;
         self.inner().swap()?;
+        // Exchanged, and nobody has heard of it yet.
+        self.1.pass()
+    }
+    fn can_keep(&mut self, tables: &[&str]) -> Result<bool> {
+        self.1.pass()?;
+        self.inner().can_keep(tables)
+    }
+    fn fill_kept(&mut self, kept: &[RowFilter], progress: &mut dyn FnMut(u64, u64)) -> Result<Address> {
+        self.1.pass()?;
+        let filled = self.inner().fill_kept(kept, progress)?;
+        self.1.pass()?;
+        Ok(filled)
+    }
+    fn swap_kept(&mut self) -> Result<()> {
+        self.1.pass()?;
+        self.inner().swap_kept()?;
         // Exchanged, and nobody has heard of it yet.
         self.1.pass()
     }

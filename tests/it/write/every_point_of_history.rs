@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kumadb::backup::Store;
+use kumadb::engine::EngineKind;
 use kumadb::error::Result;
 use kumadb::instance::Instance;
 use kumadb::kuma::prune::find_delete_plans;
@@ -23,6 +24,8 @@ use crate::write::every_point::{Counted, How, Points};
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum What {
     Prune,
+    /// The same, with the rows that stay copied.
+    Copy,
     Script,
     Vacuum,
 }
@@ -31,7 +34,7 @@ impl What {
     /// Beats that are left of sixty days and twenty recent ones.
     fn leaves(self) -> u64 {
         match self {
-            What::Prune => 25,
+            What::Prune | What::Copy => 25,
             What::Script => 20,
             What::Vacuum => 40,
         }
@@ -65,7 +68,12 @@ impl Place {
 
     fn write(&self, what: What, points: &Points) -> Result<operation::Outcome> {
         let mut instance = self.instance();
-        let pruning = self.pruning();
+        let mut pruning = self.pruning();
+        if what == What::Copy {
+            let sqlite = instance.engine() == EngineKind::Sqlite;
+            pruning.compacting = vec![if sqlite { "VACUUM" } else { "OPTIMIZE TABLE `heartbeat`" }.to_owned()];
+            pruning.deletes_most = true;
+        }
         let mut script = Script { statements: vec![DELETION.into()], shown: None };
         if what == What::Script {
             let settings = Settings::new("test");
@@ -81,7 +89,7 @@ impl Place {
         instance.wrap = Some(Arc::new(move |connect| Box::new(Counted(connect, counted.clone()))));
         let statements = vec!["VACUUM".to_owned()];
         let work: Work<'_> = match what {
-            What::Prune => Transaction::Prune(&pruning).into(),
+            What::Prune | What::Copy => Transaction::Prune(&pruning).into(),
             What::Script => Transaction::Script(&script).into(),
             What::Vacuum => Replacement::Compact(&statements).into(),
         };
@@ -108,7 +116,7 @@ fn is_killed(place: &Place, what: What, at: usize) -> bool {
 #[ignore = "a part of other tests, see child.rs"]
 fn killed_child() {
     let place = Place { target: reported("TARGET"), root: reported("ROOT") };
-    let (what, known): (String, _) = (reported("WHAT"), [What::Prune, What::Script, What::Vacuum]);
+    let (what, known): (String, _) = (reported("WHAT"), [What::Prune, What::Copy, What::Script, What::Vacuum]);
     let what = known.into_iter().find(|known| format!("{known:?}") == what).unwrap();
     place.write(what, &Points::new(reported("AT"), How::Kill)).unwrap();
 }
@@ -131,8 +139,10 @@ fn fail_everywhere(lab: &Lab, what: What, how: How) -> (usize, usize) {
     place.write(what, &points).unwrap();
     let total = points.seen.load(Ordering::SeqCst);
     fill();
-    let before = beats();
-    let early = rounds::draw(total - LAST, 3).into_iter().filter(|at| *at > 0);
+    let (before, mut rows) = (beats(), lab.rows());
+    // A copy is compared table by table after it replaced the rows.
+    let few = if what == What::Copy { 10 } else { 3 };
+    let early = rounds::draw(total - LAST, few).into_iter().filter(|at| *at > 0);
     // The last one is always there, so that it is done at least once.
     let late = rounds::draw(LAST, 6).into_iter().map(|n| total - LAST + n);
     let at_all: Vec<usize> = early.chain(late).chain([total]).collect();
@@ -150,8 +160,12 @@ fn fail_everywhere(lab: &Lab, what: What, how: How) -> (usize, usize) {
             operation::resume(&place.instance(), &place.store(), &Settings::new("test"), &mut operation::NoObserver)
                 .unwrap()
         });
+        if let Some(server) = &lab.mariadbd {
+            assert_eq!(server.sql("", "SHOW DATABASES LIKE 'kuma%'"), "kuma\n", "{what:?}, point {at}: left behind");
+        }
         let now = beats();
         if now == before {
+            assert_eq!(lab.rows(), rows, "{what:?}, point {at}");
             old += 1;
             continue;
         }
@@ -166,6 +180,7 @@ fn fail_everywhere(lab: &Lab, what: What, how: How) -> (usize, usize) {
         assert_eq!(kept, [before], "point {at}: what was deleted is in a snapshot, or in a copy that is kept");
         let _ = std::fs::remove_dir_all(place.instance().work().join("kept"));
         fill();
+        rows = lab.rows();
     }
     (old, new)
 }
@@ -177,6 +192,18 @@ fn a_shorter_history_is_whole_wherever_it_is_cut_off() {
         let hows = if lab.engine() == "SQLite" { &[How::Error, How::Kill][..] } else { &[How::Kill] };
         for how in hows {
             let (old, new) = fail_everywhere(&lab, What::Prune, *how);
+            println!("{}, {how:?}: {old} old, {new} new", lab.engine());
+            assert!(old >= rounds::count(3, 10) && new >= rounds::count(1, 3), "{old} old, {new} new");
+        }
+    }
+}
+
+#[test]
+fn copied_rows_are_whole_wherever_it_is_cut_off() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        for how in [How::Error, How::Kill] {
+            let (old, new) = fail_everywhere(&lab, What::Copy, how);
             println!("{}, {how:?}: {old} old, {new} new", lab.engine());
             assert!(old >= rounds::count(3, 10) && new >= rounds::count(1, 3), "{old} old, {new} new");
         }

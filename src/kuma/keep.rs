@@ -1,0 +1,85 @@
+//! The proof that a copy of some rows has exactly those that a pruning keeps.
+
+use std::collections::BTreeMap;
+
+use super::merge::{HistoryChange, Spans, read_spans};
+use super::prune::{count_pending, is_left, read_newest};
+use crate::engine::{Counts, Reader, RowDigest, RowFilter, quote};
+use crate::error::{Error, OperationError, Result};
+use crate::plan::history::DeletePlan;
+use crate::schema::Schema;
+use crate::value::Value;
+
+/// What the copy has to have, read from the database itself.
+#[derive(Debug)]
+pub struct Expected {
+    /// Of each table, the rows that stay.
+    digests: BTreeMap<String, RowDigest>,
+    /// The number of rows to delete, by table.
+    pending: BTreeMap<String, u64>,
+    newest: BTreeMap<i64, Value>,
+    spans: Spans,
+}
+
+impl Expected {
+    /// Reads it for the `tables`, of which `kept` selects the rows that `delete_plans` do not delete.
+    pub fn read(
+        reader: &mut dyn Reader,
+        schema: &Schema,
+        (tables, kept): (&[String], &[RowFilter]),
+        delete_plans: &[DeletePlan],
+    ) -> Result<Expected> {
+        let mut digests = BTreeMap::new();
+        for table in tables {
+            let filter = kept.iter().find(|filter| filter.table == *table);
+            digests.insert(table.clone(), reader.digest(table, filter)?);
+        }
+        let mut pending = BTreeMap::new();
+        for delete_plan in delete_plans {
+            *pending.entry(delete_plan.table.clone()).or_insert(0) += count_pending(reader, delete_plan)?;
+        }
+        Ok(Expected { digests, pending, newest: read_newest(reader)?, spans: read_spans(reader, schema)? })
+    }
+
+    /// Compares it with the rows of the copy of `reader`; `counts` are the rows of each table before. Returns how many rows are
+    /// deleted, by table.
+    ///
+    /// # Errors
+    /// [`OperationError::ChecksFailed`] for each difference.
+    pub fn check(
+        &self,
+        reader: &mut dyn Reader,
+        delete_plans: &[DeletePlan],
+        counts: &Counts,
+    ) -> Result<BTreeMap<String, u64>> {
+        let mut wrong = Vec::new();
+        for (table, expected) in &self.digests {
+            let (found, name) = (reader.digest(table, None)?, quote(table));
+            if found != *expected {
+                wrong.push(format!("the rows of {name} that are kept are not those of the database"));
+            }
+            let pending = self.pending.get(table).copied().unwrap_or(0);
+            if found.rows + pending != counts.get(table).copied().unwrap_or(0) {
+                wrong.push(format!("{name} would lose rows that are not to be deleted"));
+            }
+        }
+        for delete_plan in delete_plans {
+            if is_left(reader, delete_plan)? {
+                wrong.push(format!("rows of {} were not deleted", quote(&delete_plan.table)));
+            }
+        }
+        let newest = if self.digests.contains_key("heartbeat") { read_newest(reader)? } else { self.newest.clone() };
+        let lost = self.newest.iter().filter(|(monitor, time)| newest.get(*monitor) != Some(*time));
+        wrong.extend(lost.map(|(monitor, _)| format!("monitor {monitor} would lose its newest heartbeat")));
+        if wrong.is_empty() {
+            Ok(self.pending.clone())
+        } else {
+            Err(Error::Operation(OperationError::ChecksFailed(wrong)))
+        }
+    }
+
+    /// How the history of `reader`, where the rows are deleted, differs from the one before.
+    pub fn shift(&self, reader: &mut dyn Reader, schema: &Schema) -> Result<HistoryChange> {
+        Ok(self.spans.shift(&read_spans(reader, schema)?))
+    }
+}
