@@ -38,7 +38,7 @@ fn add_strange(lab: &Lab) {
              (900003, 0, 1, -3, 'it''s \\n\\r\\t\\0 \\\\N 😀', utc_timestamp(), NULL, -1, NULL, ''),
              (900004, 0, 1, 1, 'NULL', '9999-12-31 23:59:59', 0, 0, '2026-02-00', '),(');
              CREATE TABLE `other's` (a varchar(20) PRIMARY KEY, b blob, c int AS (length(a)) VIRTUAL, d float, e timestamp(3) NULL,
-                 f int, CONSTRAINT g FOREIGN KEY (f) REFERENCES `other's` (f), KEY (f));
+                 f int unsigned, CONSTRAINT g FOREIGN KEY (f) REFERENCES user (id));
              INSERT INTO `other's` (a, b, d, e, f) VALUES ('x', x'00ff27', 0.1, '2026-01-01 00:00:00.123', 1);
              ALTER TABLE heartbeat ADD COLUMN `their``s` float DEFAULT 0.1, COMMENT = 'it''s REFERENCES `x`'"
         }
@@ -50,7 +50,7 @@ fn definitions(lab: &Lab) -> String {
     match &lab.mariadbd {
         None => lab.sql(
             "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY 1, 2; PRAGMA user_version; PRAGMA application_id; \
-             PRAGMA auto_vacuum; PRAGMA page_size; PRAGMA journal_mode; SELECT * FROM sqlite_sequence ORDER BY 1",
+             PRAGMA auto_vacuum; PRAGMA page_size; PRAGMA journal_mode; SELECT * FROM sqlite_sequence WHERE seq > 0 ORDER BY 1",
         ),
         Some(server) => {
             let keys = "SELECT CONSTRAINT_NAME, TABLE_NAME, REFERENCED_TABLE_NAME FROM \
@@ -68,9 +68,21 @@ fn rows(lab: &Lab) -> Vec<String> {
         None => lab.rows(),
         Some(server) => dump(&server.address("kuma"), tempfile::tempdir().unwrap().path()).replace("),(", "),\n("),
     };
-    let mut rows: Vec<String> = text.lines().filter(|line| !line.contains("sqlite_stat")).map(str::to_owned).collect();
+    // An undo notes tables whose ids have not begun.
+    let is_row =
+        |line: &&str| !(line.contains("sqlite_stat") || line.contains("sqlite_sequence") && line.ends_with(",0);"));
+    let mut rows: Vec<String> = text.lines().filter(is_row).map(str::to_owned).collect();
     rows.sort();
     rows
+}
+
+/// Fails the test with the lines that only one of them has.
+#[track_caller]
+fn assert_same(left: &[String], right: &[String]) {
+    let only = |these: &[String], others: &[String]| -> Vec<String> {
+        these.iter().filter(|line| !others.contains(line)).take(5).cloned().collect()
+    };
+    assert!(left == right, "only left: {:?}\nonly right: {:?}", only(left, right), only(right, left));
 }
 
 /// Runs `line`, which must succeed by `way`, and returns the JSON that it prints.
@@ -104,7 +116,7 @@ fn a_copy_has_what_the_deletion_leaves_and_can_be_undone() {
         let after = rows(&lab);
         assert_eq!(definitions(&lab), made);
         lab.ok("undo --yes");
-        assert_eq!(rows(&lab), before);
+        assert_same(&rows(&lab), &before);
         assert_eq!(definitions(&lab), made);
         let deleted = {
             let ran = lab.run(&format!("{line} --json"));
@@ -112,7 +124,7 @@ fn a_copy_has_what_the_deletion_leaves_and_can_be_undone() {
             serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()
         };
         assert_eq!(copied["deleted"], deleted["deleted"]);
-        assert_eq!(rows(&lab), after);
+        assert_same(&rows(&lab), &after);
         assert!(after.len() * 2 < before.len() || lab.mariadbd.is_some());
         // The ids go on where they were, and the references hold.
         lab.ok("monitor delete Shop --yes");
@@ -280,7 +292,8 @@ fn it_finds_back_from_every_half_of_an_exchange() {
         assert_eq!(shadow.swap_back(&all).unwrap(), half > 0);
         assert!(!shadow.swap_back(&all).unwrap(), "once is enough");
         shadow.clear().unwrap();
-        assert_eq!((rows(&lab), definitions(&lab)), (before.clone(), made.clone()), "after {half}");
+        assert_same(&rows(&lab), &before);
+        assert_eq!(definitions(&lab), made, "after {half}");
         assert_eq!(server.sql("", "SHOW DATABASES LIKE 'kuma%'"), "kuma\n");
     }
 }
