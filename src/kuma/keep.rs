@@ -1,4 +1,4 @@
-//! The proof that a copy of some rows has exactly those that a pruning keeps.
+//! Verifies that a copy of some rows has exactly those that a pruning keeps.
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 //!
 //! The words are a table: those that MariaDB shows for tables that Uptime Kuma and its users can have.
 
-use super::literal::quoted_end;
+use super::literal::{quoted_end, split_definition};
 
 /// Words that may be in a definition: parts of a table, types, attributes, and functions that draw values from nothing but
 /// the row and the clock.
@@ -308,6 +308,30 @@ fn rewrite_quoted(text: &str, quote: char, out: &mut String) -> Option<usize> {
     }
     out.push(quote);
     Some(end)
+}
+
+/// `create` without the next id.
+pub(super) fn without_counter(create: &str) -> String {
+    match split_counter(create) {
+        Some((before, _, after)) => format!("{before}{after}"),
+        None => create.to_owned(),
+    }
+}
+
+/// The next id of the table in `create`.
+pub(super) fn counter(create: &str) -> u64 {
+    split_counter(create).and_then(|(_, number, _)| number.parse().ok()).unwrap_or(0)
+}
+
+/// `create` split before, in and after the AUTO_INCREMENT option.
+fn split_counter(create: &str) -> Option<(&str, &str, &str)> {
+    const OPTION: &str = " AUTO_INCREMENT=";
+    let (_, rest) = split_definition(create)?;
+    let end = create.len() - rest.len();
+    let at = end + rest.find(OPTION)?;
+    let digits = &create[at + OPTION.len()..];
+    let length = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+    Some((&create[..at], &digits[..length], &digits[length..]))
 }
 
 #[cfg(test)]

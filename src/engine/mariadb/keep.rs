@@ -3,11 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::definition::rewrite;
+use super::definition::{counter, rewrite, without_counter};
 use super::dump_text::name_of;
 use super::fill::{Filler, split_keys};
 use super::literal::{quoted, quoted_end, split_definition};
-use super::shadow::{counter, without_counter};
 use super::{Address, MariaDb};
 use crate::engine::{RowDigest, RowFilter, quote};
 use crate::error::{DatabaseError, Error, OperationError, Result};

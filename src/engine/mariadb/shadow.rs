@@ -9,9 +9,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::definition::{counter, without_counter};
 use super::fill::{Filler, MANY};
 use super::keep::check_definitions;
-use super::literal::{quoted, split_definition};
+use super::literal::quoted;
 use super::load::{CopiedTable, DumpContent};
 use super::tables::text;
 use super::{Address, MariaDb};
@@ -265,28 +266,4 @@ impl MariaDb {
         let now = self.definition(&table.name)?;
         Ok(without_counter(&now) == without_counter(&table.create) && counter(&now) >= counter(&table.create))
     }
-}
-
-/// `create` without the next id.
-pub(super) fn without_counter(create: &str) -> String {
-    match split_counter(create) {
-        Some((before, _, after)) => format!("{before}{after}"),
-        None => create.to_owned(),
-    }
-}
-
-/// The next id of the table in `create`.
-pub(super) fn counter(create: &str) -> u64 {
-    split_counter(create).and_then(|(_, number, _)| number.parse().ok()).unwrap_or(0)
-}
-
-/// `create` split before, in and after the AUTO_INCREMENT option.
-fn split_counter(create: &str) -> Option<(&str, &str, &str)> {
-    const OPTION: &str = " AUTO_INCREMENT=";
-    let (_, rest) = split_definition(create)?;
-    let end = create.len() - rest.len();
-    let at = end + rest.find(OPTION)?;
-    let digits = &create[at + OPTION.len()..];
-    let length = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-    Some((&create[..at], &digits[..length], &digits[length..]))
 }
