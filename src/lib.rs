@@ -61,5 +61,6 @@ pub(crate) mod text;
 pub(crate) mod tls;
 pub mod upgrade;
 pub mod value;
+mod wait;
 
 pub use error::{Error, Exit, Result};

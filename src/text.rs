@@ -68,7 +68,7 @@ pub fn duration_words(span: TimeDelta) -> String {
 
 /// `text` as one word of a shell.
 pub fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=@,+%".contains(c);
+    let plain = |c: char| c.is_alphanumeric() || "/._-:=@,+%…".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
         text.to_owned()
     } else {

@@ -1,7 +1,7 @@
 //! Shared by the verbs that show status and history: what is read, from an instance in any state or from a snapshot.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -23,6 +23,7 @@ use crate::plan::pick::Pick;
 use crate::report::status::{BeatStatus, Freshness, LastBeat, MonitorStatus};
 use crate::report::strip::mark;
 use crate::text::age_words;
+use crate::wait::Deadline;
 
 /// Where to read from.
 #[derive(Args, Debug)]
@@ -154,12 +155,11 @@ pub fn repeat(
             done => drop(done?),
         }
         is_first = false;
-        let end = Instant::now() + pause;
-        while Instant::now() < end {
+        let next = Deadline::after(pause, Duration::from_millis(20));
+        while next.wait() {
             if let Some(exit) = context.ui.signal_exit() {
                 return Ok(exit);
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
     }
 }

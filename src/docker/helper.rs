@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptions};
@@ -12,6 +12,7 @@ use super::label::LABEL;
 use super::{Container, Docker, Image, RunState, status};
 use crate::error::{DockerError, Error, FileError, Result};
 use crate::files;
+use crate::wait::Deadline;
 
 /// The label of remote jobs whose files are downloaded after they have ended.
 pub(super) const FETCHED: &str = "kumadb.remote-job.fetched";
@@ -145,7 +146,7 @@ impl<'a> Helper<'a> {
     fn up(mut self, of: &str, ready: &mut Option<&mut dyn FnMut() -> bool>) -> Result<Helper<'a>> {
         let failed = |why: String, log| Error::Docker(DockerError::Helper { container: of.to_owned(), why, log });
         self.docker.start(&self.container).map_err(|error| failed(error.to_string(), Vec::new()))?;
-        let begin = Instant::now();
+        let deadline = Deadline::after(DEADLINE, PAUSE);
         loop {
             let open = match ready {
                 Some(ready) => ready(),
@@ -156,10 +157,7 @@ impl<'a> Helper<'a> {
             }
             self.container = self.docker.again(&self.container)?;
             let why = match self.container.state.life {
-                RunState::Running if begin.elapsed() < DEADLINE => {
-                    std::thread::sleep(PAUSE);
-                    continue;
-                }
+                RunState::Running if deadline.wait() => continue,
                 RunState::Running => format!("MariaDB accepts no connection after {} s", DEADLINE.as_secs()),
                 _ => format!("MariaDB exited with code {}", self.container.state.exit_code),
             };
@@ -212,11 +210,9 @@ impl Docker {
     /// Stops and removes such a helper, like [`Helper::stop`]; one that is still starting comes up first.
     pub fn remove_helper(&self, stale: &StaleHelper) -> Result<()> {
         // A MariaDB that is stopped during its start can wait forever for a thread of its own that has ended (10.11.19).
-        let begin = Instant::now();
         let starts = |now: Container| now.state.life == RunState::Running && !self.answers(&now);
-        while begin.elapsed() < DEADLINE && self.block(self.inspect(&stale.container.id))?.is_some_and(starts) {
-            std::thread::sleep(PAUSE);
-        }
+        let deadline = Deadline::after(DEADLINE, PAUSE);
+        while self.block(self.inspect(&stale.container.id))?.is_some_and(starts) && deadline.wait() {}
         self.dismiss(&stale.container)
     }
 

@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Container, Docker, Orchestrator, RunState, status};
 use crate::error::{DockerError, Error, Result};
+use crate::wait::Deadline;
 
 /// Interval of `tick` calls.
 const TICK: Duration = Duration::from_millis(100);
@@ -171,12 +172,10 @@ impl Docker {
     /// Pauses the container's processes. While a process is being started, control groups of version 1 sometimes cannot freeze
     /// them all (runc 1.1.5, "unable to freeze"); a moment later they can.
     pub fn pause(&self, container: &Container) -> Result<()> {
-        let begin = Instant::now();
+        let deadline = Deadline::after(FREEZING, TICK);
         loop {
             match self.block(self.client.pause_container(&container.id)) {
-                Err(error) if error.to_string().contains("unable to freeze") && begin.elapsed() < FREEZING => {
-                    std::thread::sleep(TICK);
-                }
+                Err(error) if error.to_string().contains("unable to freeze") && deadline.wait() => {}
                 paused => return paused.map_err(|error| self.failed("pause", &container.name, &error)),
             }
         }

@@ -11,12 +11,13 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::endpoint::SshLogin;
 use super::fault::ConnectionFault;
+use crate::wait::Deadline;
 
 /// How long an unused login stays open, in seconds.
 const LINGER: u32 = 8;
@@ -73,15 +74,16 @@ impl Ssh {
 
     /// Why an open connection ended.
     pub fn fault(&self) -> Option<ConnectionFault> {
-        let begin = Instant::now();
-        while begin.elapsed() < LAST_WORDS {
+        let deadline = Deadline::after(LAST_WORDS, Duration::from_millis(20));
+        loop {
             let complaint = self.complaint();
             if !complaint.is_empty() {
                 return Some(ConnectionFault::of_ssh(&self.login, &complaint));
             }
-            std::thread::sleep(Duration::from_millis(20));
+            if !deadline.wait() {
+                return None;
+            }
         }
-        None
     }
 
     fn complaint(&self) -> String {

@@ -9,7 +9,7 @@ pub(crate) mod target;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -21,6 +21,7 @@ use crate::engine::{Connect, EngineKind, Reader};
 use crate::error::{DockerError, Error, FileError, OperationError, Result, TargetError};
 use crate::files::{self, FileSystem, Lock};
 use crate::text::one_line;
+use crate::wait::Deadline;
 
 pub use location::{Location, RemoteData};
 pub use server::Server;
@@ -41,6 +42,9 @@ pub const LAST_UNDO: &str = "last-undo.json";
 
 /// How long to wait for other readers of a database before a write; another kumadb takes less than a second.
 const READERS: Duration = Duration::from_secs(3);
+
+/// Polling interval of processes and connections that are ending.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Wraps a connection in another one: for tests that make it fail, count and slow down.
 pub type Wrap = Arc<dyn Fn(Box<dyn Connect>) -> Box<dyn Connect> + Send + Sync>;
@@ -318,16 +322,15 @@ impl Instance {
             }
         }
         if let DbLocation::Sqlite(file) = &self.place {
-            let end = Instant::now() + READERS;
+            let deadline = Deadline::after(READERS, LOOK);
             loop {
                 let holders = files::holders(&file.parts());
                 if holders.is_empty() {
                     break;
                 }
-                if Instant::now() >= end {
+                if !deadline.wait() {
                     return Err(Error::File(FileError::HeldOpen { path: file.path().to_owned(), holders }));
                 }
-                std::thread::sleep(Duration::from_millis(50));
             }
         }
         self.open_locked(lock)
@@ -360,12 +363,12 @@ impl Instance {
         let DbLocation::External(_) = self.place else { return Ok(0) };
         let sql =
             "SELECT count(*) AS n FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
-        let end = Instant::now() + Duration::from_secs(1);
+        let deadline = Deadline::after(Duration::from_secs(1), LOOK);
         loop {
             let rows = self.connect()?.reader()?.query(sql, &[])?;
-            match rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs() {
-                n if n == 0 || Instant::now() >= end => return Ok(n),
-                _ => std::thread::sleep(Duration::from_millis(50)),
+            let others = rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs();
+            if others == 0 || !deadline.wait() {
+                return Ok(others);
             }
         }
     }

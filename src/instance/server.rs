@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::RemoteData;
 use crate::docker::{Answer, Container, Docker, Helper, Image, LogRange, RunState, ServerFiles, Start, Successor};
 use crate::error::{DockerError, Error, Result, TargetError};
+use crate::wait::Deadline;
 
 /// How long a removed container may take to be recreated: compose takes a second, a person longer.
 const RECREATION: Duration = Duration::from_secs(10);
@@ -99,12 +100,12 @@ impl Server {
     /// # Errors
     /// [`DockerError::Removed`](crate::error::DockerError::Removed).
     fn present(&self) -> Result<Container> {
-        let end = Instant::now() + RECREATION;
+        let deadline = Deadline::after(RECREATION, PAUSE);
         loop {
             match self.look()? {
                 Ok(now) => return Ok(now),
-                Err(gone) if Instant::now() >= end => return Err(gone),
-                Err(_) => std::thread::sleep(PAUSE),
+                Err(_) if deadline.wait() => {}
+                Err(gone) => return Err(gone),
             }
         }
     }
@@ -130,17 +131,16 @@ impl Server {
     /// Whether the container `known`, which ended regularly, is being replaced: it is stopped before it is removed.
     /// removed.
     fn is_leaving(&self, known: &str) -> Result<bool> {
-        let end = Instant::now() + LEAVING;
+        let deadline = Deadline::after(LEAVING, PAUSE);
         loop {
             match self.find()? {
                 None => return self.present().map(|now| now.id != known),
                 Some(now) if now.id != known => return Ok(true),
                 Some(now) => {
                     let reported = now.state.life == RunState::Stopped && [0, 137, 143].contains(&now.state.exit_code);
-                    if !reported || now.state.oom_killed || Instant::now() >= end {
+                    if !reported || now.state.oom_killed || !deadline.wait() {
                         return Ok(false);
                     }
-                    std::thread::sleep(PAUSE);
                 }
             }
         }
@@ -234,11 +234,11 @@ impl Server {
 
     /// Starts it, or its successor.
     pub fn start(&self) -> Result<()> {
-        let end = Instant::now() + RECREATION;
+        let deadline = Deadline::after(RECREATION, PAUSE);
         loop {
             match self.docker.start(&self.present()?) {
                 // It was removed between the check and the start, or is about to be.
-                Err(Error::Docker(DockerError::Removed { .. })) if Instant::now() < end => std::thread::sleep(PAUSE),
+                Err(Error::Docker(DockerError::Removed { .. })) if deadline.wait() => {}
                 started => {
                     *locked(&self.started) = Some(started?);
                     return Ok(());

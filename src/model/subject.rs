@@ -6,6 +6,7 @@ use super::fields::{Field, field};
 use super::kinds::MonitorType;
 use crate::error::{Hint, Problem};
 use crate::schema::Release;
+use crate::text::quoted;
 use crate::value::{Cells, Value};
 
 /// A row that is checked.
@@ -144,7 +145,5 @@ pub(super) fn grouped(n: i64) -> String {
 
 /// `text` quoted for a shell; quoted text is not changed.
 pub(super) fn shell_word(text: &str) -> Cow<'_, str> {
-    let is_quoted = text.starts_with(['\'', '"']);
-    let is_plain = !text.contains(|letter: char| letter.is_whitespace() || "<>;&|()*?$`\\\"'!#~{}[]".contains(letter));
-    if is_quoted || is_plain { text.into() } else { format!("'{}'", text.replace('\'', "'\\''")).into() }
+    if text.starts_with(['\'', '"']) { text.into() } else { quoted(text).into() }
 }

@@ -23,6 +23,7 @@ use crate::kuma::mark::read_mark;
 use crate::kuma::read::{read_any_database, read_database, read_last_beat, read_shown_state, read_table_hashes};
 use crate::model::state::{Database, Fingerprint};
 use crate::plan::history::HistoryPruning;
+use crate::wait::Deadline;
 
 /// Runs `work` on `instance`, or leaves everything as it was.
 ///
@@ -406,10 +407,11 @@ impl Run<'_> {
     /// Reads the database of a server that has just come up, or is about to, and may be busy. Retries until `end`,
     /// then returns the last error.
     fn read_by<T>(&self, end: Instant, read: impl Fn(&mut dyn Reader) -> Result<T>) -> Result<T> {
+        let deadline = Deadline::at(end, Duration::from_millis(200));
         loop {
-            match self.instance.connect().and_then(|connect| read(&mut *connect.reader()?)) {
-                Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(200)),
-                result => return result,
+            let result = self.instance.connect().and_then(|connect| read(&mut *connect.reader()?));
+            if result.is_ok() || !deadline.wait() {
+                return result;
             }
         }
     }

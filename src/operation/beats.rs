@@ -7,6 +7,7 @@ use crate::engine::Connect;
 use crate::error::Result;
 use crate::kuma::read::read_beats;
 use crate::value::Row;
+use crate::wait::Deadline;
 
 /// Polling interval of the database.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -31,26 +32,21 @@ pub fn wait(
     limit: Duration,
     check: &mut dyn FnMut() -> Result<()>,
 ) -> Result<BTreeMap<i64, Row>> {
-    let end = Instant::now() + limit;
+    let deadline = Deadline::after(limit, PAUSE);
     let mut checked = Instant::now();
     loop {
-        let beats = match connect.reader().and_then(|mut reader| read_beats(&mut *reader, after)) {
-            Ok(beats) => beats,
-            // The embedded MariaDB may not listen yet, or the server may have locked the file for a moment.
-            Err(_) if Instant::now() < end => BTreeMap::new(),
-            Err(error) => return Err(error),
-        };
-        let enough = match awaited {
+        // The embedded MariaDB may not listen yet, or the server may have locked the file for a moment.
+        let read = connect.reader().and_then(|mut reader| read_beats(&mut *reader, after));
+        let is_enough = read.as_ref().is_ok_and(|beats| match awaited {
             Awaited::Any => !beats.is_empty(),
             Awaited::All(monitors) => monitors.iter().all(|id| beats.contains_key(id)),
-        };
-        if enough || Instant::now() >= end {
-            return Ok(beats);
+        });
+        if is_enough || !deadline.wait() {
+            return read;
         }
         if checked.elapsed() >= CHECK {
             check()?;
             checked = Instant::now();
         }
-        std::thread::sleep(PAUSE);
     }
 }

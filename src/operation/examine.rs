@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -25,6 +24,7 @@ use crate::kuma::evidence::{read_beats, read_content, read_half_made};
 use crate::kuma::init::random_text;
 use crate::kuma::read::read_overview;
 use crate::model::push_token_length;
+use crate::wait::Deadline;
 
 /// Lines of the log that are searched: those of several runs of a server in a restart loop.
 const LOG: u32 = 200;
@@ -74,10 +74,8 @@ pub fn while_stopped<T>(
         server.start()?;
     }
     // The next step has to see the server as it is: the first of its runs looks like a stable one.
-    let end = Instant::now() + LOOP;
-    while instance.life()? != Some(RunState::Restarting) && Instant::now() < end {
-        thread::sleep(Duration::from_millis(200));
-    }
+    let deadline = Deadline::after(LOOP, Duration::from_millis(200));
+    while instance.life()? != Some(RunState::Restarting) && deadline.wait() {}
     run.close()?;
     Ok(seen)
 }

@@ -4,11 +4,12 @@ use std::io::{PipeReader, Read as _};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::result::RunResult;
 use crate::error::{Error, JobError, Result, io_reason};
 use crate::text::bytes;
+use crate::wait::Deadline;
 
 /// How much of the output of a command is kept: the end, which shows why it failed.
 const KEPT: usize = 64 << 10;
@@ -40,16 +41,15 @@ pub fn command(
         .spawn()
         .map_err(wrong)?;
     let output = Output::of(output);
-    let end = Instant::now() + timeout;
+    let deadline = Deadline::after(timeout, Duration::from_millis(20));
     let status = loop {
-        match child.try_wait().map_err(wrong)? {
-            Some(status) => break status,
-            None if Instant::now() >= end => {
-                child.kill().map_err(wrong)?;
-                child.wait().map_err(wrong)?;
-                return Err(failed(format!("not finished within {} s", timeout.as_secs())));
-            }
-            None => std::thread::sleep(Duration::from_millis(20)),
+        if let Some(status) = child.try_wait().map_err(wrong)? {
+            break status;
+        }
+        if !deadline.wait() {
+            child.kill().map_err(wrong)?;
+            child.wait().map_err(wrong)?;
+            return Err(failed(format!("not finished within {} s", timeout.as_secs())));
         }
         alive();
     };
@@ -91,10 +91,8 @@ impl Output {
 
     /// Its last line that is not empty.
     fn last_line(self) -> String {
-        let end = Instant::now() + REST;
-        while !self.reader.is_finished() && Instant::now() < end {
-            thread::sleep(Duration::from_millis(5));
-        }
+        let deadline = Deadline::after(REST, Duration::from_millis(5));
+        while !self.reader.is_finished() && deadline.wait() {}
         let kept = self.end.lock().unwrap_or_else(PoisonError::into_inner);
         let text = String::from_utf8_lossy(&kept);
         text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
@@ -126,6 +124,8 @@ impl RunResult {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     fn fails(script: &str) -> (String, Duration) {

@@ -5,13 +5,14 @@ use std::io::ErrorKind;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::load::{CopiedTable, DumpContent, LOADING};
 use super::{Access, Address, MariaDb};
 use crate::engine::Reader as _;
 use crate::error::{DatabaseError, Error, Result, SnapshotError};
 use crate::files::{self, Confined};
+use crate::wait::Deadline;
 
 /// Timeout of the start.
 const START_TIME: Duration = Duration::from_secs(60);
@@ -171,13 +172,12 @@ impl Launch<'_> {
             self.spawn(socket.path(), options)
         })?;
         let mut scratch = ScratchMariaDb { child, folder: self.data.to_owned(), socket };
-        let end = Instant::now() + START_TIME;
+        let deadline = Deadline::after(START_TIME, Duration::from_millis(50));
         while let Err(error) = MariaDb::open(&scratch.address(""), Access::Read) {
             let ended = scratch.child.try_wait().map_err(|error| wrong(&error.to_string()))?;
-            if ended.is_some() || Instant::now() > end {
+            if ended.is_some() || !deadline.wait() {
                 return Err(wrong(&error.to_string()));
             }
-            std::thread::sleep(Duration::from_millis(50));
         }
         Ok(scratch)
     }
@@ -265,13 +265,12 @@ pub fn end_left(folder: &Path) -> Result<usize> {
         let Some(pid) = rustix::process::Pid::from_raw(pid) else { continue };
         // What it keeps is thrown away, so it need not end in order.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-        let end = Instant::now() + START_TIME;
+        let deadline = Deadline::after(START_TIME, Duration::from_millis(20));
         while std::fs::read(path.join("cmdline")).is_ok_and(|now| !now.is_empty()) {
-            if Instant::now() > end {
+            if !deadline.wait() {
                 let status = format!("process {pid} of an interrupted run is still running");
                 return Err(Error::Database(DatabaseError::MariaDbStop { status }));
             }
-            std::thread::sleep(Duration::from_millis(20));
         }
         let socket = args.find_map(|arg| Path::new(arg.strip_prefix("--socket=")?).parent().map(Path::to_owned));
         socket
