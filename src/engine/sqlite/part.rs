@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
+use rusqlite::config::DbConfig;
 
 use super::{Reader as _, Sqlite, SqliteFile, fault};
 use crate::engine::{Connect as _, Counts, orphans, quote};
@@ -75,6 +76,8 @@ impl Sqlite {
             return Err(Error::Database(DatabaseError::CopyDiffers { database: self.file.describe(), differences }));
         }
         self.attach(&copy)?;
+        // Rows that are restored start no trigger: what it did then is restored too.
+        self.enable_triggers(false)?;
         // Before the transaction: SQLite ignores it inside one.
         self.run("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")?;
         let taken = self.put_rows(&ours, without, progress).and_then(|()| self.run("COMMIT"));
@@ -82,8 +85,14 @@ impl Sqlite {
             self.run("ROLLBACK")?;
         }
         self.run("DETACH other; PRAGMA foreign_keys = ON")?;
+        self.enable_triggers(true)?;
         taken?;
         self.fold()
+    }
+
+    fn enable_triggers(&self, is_enabled: bool) -> Result<()> {
+        let set = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, is_enabled);
+        set.map(drop).map_err(|error| self.file.error(error))
     }
 
     fn put_rows(&mut self, schema: &Schema, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
