@@ -97,15 +97,44 @@ fn plan_beats(reader: &mut dyn Reader, keep: &KeptHistory, cutoff: &str) -> Resu
     Ok(own)
 }
 
-/// The time of the newest heartbeat of each monitor.
+/// The time of the newest heartbeat of each monitor. MariaDB reads one entry of the index for each; SQLite would read all of them,
+/// and is told to do the same.
 pub fn read_newest(reader: &mut dyn Reader) -> Result<BTreeMap<i64, Value>> {
     let mut newest = BTreeMap::new();
-    let sql = "SELECT `monitor_id`, max(`time`) AS newest FROM `heartbeat` GROUP BY `monitor_id`";
-    reader.stream(sql, &[], &mut |row| {
+    let sql = match reader.kind() {
+        EngineKind::MariaDb => {
+            "SELECT `monitor_id`, max(`time`) AS newest FROM `heartbeat` GROUP BY `monitor_id`".to_owned()
+        }
+        EngineKind::Sqlite => format!(
+            "{} SELECT id AS `monitor_id`, (SELECT max(`time`) FROM `heartbeat` WHERE `monitor_id` = id) AS newest \
+             FROM ids WHERE id IS NOT NULL",
+            each_monitor("heartbeat")
+        ),
+    };
+    reader.stream(&sql, &[], &mut |row| {
         newest.insert(row.int("monitor_id").unwrap_or_default(), row.cell("newest").clone());
         Ok(())
     })?;
     Ok(newest)
+}
+
+/// `WITH ids` of the monitors with rows in `table`, and NULL: one entry of the index by monitor is read for each of them.
+fn each_monitor(table: &str) -> String {
+    let table = quote(table);
+    format!(
+        "WITH RECURSIVE ids(id) AS (SELECT min(`monitor_id`) FROM {table} UNION ALL SELECT (SELECT min(`monitor_id`) FROM \
+         {table} WHERE `monitor_id` > ids.id) FROM ids WHERE id IS NOT NULL)"
+    )
+}
+
+/// Whether `table` has rows of monitors that do not exist.
+pub fn has_orphans(reader: &mut dyn Reader, table: &str) -> Result<bool> {
+    let sql = match reader.kind() {
+        EngineKind::Sqlite => format!("{} SELECT id FROM ids WHERE id IS NOT NULL", each_monitor(table)),
+        EngineKind::MariaDb => format!("SELECT `monitor_id` AS id FROM {} GROUP BY `monitor_id`", quote(table)),
+    };
+    let sql = format!("SELECT 1 FROM ({sql}) used WHERE id NOT IN (SELECT `id` FROM `monitor`) LIMIT 1");
+    Ok(!reader.query(&sql, &[])?.is_empty())
 }
 
 /// The rows to delete, by monitor.
