@@ -97,25 +97,34 @@ fn plan_beats(reader: &mut dyn Reader, keep: &KeptHistory, cutoff: &str) -> Resu
     Ok(own)
 }
 
-/// The time of the newest heartbeat of each monitor. MariaDB reads one entry of the index for each; SQLite would read all of them,
-/// and is told to do the same.
+/// The time of the newest heartbeat of each monitor. MariaDB reads one entry of the index for each. SQLite would read all entries,
+/// so the monitors are found one after another.
 pub fn read_newest(reader: &mut dyn Reader) -> Result<BTreeMap<i64, Value>> {
     let mut newest = BTreeMap::new();
-    let sql = match reader.kind() {
-        EngineKind::MariaDb => {
-            "SELECT `monitor_id`, max(`time`) AS newest FROM `heartbeat` GROUP BY `monitor_id`".to_owned()
-        }
-        EngineKind::Sqlite => format!(
-            "{} SELECT id AS `monitor_id`, (SELECT max(`time`) FROM `heartbeat` WHERE `monitor_id` = id) AS newest \
+    let sql = if has_index(reader, "heartbeat")? {
+        format!(
+            "{} SELECT id AS `monitor_id`, (SELECT max(`time`) FROM `heartbeat` WHERE `monitor_id` = ids.id) AS newest \
              FROM ids WHERE id IS NOT NULL",
             each_monitor("heartbeat")
-        ),
+        )
+    } else {
+        "SELECT `monitor_id`, max(`time`) AS newest FROM `heartbeat` GROUP BY `monitor_id`".to_owned()
     };
     reader.stream(&sql, &[], &mut |row| {
         newest.insert(row.int("monitor_id").unwrap_or_default(), row.cell("newest").clone());
         Ok(())
     })?;
     Ok(newest)
+}
+
+/// Whether [`each_monitor`] is fast for `table`: on SQLite, with an index that begins with the monitor.
+fn has_index(reader: &mut dyn Reader, table: &str) -> Result<bool> {
+    if reader.kind() == EngineKind::MariaDb {
+        return Ok(false);
+    }
+    let sql = "SELECT 1 FROM pragma_index_list(?) l, pragma_index_info(l.name) i WHERE l.partial = 0 AND i.seqno = 0 AND \
+               i.name = 'monitor_id' LIMIT 1";
+    Ok(!reader.query(sql, &[table.into()])?.is_empty())
 }
 
 /// `WITH ids` of the monitors with rows in `table`, and NULL: one entry of the index by monitor is read for each of them.
@@ -129,9 +138,10 @@ fn each_monitor(table: &str) -> String {
 
 /// Whether `table` has rows of monitors that do not exist.
 pub fn has_orphans(reader: &mut dyn Reader, table: &str) -> Result<bool> {
-    let sql = match reader.kind() {
-        EngineKind::Sqlite => format!("{} SELECT id FROM ids WHERE id IS NOT NULL", each_monitor(table)),
-        EngineKind::MariaDb => format!("SELECT `monitor_id` AS id FROM {} GROUP BY `monitor_id`", quote(table)),
+    let sql = if has_index(reader, table)? {
+        format!("{} SELECT id FROM ids WHERE id IS NOT NULL", each_monitor(table))
+    } else {
+        format!("SELECT `monitor_id` AS id FROM {} GROUP BY `monitor_id`", quote(table))
     };
     let sql = format!("SELECT 1 FROM ({sql}) used WHERE id NOT IN (SELECT `id` FROM `monitor`) LIMIT 1");
     Ok(!reader.query(&sql, &[])?.is_empty())
