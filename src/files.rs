@@ -23,7 +23,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, FileError, Result};
-use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
 pub use confine::{Confined, Confinement};
 pub use copy::{
@@ -242,23 +242,37 @@ pub fn check_writable(folder: &Path) -> Result<()> {
 /// Other processes that have any of `paths` open, as `node (pid 4711)`. Only root sees processes of other users; systems
 /// without /proc show none.
 pub fn holders(paths: &[PathBuf]) -> Vec<String> {
-    let desired: Vec<(u64, u64)> =
-        paths.iter().filter_map(|path| fs::metadata(path).ok()).map(|found| (found.dev(), found.ino())).collect();
+    let desired: Vec<Stat> = paths.iter().filter_map(|path| rustix::fs::stat(path).ok()).collect();
     let mut found = Vec::new();
+    if desired.is_empty() {
+        return found;
+    }
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
         if pid == std::process::id() {
             continue;
         }
-        let open = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten().any(|descriptor| {
-            fs::metadata(descriptor.path()).is_ok_and(|file| desired.contains(&(file.dev(), file.ino())))
-        });
-        if open {
+        if has_open(&process.path().join("fd"), &desired).unwrap_or(false) {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             found.push(format!("{} (pid {pid})", name.trim()));
         }
     }
     found
+}
+
+/// Whether a descriptor in `folder`, the `fd` of a process, is one of `files`. They are looked at from their folder: a host has many
+/// thousands of them, and each of their paths leads through all of /proc again.
+fn has_open(folder: &Path, files: &[Stat]) -> io::Result<bool> {
+    let folder = rustix::fs::open(folder, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    for descriptor in Dir::read_from(&folder)? {
+        // It may be closed by now.
+        if let Ok(file) = rustix::fs::statat(&folder, descriptor?.file_name(), AtFlags::empty())
+            && files.iter().any(|one| (one.st_dev, one.st_ino) == (file.st_dev, file.st_ino))
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn parent(path: &Path) -> &Path {

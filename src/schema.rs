@@ -7,6 +7,7 @@ mod definition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -307,6 +308,10 @@ pub fn not_recorded(engine: EngineKind, release: Release) -> Problem {
         .hint(format!("use one of {}", known.join(", ")))
 }
 
+/// What identifies the schema of each release, oldest first. A write recognises its database several times.
+static SIGNATURES: LazyLock<Vec<(Release, BTreeSet<String>)>> =
+    LazyLock::new(|| SQLITE.iter().map(|recording| (recording.release, signature(recording))).collect());
+
 /// What identifies a schema: the applied migrations, or in 1.x the applied patches.
 fn signature(recording: &Recording) -> BTreeSet<String> {
     let names: BTreeSet<String> = recording.migrations().map(str::to_owned).collect();
@@ -387,10 +392,11 @@ pub fn recognise_applied(applied: &BTreeSet<String>) -> RecognizedRelease {
 /// `databasePatchedFiles`.
 pub fn recognise(migrations: &BTreeSet<String>, patched_1x: &BTreeSet<String>) -> RecognizedRelease {
     let first_2x = SQLITE.partition_point(|recording| recording.release.major < 2);
-    let (candidates, applied) =
-        if migrations.is_empty() { (&SQLITE[..first_2x], patched_1x) } else { (&SQLITE[first_2x..], migrations) };
-    let known: Vec<(Release, BTreeSet<String>)> =
-        candidates.iter().map(|recording| (recording.release, signature(recording))).collect();
+    let (known, applied) = if migrations.is_empty() {
+        (&SIGNATURES[..first_2x], patched_1x)
+    } else {
+        (&SIGNATURES[first_2x..], migrations)
+    };
     let at = known.iter().rposition(|(_, names)| names.is_subset(applied)).unwrap_or(0);
     let names = &known[at].1;
     let same = |(_, other): &&(Release, BTreeSet<String>)| other == names;

@@ -49,15 +49,24 @@ impl Cli {
     /// What is wrong with it; help or version, where that is what is asked for.
     pub fn try_read(typed: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         let typed: Vec<OsString> = typed.into_iter().collect();
-        let is_long = typed.iter().any(|word| word == "--help") || typed.get(1).is_some_and(|word| word == "help");
         let is_typed = |name: &str| typed.iter().any(|word| word == name);
-        let mut command = finished(if is_typed("add") { with_types(is_typed) } else { Cli::command() }, is_long);
-        if typed.iter().any(|word| word == "-v" || word == "--verbose") {
+        let command = || if is_typed("add") { with_types(is_typed) } else { Cli::command() };
+        // Most command lines need none of the help pages.
+        let shows = ["--help", "-h", "help", "--version", "-V"].into_iter().any(is_typed);
+        if !shows && let Ok(cli) = Cli::matched(&mut command(), &typed) {
+            return Ok(cli);
+        }
+        let is_long = is_typed("--help") || typed.get(1).is_some_and(|word| word == "help");
+        let mut command = finished(command(), is_long);
+        if is_typed("-v") || is_typed("--verbose") {
             command = command.version(build());
         }
-        let matches =
-            command.try_get_matches_from_mut(&typed).map_err(|error| without_verb(error, &typed, &mut command))?;
-        let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        Cli::matched(&mut command, &typed).map_err(|error| without_verb(error, &typed, &mut command))
+    }
+
+    fn matched(command: &mut Command, typed: &[OsString]) -> Result<Cli, clap::Error> {
+        let matches = command.try_get_matches_from_mut(typed)?;
+        let mut cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(command))?;
         cli.global.json |= is_json(&matches);
         Ok(cli)
     }

@@ -32,7 +32,7 @@ use super::{
 use crate::cancel::Cancel;
 use crate::error::{DatabaseError, Error, FileError, Result};
 use crate::files;
-use crate::schema::{Column, Schema, Table};
+use crate::schema::{Schema, Table};
 use crate::value::{Row, Value};
 
 /// Instructions of SQLite between two looks for a request to end: some milliseconds.
@@ -334,25 +334,10 @@ impl Reader for Sqlite {
 
     fn schema(&mut self) -> Result<Schema> {
         let mut schema = Schema::default();
-        for name in self.tables()? {
-            let table = Table {
-                columns: self
-                    .query(&format!("PRAGMA table_info({})", quote(&name)), &[])?
-                    .iter()
-                    .map(|row| Column {
-                        name: row.text("name").unwrap_or_default().to_owned(),
-                        sql_type: row.text("type").unwrap_or_default().to_owned(),
-                        not_null: row.cell("notnull").truthy(),
-                        default: row.text("dflt_value").map(str::to_owned),
-                        primary_key: row.cell("pk").truthy(),
-                        ..Column::default()
-                    })
-                    .collect(),
-                foreign_keys: self.foreign_keys(&name)?,
-                indexes: self.indexes(&name)?,
-            };
-            schema.tables.insert(name, table);
-        }
+        schema.tables.extend(self.tables()?.into_iter().map(|name| (name, Table::default())));
+        self.read_columns(&mut schema)?;
+        self.read_foreign_keys(&mut schema)?;
+        self.read_indexes(&mut schema)?;
         Ok(schema)
     }
 
