@@ -1,9 +1,10 @@
 //! What is written down is what is read again: texts of all syntaxes, and whole configurations of every release.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use kumadb::engine::sqlite::SqliteFile;
 use kumadb::engine::{Connect, EngineKind, WriteKey};
@@ -173,10 +174,22 @@ fn new_instance(release: Release) -> NewInstance {
     NewInstance { release, admin: Some(("admin".into(), Secret::new("Kuma-Lab-2026"))), timezone: None }
 }
 
+/// The file of a new database, made once for all cases: the hashes in it would be most of the work.
+fn new_database(release: Release) -> Arc<[u8]> {
+    static MADE: Mutex<BTreeMap<Release, Arc<[u8]>>> = Mutex::new(BTreeMap::new());
+    let make = || {
+        let folder = tempfile::tempdir().unwrap();
+        init::make_folder(folder.path(), &new_instance(release)).unwrap();
+        assert!(!folder.path().join("kuma.db-wal").exists(), "all of it is in one file");
+        std::fs::read(folder.path().join("kuma.db")).unwrap().into()
+    };
+    MADE.lock().unwrap().entry(release).or_insert_with(make).clone()
+}
+
 impl Made {
     pub fn sqlite(release: Release) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        init::make_folder(folder.path(), &new_instance(release)).unwrap();
+        std::fs::write(folder.path().join("kuma.db"), new_database(release)).unwrap();
         Made { connect: Box::new(SqliteFile::new(folder.path().join("kuma.db"))), _folder: Some(folder) }
     }
 

@@ -246,7 +246,7 @@ fn init(target: &str, release: &str) {
 }
 
 /// What `make` makes at the place that it is given, made once for each build of the binary.
-fn prepared(kind: &str, release: &str, make: impl FnOnce(&Path)) -> PathBuf {
+pub fn prepared(kind: &str, release: &str, make: impl FnOnce(&Path)) -> PathBuf {
     let built = std::fs::metadata(env!("CARGO_BIN_EXE_kumadb")).unwrap().modified().unwrap();
     let built = built.duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lab-{kind}-{release}"));
