@@ -27,8 +27,8 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 
 pub use confine::{Confined, Confinement};
 pub use copy::{
-    copy_below, copy_exact, copy_regular, copy_unless, hash, hash_below, hash_below_unless, hash_open, hash_regular,
-    hash_written,
+    copy_below, copy_exact, copy_kept, copy_regular, copy_unless, hash, hash_below, hash_below_unless, hash_open,
+    hash_regular, hash_written,
 };
 pub use door::{open as open_raw, open_folder, open_strict, resolve_folder, unlink as unlink_raw, unlink_strict};
 pub use folder::{

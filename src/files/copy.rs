@@ -34,24 +34,34 @@ pub fn copy_below(folder: &Path, name: &str, to: &Path) -> Result<()> {
     copy_open(open_below(folder, name)?, to, &Cancel::default())
 }
 
-fn copy_open(mut source: File, to: &Path, cancel: &Cancel) -> Result<()> {
-    let mut copy = create_private(to)?;
-    if !reflink(&source, &copy) {
-        copy.set_len(0).map_err(Error::file("write", to))?;
-        copy.seek(SeekFrom::Start(0)).map_err(Error::file("write", to))?;
-        // No more than its present size: a file with holes, or one that grows, could fill the disk.
-        let mut left = source.metadata().map_err(Error::file("read", to))?.len();
-        require_space(lasting(parent(to)), left)?;
-        while left > 0 {
-            let mut piece = (&mut source).take(PIECE.min(left));
-            match io::copy(&mut piece, &mut copy).map_err(Error::file("write", to))? {
-                0 => break,
-                copied => left -= copied,
-            }
-            cancel.check()?;
-        }
-    }
+fn copy_open(source: File, to: &Path, cancel: &Cancel) -> Result<()> {
+    let copy = copy_kept(&source, to, &mut |_, _| {}, cancel)?;
     copy.sync_all().map_err(Error::file("flush", to))
+}
+
+/// The same for `source`, which is open at its beginning and stays open. The copy is not flushed. `progress` is called with (done, total)
+/// in bytes.
+pub fn copy_kept(mut source: &File, to: &Path, progress: &mut dyn FnMut(u64, u64), cancel: &Cancel) -> Result<File> {
+    let mut copy = create_private(to)?;
+    if reflink(source, &copy) {
+        return Ok(copy);
+    }
+    copy.set_len(0).map_err(Error::file("write", to))?;
+    copy.seek(SeekFrom::Start(0)).map_err(Error::file("write", to))?;
+    // No more than its present size: a file with holes, or one that grows, could fill the disk.
+    let total = source.metadata().map_err(Error::file("read", to))?.len();
+    let mut left = total;
+    require_space(lasting(parent(to)), left)?;
+    while left > 0 {
+        let mut piece = source.by_ref().take(PIECE.min(left));
+        match io::copy(&mut piece, &mut copy).map_err(Error::file("write", to))? {
+            0 => break,
+            copied => left -= copied,
+        }
+        progress(total - left, total);
+        cancel.check()?;
+    }
+    Ok(copy)
 }
 
 /// The nearest folder above the temporary ones of this process, which are gone when the user reads the error.

@@ -5,6 +5,7 @@ mod fault;
 mod format;
 mod journal;
 mod keep;
+mod live;
 mod part;
 mod sql;
 // Other systems are used to reach remote instances only.
@@ -13,6 +14,7 @@ mod strange;
 mod syscalls;
 mod tables;
 
+use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -244,6 +246,8 @@ pub(crate) struct Sqlite {
     still: Option<Look>,
     /// The copy that is read instead of the file, because its journal had to be rolled back.
     copy: Option<Arc<RolledBackCopy>>,
+    /// Files of the database that were opened besides: closed before it, they would take its locks away.
+    open_files: Vec<File>,
 }
 
 /// Size, modification time, WAL and journal of a file: what changes if another process opens it for writing.
@@ -251,7 +255,7 @@ type Look = (u64, Option<DateTime<Utc>>, bool, bool);
 
 impl Sqlite {
     fn new(connection: Connection, file: SqliteFile) -> Sqlite {
-        Sqlite { connection, file, in_transaction: false, still: None, copy: None }
+        Sqlite { connection, file, in_transaction: false, still: None, copy: None, open_files: Vec::new() }
     }
 
     /// The file that is read.
@@ -380,6 +384,10 @@ impl Reader for Sqlite {
     fn dump(&mut self, to: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
         if !without.is_empty() {
             return self.dump_part(to, without, progress);
+        }
+        if let Some(counts) = self.copy_files(to, progress)? {
+            self.check_still()?;
+            return Ok(counts);
         }
         drop(files::create_private(to)?);
         // The open read transaction pins one snapshot: without it the backup restarts at every commit of the server and

@@ -36,13 +36,19 @@ struct Load {
 
 impl Load {
     fn begin(lab: &Lab) -> Load {
+        Load::with(
+            lab,
+            match lab.engine() {
+                "SQLite" => on_sqlite(&lab.folder().join("kuma.db")),
+                _ => on_mariadb(&lab.target),
+            },
+        )
+    }
+
+    fn with(lab: &Lab, mut commit: Box<dyn FnMut() + Send>) -> Load {
         lab.sql("INSERT INTO setting (`key`, `value`) VALUES ('load up', '0'), ('load down', '0')");
         let (over, commits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stop, count) = (over.clone(), commits.clone());
-        let mut commit = match lab.engine() {
-            "SQLite" => on_sqlite(&lab.folder().join("kuma.db")),
-            _ => on_mariadb(&lab.target),
-        };
         let thread = std::thread::spawn(move || {
             let mut longest = Duration::ZERO;
             while !stop.load(Ordering::SeqCst) {
@@ -76,6 +82,30 @@ fn on_sqlite(file: &Path) -> Box<dyn FnMut() + Send> {
     Box::new(move || {
         let statements = COMMIT.join("; ");
         db.execute_batch(&format!("BEGIN IMMEDIATE; {statements}; COMMIT")).unwrap();
+    })
+}
+
+/// The same by a server that is restarted again and again, so that its WAL is removed and begun anew, with a file of many pages that
+/// come and go.
+fn restarting(file: &Path) -> Box<dyn FnMut() + Send> {
+    let file = file.to_owned();
+    let open = move || {
+        let db = rusqlite::Connection::open(&file).unwrap();
+        db.busy_timeout(Duration::from_secs(20)).unwrap();
+        db.execute_batch("PRAGMA synchronous = OFF; PRAGMA wal_autocheckpoint = 200").unwrap();
+        db
+    };
+    let (mut db, mut count) = (Some(open()), 0);
+    Box::new(move || {
+        count += 1;
+        if count % 40 == 0 {
+            // The last connection that is closed checkpoints the WAL, and removes it.
+            db = None;
+        }
+        let db = db.get_or_insert_with(&open);
+        let pages = "INSERT OR REPLACE INTO padding VALUES (abs(random()) % 4000, randomblob(3000)); \
+                     DELETE FROM padding WHERE id % 50 = abs(random()) % 50; PRAGMA incremental_vacuum(20)";
+        db.execute_batch(&format!("BEGIN IMMEDIATE; {}; COMMIT; {pages}", COMMIT.join("; "))).unwrap();
     })
 }
 
@@ -123,6 +153,25 @@ fn snapshots_under_load_are_of_one_point_in_time_each() {
         assert_eq!(check_balance(&lab), snapshots, "{}", lab.engine());
         println!("{}: {snapshots} snapshots beside {rate:.0} commits/s, the slowest of {longest:?}", lab.engine());
     }
+}
+
+#[test]
+fn snapshots_beside_a_server_that_restarts_are_of_one_point_in_time_each() {
+    let lab = Lab::sqlite("2.5.3");
+    furnish(&lab);
+    lab.sql(
+        "PRAGMA auto_vacuum = INCREMENTAL; VACUUM; PRAGMA journal_mode = WAL; CREATE TABLE padding (id INTEGER PRIMARY KEY, b BLOB); \
+         INSERT INTO padding SELECT value, randomblob(3000) FROM generate_series(1, 4000)",
+    );
+    let load = Load::with(&lab, restarting(&lab.folder().join("kuma.db")));
+    let snapshots = rounds::count(8, 100);
+    for _ in 0..snapshots {
+        lab.ok("backup create");
+    }
+    let commits = load.commits();
+    load.end();
+    assert_eq!(check_balance(&lab), snapshots);
+    println!("{snapshots} snapshots beside {commits} commits");
 }
 
 /// Runs `line` on `lab` and kills it after each of `count` moments that lie evenly between its start and its end, or after

@@ -1,0 +1,106 @@
+//! A copy of the files of a database that other processes may be writing, as fast as files can be copied: of its pages one by one,
+//! SQLite takes several times as long.
+//!
+//! In WAL mode the files are one state of the database if the WAL is copied after the file, and no commit came between the two. While a
+//! reader is open, a checkpoint writes no page to the file that is newer than what this reader sees, and the WAL that has all newer pages
+//! starts again only where the file has all of its pages. So every page that changes in the file while it is copied is in the WAL too,
+//! and opening the copy replaces it.
+//!
+//! Why no file of the database is closed before the connections are: closing one drops the locks of this process on it, and the last
+//! process with locks removes the WAL when it ends.
+
+use std::fs::File;
+use std::path::Path;
+
+use rusqlite::OpenFlags;
+
+use super::{Sqlite, SqliteFile};
+use crate::engine::Counts;
+use crate::error::Result;
+use crate::files;
+
+/// How often a commit may come between the two files, before SQLite has to copy the pages.
+const TRIES: usize = 20;
+
+impl Sqlite {
+    /// Copies the files to the new file `to`, which is not flushed; returns the rows per table. `None`, and no copy, where this is not
+    /// possible: without a WAL, or where commits come too fast.
+    pub(super) fn copy_files(&mut self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Option<Counts>> {
+        let file = self.source().clone();
+        if self.still.is_some() {
+            // It has no lock that could be lost. If another process has begun to write, the caller notices.
+            let database = files::open_regular(file.path())?;
+            files::copy_kept(&database, to, progress, &file.cancel)?;
+            return self.counts().map(Some);
+        }
+        // What is known of a journal that was rolled back is in a copy of its own.
+        if self.copy.is_some() || !files::exists(&file.part("-wal")) {
+            return Ok(None);
+        }
+        // Nothing is written into the file from here on that it does not have already, as this connection sees it.
+        self.run("BEGIN")?;
+        let copied =
+            self.is_wal_mode().and_then(|is_wal| if is_wal { self.copy_pinned(&file, to, progress) } else { Ok(None) });
+        self.run("COMMIT")?;
+        let counts = copied?;
+        let copy = SqliteFile::new(to).cancelled_by(file.cancel.clone());
+        match &counts {
+            Some(_) => copy.fold_wal()?,
+            None => copy.parts().iter().try_for_each(|part| files::remove(part))?,
+        }
+        Ok(counts)
+    }
+
+    fn is_wal_mode(&self) -> Result<bool> {
+        // It also begins to read, which `BEGIN` does not.
+        self.number("SELECT count(*) FROM sqlite_schema")?;
+        let mode = self.connection.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0));
+        mode.map(|mode| mode == "wal").map_err(|error| self.file.error(error))
+    }
+
+    /// Copies the file, and then the WAL that goes with it.
+    fn copy_pinned(
+        &mut self,
+        file: &SqliteFile,
+        to: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Option<Counts>> {
+        files::copy_kept(self.keep(file.path())?, to, progress, &file.cancel)?;
+        let connect = || {
+            let connection = file.connect(file.path(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            Ok::<_, crate::error::Error>(Sqlite::new(connection, file.clone()))
+        };
+        // The first sees whether another process commits, the second reads the state that is copied.
+        let (watch, mut reader) = (connect()?, connect()?);
+        let beside = SqliteFile::new(to).part("-wal");
+        for _ in 0..TRIES {
+            let before = watch.number("PRAGMA data_version")?;
+            reader.run("BEGIN")?;
+            reader.number("SELECT count(*) FROM sqlite_schema")?;
+            files::remove(&beside)?;
+            files::copy_kept(self.keep(&file.part("-wal"))?, &beside, &mut |_, _| {}, &file.cancel)?;
+            if watch.number("PRAGMA data_version")? == before {
+                return reader.counts().map(Some);
+            }
+            reader.run("COMMIT")?;
+        }
+        Ok(None)
+    }
+
+    /// Opens the file at `path`, which is closed after this connection.
+    fn keep(&mut self, path: &Path) -> Result<&File> {
+        self.open_files.push(files::open_regular(path)?);
+        Ok(&self.open_files[self.open_files.len() - 1])
+    }
+}
+
+impl SqliteFile {
+    /// Checkpoints the WAL of a copy into it, and removes the WAL. Nothing is flushed.
+    fn fold_wal(&self) -> Result<()> {
+        let folding = self.read_write()?;
+        folding.run("PRAGMA synchronous = OFF")?;
+        folding.fold()?;
+        drop(folding);
+        ["-wal", "-shm"].iter().try_for_each(|suffix| files::remove(&self.part(suffix)))
+    }
+}
