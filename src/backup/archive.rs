@@ -82,7 +82,10 @@ impl Packed {
         let beside = extra.iter().map(|(_, size)| *size).fold(0, u64::saturating_add);
         // Before anything is read: a file of many terabytes may be an empty one.
         files::require_space(scratch, manifest.size().saturating_add(beside) / 2)?;
-        sources.extend(add_extra(extra, &mut manifest.members)?);
+        for ((root, path), _) in extra {
+            manifest.members.push(super::stage::member(root, &path.to_string_lossy())?);
+            sources.push((root, path));
+        }
         let ending = if encryption.is_some() { SEALED } else { PLAIN };
         let time = manifest.created.format("%Y%m%dT%H%M%SZ");
         let name = format!("{}/{time}-{}{ending}", folder_name(&manifest.instance), manifest.id);
@@ -122,6 +125,7 @@ fn write(
         let mut tar = tar::Builder::new(zstd);
         tar.append_data(&mut header(manifest, text.len() as u64), MANIFEST, &text[..])?;
         for (member, source) in manifest.members.iter().zip(sources) {
+            // What has changed meanwhile is found when it is read back.
             append(&mut tar, manifest, member, source)?;
         }
         let mut file = tar.into_inner()?.finish()?.finish()?;
@@ -142,27 +146,18 @@ pub(super) fn header(manifest: &Manifest, size: u64) -> tar::Header {
     header
 }
 
-/// Appends the file `path` in the folder `root` as `member`.
+/// Appends the file `path` in the folder `root` as `member`; returns what was read of it.
 pub(super) fn append<W: Write>(
     tar: &mut tar::Builder<W>,
     manifest: &Manifest,
     member: &Member,
     (root, path): &Source<'_>,
-) -> io::Result<()> {
+) -> io::Result<Member> {
     // It was a regular file when it was hashed, and must still be one.
     let file = files::open_below(root, path).map_err(io::Error::other)?;
-    let content = BufReader::with_capacity(PIECE, file).take(member.size);
-    tar.append_data(&mut header(manifest, member.size), &member.name, content)
-}
-
-/// Adds the files `extra` to `members`, with their hashes; returns where they are read.
-pub(super) fn add_extra<'f>(extra: Vec<(Source<'f>, u64)>, members: &mut Vec<Member>) -> Result<Vec<Source<'f>>> {
-    let add = |((root, path), _): (Source<'f>, u64)| {
-        let (blake3, size) = files::hash_below(root, &path)?;
-        members.push(Member { name: path.to_string_lossy().into_owned(), size, blake3 });
-        Ok((root, path))
-    };
-    extra.into_iter().map(add).collect()
+    let mut content = Hashing::new(BufReader::with_capacity(PIECE, file).take(member.size));
+    tar.append_data(&mut header(manifest, member.size), &member.name, &mut content)?;
+    Ok(content.member(&member.name))
 }
 
 /// Number of compression threads: all cores up to a limit, because each takes some MB.

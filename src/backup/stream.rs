@@ -6,12 +6,13 @@ use std::path::PathBuf;
 
 use super::archive::{self, Hashing, Source};
 use super::manifest::{FILE as MANIFEST, Manifest, SQL};
-use super::stage::StagedCopy;
+use super::stage::{StagedCopy, member};
 use crate::cancel::Cancel;
 use crate::engine::mariadb::regroup::{Grouping, regroup_dump};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{EngineKind, join};
 use crate::error::{Error, Result, SnapshotError};
+use crate::files;
 
 /// Bytes that are written at a time.
 const PIECE: usize = 1 << 18;
@@ -53,7 +54,15 @@ impl<'s> SnapshotStream<'s> {
         }
         // The first one is written in another way than the others.
         manifest.members.sort_by_key(|member| member.name != SQL);
-        stream.sources.extend(archive::add_extra(archive::collect(extra)?, &mut manifest.members)?);
+        // Copied, because a server that runs may replace them before they are written.
+        for ((root, path), size) in archive::collect(extra)? {
+            let copy = staged.folder.join(&path);
+            files::make_folder(copy.parent().unwrap_or(&staged.folder))?;
+            files::require_space(&staged.folder, size)?;
+            files::copy_below(root, &path.to_string_lossy(), &copy)?;
+            manifest.members.push(member(&staged.folder, &path.to_string_lossy())?);
+            stream.sources.push((&staged.folder, path));
+        }
         stream.manifest = manifest;
         Ok(stream)
     }
@@ -94,7 +103,9 @@ impl<'s> SnapshotStream<'s> {
             return Err(self.changed());
         }
         for (member, source) in others.iter().zip(&self.sources) {
-            archive::append(&mut tar, &self.manifest, member, source).map_err(failed)?;
+            if archive::append(&mut tar, &self.manifest, member, source).map_err(failed)? != *member {
+                return Err(self.changed());
+            }
         }
         tar.into_inner().and_then(|mut out| out.flush()).map_err(failed)
     }

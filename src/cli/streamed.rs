@@ -3,13 +3,11 @@
 use std::fs::File;
 use std::path::Path;
 
-use tempfile::TempDir;
-
 use super::backup::{BackupVerb, written_words};
+use super::spool::Spool;
 use super::{Context, Verb};
 use crate::backup::{SnapshotStream, Store};
 use crate::error::{Error, Result, SnapshotError};
-use crate::files;
 use crate::operation::Observer as _;
 use crate::remote::RemoteJob;
 
@@ -19,7 +17,7 @@ const OURS: [&str; 2] = ["--stdout", "--unencrypted"];
 /// The local end of it.
 pub struct StreamedJob {
     /// The store that the snapshot is sent to.
-    folder: TempDir,
+    folder: Spool,
     out: File,
 }
 
@@ -34,7 +32,7 @@ impl StreamedJob {
             return Ok(None);
         }
         args.check_stream(context.encryption()?.is_some())?;
-        Ok(Some(StreamedJob { folder: files::temp_folder("kumadb-", None)?, out: context.ui.stream_out()? }))
+        Ok(Some(StreamedJob { folder: Spool::make()?, out: context.ui.stream_out()? }))
     }
 
     /// The store that the snapshot is sent to.

@@ -21,9 +21,7 @@ impl Snapshot {
     pub fn unpack(&self, folder: &Path) -> Result<StagedCopy> {
         files::remove_folder(folder)?;
         files::make_folder(folder)?;
-        // With its indexes, a database is about as large as its SQL once more.
-        let times = if has_sql(&self.manifest) { 2 } else { 1 };
-        files::require_space(folder, self.manifest.size().saturating_mul(times))?;
+        files::require_space(folder, most_bytes(&self.manifest))?;
         let raw = self.store.objects.open(&self.name)?;
         let (place, keys) = (self.location(), &self.store.keys);
         archive::confined(&Confined::folder(folder), &place, raw, |raw| {
@@ -51,9 +49,16 @@ impl Snapshot {
     }
 }
 
-/// Whether the database is there as SQL.
-fn has_sql(manifest: &Manifest) -> bool {
-    manifest.members.iter().any(|member| member.name == SQL)
+/// The size of a snapshot that is unpacked, at most.
+fn most_bytes(manifest: &Manifest) -> u64 {
+    /// The usual size of a page.
+    const PAGE: u64 = 4096;
+    let size = manifest.size();
+    match manifest.pages.filter(|_| manifest.members.iter().any(|member| member.name == SQL)) {
+        // A new database has the rows of the one before in about as many pages.
+        Some(pages) => size.saturating_add(pages.saturating_mul(PAGE + PAGE / 2)).saturating_add(1 << 20),
+        None => size,
+    }
 }
 
 /// Makes the database from its SQL in `content`, of the archive called `place`; returns its rows per table where they were counted: those
@@ -80,7 +85,7 @@ fn rebuild(
     };
     let path = folder.join(manifest.database());
     let made = match manifest.engine {
-        EngineKind::Sqlite => SqliteFile::new(&path).load_sql(place, &mut next).map(Some),
+        EngineKind::Sqlite => SqliteFile::new(&path).load_sql(place, most_bytes(manifest), &mut next).map(Some),
         EngineKind::MariaDb => regroup(&path, &mut next).map(|()| None),
     };
     let made = made.and_then(|counts| files::flush(&path).map(|()| counts));

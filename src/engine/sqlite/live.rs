@@ -10,13 +10,14 @@
 //! process with locks removes the WAL when it ends.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use rusqlite::OpenFlags;
 
 use super::{Sqlite, SqliteFile};
 use crate::engine::Counts;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 
 /// How often a commit may come between the two files, before SQLite has to copy the pages.
@@ -28,7 +29,7 @@ impl Sqlite {
     pub(super) fn copy_files(&mut self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Option<Counts>> {
         let file = self.source().clone();
         if self.still.is_some() {
-            // It has no lock that could be lost. If another process has begun to write, the caller notices.
+            // It has no lock that could be lost. If another process has started to write, the caller notices.
             let database = files::open_regular(file.path())?;
             files::copy_kept(&database, to, progress, &file.cancel)?;
             return self.counts().map(Some);
@@ -44,11 +45,15 @@ impl Sqlite {
         self.run("COMMIT")?;
         let counts = copied?;
         let copy = SqliteFile::new(to).cancelled_by(file.cancel.clone());
-        match &counts {
-            Some(_) => copy.fold_wal()?,
-            None => copy.parts().iter().try_for_each(|part| files::remove(part))?,
+        if let Some(counts) = counts {
+            copy.fold_wal()?;
+            // A commit is in the WAL before others see it: then the copy has one more than the reader.
+            if copy.read_only()?.counts()? == counts {
+                return Ok(Some(counts));
+            }
         }
-        Ok(counts)
+        copy.parts().iter().try_for_each(|part| files::remove(part))?;
+        Ok(None)
     }
 
     fn is_wal_mode(&self) -> Result<bool> {
@@ -68,7 +73,7 @@ impl Sqlite {
         files::copy_kept(self.keep(file.path())?, to, progress, &file.cancel)?;
         let connect = || {
             let connection = file.connect(file.path(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            Ok::<_, crate::error::Error>(Sqlite::new(connection, file.clone()))
+            Ok::<_, Error>(Sqlite::new(connection, file.clone()))
         };
         // The first sees whether another process commits, the second reads the state that is copied.
         let (watch, mut reader) = (connect()?, connect()?);
@@ -78,8 +83,15 @@ impl Sqlite {
             reader.run("BEGIN")?;
             reader.number("SELECT count(*) FROM sqlite_schema")?;
             files::remove(&beside)?;
-            files::copy_kept(self.keep(&file.part("-wal"))?, &beside, &mut |_, _| {}, &file.cancel)?;
-            if watch.number("PRAGMA data_version")? == before {
+            let wal = match self.keep(&file.part("-wal")) {
+                // It was removed by a server that has ended.
+                Err(error) if error.is_missing() => return Ok(None),
+                wal => wal?,
+            };
+            files::copy_kept(wal, &beside, &mut |_, _| {}, &file.cancel)?;
+            // A WAL that starts again gets another header first, and others see it before it has one.
+            let is_one = head_of_wal(wal, &beside)? == head_of_wal(&files::open(&beside)?, &beside)?;
+            if watch.number("PRAGMA data_version")? == before && is_one {
                 return reader.counts().map(Some);
             }
             reader.run("COMMIT")?;
@@ -92,6 +104,20 @@ impl Sqlite {
         self.open_files.push(files::open_regular(path)?);
         Ok(&self.open_files[self.open_files.len() - 1])
     }
+}
+
+/// The header of a WAL: with each start of it, it has another salt. Less, if the file is shorter.
+fn head_of_wal(wal: &File, path: &Path) -> Result<Vec<u8>> {
+    let mut head = vec![0; 32];
+    let mut read = 0;
+    while read < head.len() {
+        match wal.read_at(&mut head[read..], read as u64).map_err(Error::file("read", path))? {
+            0 => break,
+            count => read += count,
+        }
+    }
+    head.truncate(read);
+    Ok(head)
 }
 
 impl SqliteFile {

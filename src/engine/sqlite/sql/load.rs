@@ -2,11 +2,14 @@
 //! values of our own; a definition can do nothing but define.
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
 use rusqlite::params_from_iter;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use super::literal::{self, Cell};
-use super::{AFTER, BEFORE, DEFINITION, FIRST, INSERT, LAST, LONGEST, OWN, last, table_end};
+use super::{
+    AFTER, BEFORE, DEFINITION, FIRST, INSERT, LAST, LONGEST, OWN, definition_end, last, stored_columns, table_end,
+};
 use crate::engine::sqlite::{Sqlite, SqliteFile};
 use crate::engine::{Counts, quote};
 use crate::error::{Error, Result, SnapshotError};
@@ -15,19 +18,24 @@ use crate::error::{Error, Result, SnapshotError};
 type NextLine<'l> = &'l mut dyn FnMut(&mut Vec<u8>) -> Result<()>;
 
 impl SqliteFile {
-    /// Creates this database from the lines of [`Sqlite::write_sql`], which are in `name`. It is not flushed. Returns the rows per table.
+    /// Creates this database from the lines of [`Sqlite::write_sql`], which are in `name`, with no more than `most` bytes. It is not
+    /// flushed. Returns the rows per table.
     ///
     /// # Errors
     /// [`SnapshotError::Invalid`] for anything that kumadb does not write.
-    pub(crate) fn load_sql(&self, name: &str, next: NextLine<'_>) -> Result<Counts> {
+    pub(crate) fn load_sql(&self, name: &str, most: u64, next: NextLine<'_>) -> Result<Counts> {
         let database = self.create()?;
+        let limit = i32::try_from(LONGEST / 2).unwrap_or(i32::MAX);
+        // What a definition computes of a short row is limited too.
+        database.connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, limit).map_err(|error| self.error(error))?;
         let folder = self.path.parent().map(|folder| folder.display().to_string().replace('\'', "''"));
         // Incomplete, it is useless; sorting for an index takes place beside it.
         database.run(&format!(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA foreign_keys = OFF; PRAGMA temp_store_directory = '{}'",
             folder.unwrap_or_default()
         ))?;
-        let mut loading = Loading { database, name, counts: Counts::new(), table: None, is_past_tables: false };
+        let counts = Counts::new();
+        let mut loading = Loading { database, name, most, counts, table: None, is_past_tables: false };
         let loaded = loading.load(next);
         // It is one for the whole process.
         let reset = loading.database.run("PRAGMA temp_store_directory = ''");
@@ -53,6 +61,8 @@ impl Sqlite {
 struct Loading<'n> {
     database: Sqlite,
     name: &'n str,
+    /// The largest size of the database, in bytes.
+    most: u64,
     /// The rows of each table so far.
     counts: Counts,
     /// The table whose rows are being read, and their number so far.
@@ -101,7 +111,11 @@ impl Loading<'_> {
             return Ok(());
         }
         match text {
-            "BEGIN;\n" | "COMMIT;\n" => self.database.run(text),
+            "BEGIN;\n" => {
+                let pages = self.most / self.database.number("PRAGMA page_size")?.max(1);
+                self.database.run(&format!("PRAGMA max_page_count = {pages}; BEGIN"))
+            }
+            "COMMIT;\n" => self.database.run(text),
             "PRAGMA foreign_keys = OFF;\n" => Ok(()),
             "PRAGMA journal_mode = WAL;\n" => self.database.run(text),
             _ if OWN.iter().any(|(_, _, before)| *before == text) => {
@@ -116,7 +130,7 @@ impl Loading<'_> {
 
     /// Reads a definition of `size` bytes into `text`, and runs it.
     fn define(&mut self, size: u64, text: &mut Vec<u8>, next: NextLine<'_>) -> Result<()> {
-        let (mut definition, size) = (Vec::new(), size as usize + ";\n".len());
+        let (mut definition, size) = (Vec::new(), size as usize);
         while definition.len() < size {
             next(text)?;
             if text.is_empty() {
@@ -124,8 +138,15 @@ impl Loading<'_> {
             }
             definition.append(text);
         }
-        let definition = String::from_utf8(definition).ok().and_then(|all| Some(all.strip_suffix(";\n")?.to_owned()));
-        let definition = definition.filter(|all| all.len() + ";\n".len() == size);
+        let whole = String::from_utf8(definition).ok().filter(|whole| whole.len() == size);
+        let without_end = |whole: String| {
+            let ends = ["\n;\n", ";\n"].map(|end| whole.strip_suffix(end));
+            ends.into_iter()
+                .flatten()
+                .find(|text| whole.len() == text.len() + definition_end(text).len())
+                .map(str::to_owned)
+        };
+        let definition = whole.and_then(without_end);
         let definition = definition.ok_or_else(|| self.wrong("it contains a definition of another length"))?;
         if self.table.is_some() {
             return Err(self.wrong("it contains a definition among the rows of a table"));
@@ -152,7 +173,10 @@ impl Loading<'_> {
     }
 
     fn insert(&mut self, line: &[u8]) -> Result<()> {
-        let read = Head::read(line).filter(|head| self.takes(head));
+        let read = match Head::read(line) {
+            Some(head) if self.takes(&head)? => Some(head),
+            _ => None,
+        };
         let Some(Head { table, columns, mut rows }) = read else {
             return Err(self.wrong("it contains rows that kumadb does not write"));
         };
@@ -183,12 +207,17 @@ impl Loading<'_> {
         Ok(())
     }
 
-    /// Whether rows of this table may come here.
-    fn takes(&self, head: &Head<'_>) -> bool {
-        match &self.table {
+    /// Whether rows of this table may come here, with all of its columns.
+    fn takes(&mut self, head: &Head<'_>) -> Result<bool> {
+        let is_expected = match &self.table {
             Some((table, _)) => *table == head.table,
             None => !self.is_past_tables && OWN.iter().any(|(own, ..)| *own == head.table),
+        };
+        if !is_expected {
+            return Ok(false);
         }
+        let stored = stored_columns(&mut self.database, &head.table)?;
+        Ok(stored.iter().map(|column| quote(column)).eq(head.columns.iter().cloned()))
     }
 
     fn wrong(&self, why: &str) -> Error {
@@ -223,7 +252,7 @@ fn is_property(text: &str) -> bool {
     };
     let is_number = !value.is_empty() && value.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit());
     match name {
-        "encoding" => ["'UTF-8'", "'UTF-16le'", "'UTF-16be'"].contains(&value),
+        "encoding" => value == "'UTF-8'",
         _ => is_number && BEFORE.iter().chain(&AFTER).any(|known| *known == name),
     }
 }

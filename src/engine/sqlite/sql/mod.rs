@@ -21,13 +21,17 @@ mod literal;
 mod load;
 mod write;
 
+use super::Sqlite;
+use crate::engine::{Reader as _, quote};
+use crate::error::Result;
+
 /// The first line.
 const FIRST: &str = "-- kumadb SQLite dump 1\n";
 
 /// The start of the last line.
 const LAST: &str = "-- kumadb SQLite dump complete: ";
 
-/// The start of the line before a definition, and its end, around the number of bytes.
+/// The start of the line before a definition, and its end, around the number of bytes up to its `;`.
 const DEFINITION: (&str, &str) = ("-- definition of ", " bytes\n");
 
 /// The start of a line with rows.
@@ -48,9 +52,21 @@ const OWN: [(&str, &[&str], &str); 2] = [
     ("sqlite_stat1", &["tbl", "idx", "stat"], "ANALYZE sqlite_schema;\n"),
 ];
 
+/// What ends `definition`: a comment at its end must not reach further.
+fn definition_end(definition: &str) -> &'static str {
+    if definition.contains("--") { "\n;\n" } else { ";\n" }
+}
+
+/// The columns of `table` that have values of their own, in their order.
+fn stored_columns(database: &mut Sqlite, table: &str) -> Result<Vec<String>> {
+    let rows = database.query(&format!("PRAGMA table_xinfo({})", quote(table)), &[])?;
+    let stored = rows.iter().filter(|row| row.int("hidden") == Some(0));
+    Ok(stored.filter_map(|row| row.text("name").map(str::to_owned)).collect())
+}
+
 /// The line after the rows of a table.
 fn table_end(table: &str, rows: u64) -> String {
-    format!("-- {}: {rows} rows\n", crate::engine::quote(table))
+    format!("-- {}: {rows} rows\n", quote(table))
 }
 
 /// The last line.

@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
 use super::literal::{self, Cell};
-use super::{AFTER, BEFORE, DEFINITION, FIRST, INSERT, LONGEST, OWN, last, table_end};
+use super::{AFTER, BEFORE, DEFINITION, FIRST, INSERT, LONGEST, OWN, definition_end, last, stored_columns, table_end};
 use crate::engine::sqlite::{Sqlite, SqliteFile};
 use crate::engine::statement::ends_insert;
 use crate::engine::{Counts, Reader as _, quote};
@@ -26,22 +26,25 @@ impl Sqlite {
     /// # Errors
     /// [`SnapshotError::NotAsSql`]: a table cannot be written.
     pub(crate) fn write_sql(&mut self, put: Put<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
+        let encoding = self.query("PRAGMA encoding", &[])?;
+        if encoding.iter().any(|row| row.at(0).text() != Some("UTF-8")) {
+            return Err(not_as_sql("sqlite_schema", "the text of the database is encoded in UTF-16"));
+        }
         put(FIRST.as_bytes())?;
         put(b"PRAGMA foreign_keys = OFF;\n")?;
         for name in BEFORE {
             let value = self.number(&format!("PRAGMA {name}"))?;
             put(format!("PRAGMA {name} = {value};\n").as_bytes())?;
         }
-        let encoding = self.query("PRAGMA encoding", &[])?;
-        let encoding = encoding.first().map_or("UTF-8", |row| row.at(0).text().unwrap_or("UTF-8")).to_owned();
-        put(format!("PRAGMA encoding = '{encoding}';\nBEGIN;\n").as_bytes())?;
+        put(b"PRAGMA encoding = 'UTF-8';\nBEGIN;\n")?;
         let (tables, rest) = self.definitions()?;
-        try_definitions(&tables, &rest)?;
+        let counts_ids = try_definitions(&tables, &rest)?;
         let expected = self.counts()?;
         let (total, mut all, mut counts) = (expected.values().sum(), 0, Counts::new());
         for (name, definition) in &tables {
             put_definition(name, definition, put)?;
-            let columns = self.stored_columns(name)?;
+            self.check_unique(name)?;
+            let columns = stored_columns(self, name)?;
             let rows = self.put_inserts(name, &columns, put, &mut |rows| progress(all + rows, total))?;
             put(table_end(name, rows).as_bytes())?;
             all += rows;
@@ -49,8 +52,7 @@ impl Sqlite {
         }
         for (name, columns, before) in OWN {
             // Left behind by the last table that counted its ids, it cannot be created again.
-            let counts = |(_, sql): &Definition| sql.to_ascii_uppercase().contains("AUTOINCREMENT");
-            let is_made = name != "sqlite_sequence" || tables.iter().any(counts);
+            let is_made = name != "sqlite_sequence" || counts_ids;
             if is_made && self.has_table(name)? {
                 put(before.as_bytes())?;
                 let columns: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
@@ -88,11 +90,15 @@ impl Sqlite {
         Ok(found)
     }
 
-    /// The columns of `table` that have values of their own.
-    fn stored_columns(&mut self, table: &str) -> Result<Vec<String>> {
-        let rows = self.query(&format!("PRAGMA table_xinfo({})", quote(table)), &[])?;
-        let stored = rows.iter().filter(|row| row.int("hidden") == Some(0));
-        Ok(stored.filter_map(|row| row.text("name").map(str::to_owned)).collect())
+    /// Fails if an index that rejects equal rows does not match the rows of `table`: they could not be inserted again.
+    fn check_unique(&mut self, table: &str) -> Result<()> {
+        let indexes = self.query(&format!("PRAGMA index_list({})", quote(table)), &[])?;
+        if !indexes.iter().any(|index| index.int("unique") == Some(1)) {
+            return Ok(());
+        }
+        let found = self.query(&format!("PRAGMA integrity_check({})", quote(table)), &[])?;
+        let problem = found.first().and_then(|row| row.at(0).text()).filter(|line| *line != "ok");
+        problem.map_or(Ok(()), |problem| Err(not_as_sql(table, problem)))
     }
 
     fn has_table(&self, name: &str) -> Result<bool> {
@@ -157,11 +163,12 @@ impl Sqlite {
 type Definition = (String, String);
 
 fn put_definition(name: &str, definition: &str, put: Put<'_>) -> Result<()> {
-    let size = definition.len() as u64;
+    let end = definition_end(definition);
+    let size = (definition.len() + end.len()) as u64;
     if size > LONGEST {
         return Err(not_as_sql(name, "its definition is too long"));
     }
-    put(format!("{}{size}{}{definition};\n", DEFINITION.0, DEFINITION.1).as_bytes())
+    put(format!("{}{size}{}{definition}{end}", DEFINITION.0, DEFINITION.1).as_bytes())
 }
 
 /// Fails unless the literals in `text` are read as the values of the row.
@@ -181,8 +188,8 @@ fn check_row<'v>(
     if is_same { Ok(()) } else { Err(not_as_sql(table, "a row of it does not read back as it is")) }
 }
 
-/// Fails unless these definitions, and nothing else, create what they define.
-fn try_definitions(tables: &[Definition], rest: &[Definition]) -> Result<()> {
+/// Fails unless these definitions, and nothing else, create what they define; returns whether a table counts its ids.
+fn try_definitions(tables: &[Definition], rest: &[Definition]) -> Result<bool> {
     let file = SqliteFile::new(":memory:");
     let fail = |error| file.error(error);
     let mut empty = Sqlite::new(Connection::open_in_memory().map_err(fail)?, file.clone());
@@ -194,7 +201,7 @@ fn try_definitions(tables: &[Definition], rest: &[Definition]) -> Result<()> {
             return Err(not_as_sql(name, "its definition does not create it"));
         }
     }
-    Ok(())
+    empty.has_table("sqlite_sequence")
 }
 
 fn not_as_sql(table: &str, why: &str) -> Error {
