@@ -164,7 +164,7 @@ fn a_stream_is_read_by_the_client_of_its_database() {
                 loaded.sql(&format!(".read '{}'", text.display()));
                 // A comment at the end of a definition has one more line break.
                 let lines = |lab: &Lab| {
-                    let rows = lab.rows();
+                    let rows = lab.rows().replace("\\n", "\n");
                     rows.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect::<Vec<_>>()
                 };
                 assert_eq!(lines(&loaded), lines(&lab));
