@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{ErrorReport, Exit, Hint};
+use super::{Error, ErrorReport, Exit, Hint};
 use crate::text::counted;
 
 /// SQLite or MariaDB refuses, or what is in them is not usable.
@@ -107,6 +107,11 @@ pub enum DatabaseError {
     },
     CommitInDoubt {
         database: String,
+    },
+    /// A commit of SQLite whose pages could not be moved from the WAL into the file.
+    NotCheckpointed {
+        database: String,
+        cause: Box<Error>,
     },
     DiskFull {
         database: String,
@@ -363,6 +368,10 @@ impl DatabaseError {
                 "connection to {database} lost during the commit: it is unknown whether the change was made"
             ))
             .hint("check whether the change was made before you repeat it"),
+            Self::NotCheckpointed { database, cause } => {
+                failed(format!("the change of {database} was committed, but its WAL cannot be written into the file: {cause}"))
+                    .hint("check the disk: `df -h`, `dmesg | tail`")
+            }
             Self::DiskFull { database } => {
                 refused(format!("cannot write to {database}: disk full on the MariaDB host"))
                     .hint("free disk space on the MariaDB host, then run the same command again")

@@ -191,6 +191,12 @@ impl Error {
         }
     }
 
+    /// Whether a transaction may have been committed, although it is reported as failed.
+    pub fn is_after_commit(&self) -> bool {
+        use DatabaseError::*;
+        matches!(self, Error::Database(CommitInDoubt { .. } | NotCheckpointed { .. }))
+    }
+
     /// Whether it is that a file or folder does not exist.
     pub fn is_missing(&self) -> bool {
         matches!(self, Error::File(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound)

@@ -33,8 +33,8 @@ impl Run<'_> {
         if !whole || !self.exchange(guarded, desired, observer)? {
             let mut progress = |done, total| observer.progress(done, total);
             let loaded = guarded.writer().load(&desired.database(), kept, &mut progress);
-            // A failed load was one transaction too; only a commit whose result is unknown may have changed something.
-            self.attempted = matches!(&loaded, Ok(()) | Err(Error::Database(DatabaseError::CommitInDoubt { .. })));
+            // A failed load was one transaction too, and changed nothing unless it failed after its commit.
+            self.attempted = loaded.as_ref().map_or_else(Error::is_after_commit, |()| true);
             loaded?;
         }
         match self.check_and_merge(guarded, load) {

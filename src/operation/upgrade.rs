@@ -208,7 +208,7 @@ impl Run<'_> {
         observer.step(&Step::PutBack)?;
         let mut progress = |done, total| observer.progress(done, total);
         let loaded = guarded.writer().load(&path, &[], &mut progress);
-        self.attempted = matches!(&loaded, Ok(()) | Err(Error::Database(DatabaseError::CommitInDoubt { .. })));
+        self.attempted = loaded.as_ref().map_or_else(Error::is_after_commit, |()| true);
         loaded?;
         let counts = |reader: &mut dyn Reader| {
             let schema = reader.schema()?;

@@ -441,7 +441,7 @@ impl Writer for Sqlite {
         self.run("COMMIT")?;
         self.in_transaction = false;
         // The server expects an empty WAL, as it leaves itself. No other process has the file open now.
-        self.fold()
+        self.fold_committed()
     }
 
     fn rollback(&mut self) -> Result<()> {
@@ -459,6 +459,6 @@ impl Writer for Sqlite {
         let source = SqliteFile::new(from).read_only()?;
         // One transaction of the target: its inode, owner and mode stay, and no stale side file can be left.
         copy_pages(&self.file, &source.connection, &mut self.connection, progress)?;
-        self.fold()
+        self.fold_committed()
     }
 }

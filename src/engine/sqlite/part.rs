@@ -87,7 +87,7 @@ impl Sqlite {
         self.run("DETACH other; PRAGMA foreign_keys = ON")?;
         self.enable_triggers(true)?;
         taken?;
-        self.fold()
+        self.fold_committed()
     }
 
     fn enable_triggers(&self, is_enabled: bool) -> Result<()> {
@@ -176,6 +176,18 @@ impl Sqlite {
     /// Checkpoints the WAL into the file, so that the file alone is the complete database. Only for kumadb's copies.
     pub(crate) fn fold(&self) -> Result<()> {
         self.run("PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+
+    /// The same for the database of a server, after a commit.
+    ///
+    /// # Errors
+    /// [`DatabaseError::NotCheckpointed`]: the commit stays.
+    pub(super) fn fold_committed(&self) -> Result<()> {
+        let explain = |cause| {
+            let database = self.file.describe();
+            Error::Database(DatabaseError::NotCheckpointed { database, cause: Box::new(cause) })
+        };
+        self.fold().map_err(explain)
     }
 
     /// Rebuilds the file without free pages. Only for kumadb's copies.

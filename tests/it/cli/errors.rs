@@ -114,7 +114,7 @@ fn all() -> Vec<Error> {
         Denied::Privilege(t("DELETE")), Denied::Host, Denied::Method(t("`gssapi`")), Denied::Expired, Denied::Locked,
         Denied::TlsOnly,
     ] { add![AccessDenied { address: t("db:3306"), user: t("kuma"), why }]; }
-    add![Strange { database: t("`kuma`"), what: t("a view called `tag`"), drop: t("DROP VIEW `tag`") }, NodeNotReady { address: t("db:3306") }, NotMariaDb { database: t("`kuma` at db:3306"), version: t("8.0.36") }];
+    add![Strange { database: t("`kuma`"), what: t("a view called `tag`"), drop: t("DROP VIEW `tag`") }, NotCheckpointed { database: t("`/data/kuma.db`"), cause: full() }, NodeNotReady { address: t("db:3306") }, NotMariaDb { database: t("`kuma` at db:3306"), version: t("8.0.36") }];
     for why in [
         TlsFault::NotOffered, TlsFault::Certificate(t("the certificate has expired")),
         TlsFault::Unusable(t("the certificate is for another host: x")), TlsFault::Handshake(t("the server does not speak TLS")),
