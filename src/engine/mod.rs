@@ -206,8 +206,16 @@ pub trait Shadow {
     fn fill_kept(&mut self, kept: &[RowFilter], progress: &mut dyn FnMut(u64, u64)) -> Result<mariadb::Address>;
 
     /// Replaces the existing tables of the same names by the prepared ones, sets the old ones aside, and compares the
-    /// definitions of both. All other tables stay.
-    fn swap_kept(&mut self) -> Result<()>;
+    /// definitions of both. All other tables stay. Returns the address of the old ones, to which no
+    /// other client writes any more.
+    ///
+    /// # Errors
+    /// [`OperationError::ChecksFailed`](crate::error::OperationError::ChecksFailed) after the exchange if definitions differ, or
+    /// another client has added rows to the old ones.
+    fn swap_kept(&mut self) -> Result<mariadb::Address>;
+
+    /// Whether [`swap_back`](Shadow::swap_back) has something to restore.
+    fn is_swapped(&mut self, tables: &BTreeSet<&str>) -> Result<bool>;
 
     /// Restores the tables that were set aside, and returns whether there were any. `tables` are all original tables.
     fn swap_back(&mut self, tables: &BTreeSet<&str>) -> Result<bool>;

@@ -86,6 +86,34 @@ impl Expected {
         }
     }
 
+    /// Compares it with the tables of `reader`, which were replaced by those with the rows of `kept`: what another client has
+    /// written to them since they were read would be lost.
+    ///
+    /// # Errors
+    /// [`OperationError::ChecksFailed`] with the first table that has other rows.
+    pub fn check_replaced(&self, reader: &mut dyn Reader, kept: &[RowFilter]) -> Result<()> {
+        let is_equal = |reader: &mut dyn Reader, filter: &RowFilter, counts: bool| -> Result<bool> {
+            let (table, expected) = (&filter.table, self.digests.get(&filter.table));
+            if !counts {
+                return Ok(Some(&reader.digest(table, Some(filter))?) == expected);
+            }
+            let rows = expected.map(|digest| digest.rows + self.pending.get(table).copied().unwrap_or(0));
+            let counted = reader.query(&format!("SELECT COUNT(*) FROM {}", quote(table)), &[])?;
+            let found = counted.first().and_then(|row| row.at(0).int()).and_then(|rows| u64::try_from(rows).ok());
+            Ok(found == rows)
+        };
+        // Counting takes the least time, and what is written to the new tables meanwhile is lost if the old ones come back.
+        for counts in [true, false] {
+            for filter in kept {
+                if !is_equal(reader, filter, counts)? {
+                    let why = format!("another client wrote to {} while its rows were copied", quote(&filter.table));
+                    return Err(Error::Operation(OperationError::ChecksFailed(vec![why])));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// How the history of `reader`, where the rows are deleted, differs from the one before. Nothing else than these rows does,
     /// which was checked.
     pub fn shift(&self, reader: &mut dyn Reader, schema: &Schema) -> Result<HistoryChange> {

@@ -2,6 +2,7 @@
 //! are in a new file whose pages are written into the database in one transaction, on MariaDB in a second database whose tables
 //! are exchanged.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::compact::in_scratch;
@@ -18,12 +19,14 @@ use crate::files;
 use crate::instance::DbLocation;
 use crate::kuma::keep::Expected;
 use crate::kuma::mark::read_mark;
+use crate::kuma::merge::HistoryChange;
 use crate::kuma::prune::kept_rows;
 use crate::kuma::read::{TableHashes, read_counts, read_fingerprint};
 use crate::kuma::write::{WriteResult, check_clean, check_fits, check_known, check_written, write_plan};
 use crate::model::state::Fingerprint;
 use crate::plan::Plan;
 use crate::plan::history::HistoryPruning;
+use crate::schema::Schema;
 
 /// Name of the folder, beside the journal, with the new file.
 const NEW: &str = "new";
@@ -191,10 +194,9 @@ impl Run<'_> {
     ) -> Result<()> {
         let Copying { transaction, pruning, kept } = copying;
         let schema = &write.database.schema;
-        let cannot = || Error::Operation(OperationError::ChecksFailed(vec!["its tables cannot be exchanged".into()]));
         let tables: Vec<String> = kept.iter().map(|filter| filter.table.clone()).collect();
         let mut live = write.connect.reader()?;
-        let shadow = guarded.writer().shadow().ok_or_else(cannot)?;
+        let shadow = guarded.writer().shadow().ok_or_else(cannot_exchange)?;
         let (filled, expected) = join(
             || shadow.fill_kept(kept, &mut |done, total| observer.progress(done, total)),
             || Expected::read(&mut *live, schema, (&tables, kept), &pruning.delete_plans),
@@ -210,14 +212,53 @@ impl Run<'_> {
         };
         (self.outcome.written, self.outcome.deleted) = (written, deleted);
         observer.step(&Step::Swap)?;
-        guarded.writer().shadow().ok_or_else(cannot)?.swap_kept()?;
-        let before = guarded.before().to_vec();
-        check_clean(guarded.writer(), &before)?;
-        check_configuration(&read_fingerprint(guarded.writer(), schema)?, &hashes)?;
-        let shift = expected.shift(guarded.writer(), schema)?;
+        let shift = match swap_and_check(guarded, schema, (&expected, kept), &hashes) {
+            Ok(shift) => shift,
+            Err(error) => {
+                // As of a transaction: no server was started, and what another client has written is not in the staged copy.
+                // If this fails too, the rollback repeats it.
+                let _ = reverse(write);
+                return Err(error);
+            }
+        };
         self.journal.record.changed = Some(transaction.has_changed(shift, false));
         Ok(())
     }
+}
+
+/// Exchanges the tables, and checks those that are in the database then, and those that were: returns how the history differs.
+fn swap_and_check(
+    guarded: &mut Guarded,
+    schema: &Schema,
+    (expected, kept): (&Expected, &[RowFilter]),
+    hashes: &TableHashes,
+) -> Result<HistoryChange> {
+    let before = guarded.before().to_vec();
+    let writer = guarded.writer();
+    let replaced = writer.shadow().ok_or_else(cannot_exchange)?.swap_kept()?;
+    // A lock from the copy to the exchange is not possible: MariaDB has no RENAME of tables that are locked. The RENAME has
+    // waited for all transactions that used these tables, so what they wrote is there now.
+    let (live, unchanged) = join(
+        || {
+            check_clean(writer, &before)?;
+            check_configuration(&read_fingerprint(writer, schema)?, hashes)?;
+            expected.shift(writer, schema)
+        },
+        || expected.check_replaced(&mut *replaced.reader()?, kept),
+    );
+    unchanged.and(live)
+}
+
+/// Moves the old tables back, if any were set aside.
+fn reverse(write: &Write<'_>) -> Result<bool> {
+    // As in a rollback, a signal waits. The statement of the connection before may have been ended by one.
+    write.connect.cancel().defer(true);
+    let tables: BTreeSet<&str> = write.staged.manifest.counts.keys().map(String::as_str).collect();
+    Guarded::open(write.staged, write.connect)?.writer().shadow().ok_or_else(cannot_exchange)?.swap_back(&tables)
+}
+
+fn cannot_exchange() -> Error {
+    Error::Operation(OperationError::ChecksFailed(vec!["its tables cannot be exchanged".into()]))
 }
 
 /// Makes the changes of settings in new tables, in a transaction; returns the configuration afterwards, which was `before`.

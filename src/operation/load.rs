@@ -118,17 +118,26 @@ impl Run<'_> {
             self.stop(observer)?;
         }
         let staged = StagedCopy::open(&self.staged_folder())?;
-        // A disk that is too full for the note must not prevent the rollback.
-        let _ = self.journal.advance(Phase::RollingBack);
+        let (phase, all) = (self.journal.record.phase, self.journal.record.loads);
+        if all {
+            // A disk that is too full for the note must not prevent the rollback.
+            let _ = self.journal.advance(Phase::RollingBack);
+        }
         observer.step(&Step::PutBack)?;
         let changed = self.instance.open_still(&self.lock)?.with(|connect| {
             let mut guarded = Guarded::open(&staged, connect)?;
             let tables: BTreeSet<&str> = staged.manifest.counts.keys().map(String::as_str).collect();
             let Some(shadow) = guarded.writer().shadow() else { return Ok(false) };
-            let changed = shadow.swap_back(&tables)?;
+            // If only some tables were exchanged, the server may have written rows to the others since. A rollback that was
+            // interrupted may have moved the tables back already, and not have loaded these rows.
+            let reloads = !all && (phase != Phase::Writing || shadow.is_swapped(&tables)?);
+            if reloads {
+                // Without this note, the next rollback could not know it.
+                self.journal.advance(Phase::RollingBack)?;
+            }
+            let changed = shadow.swap_back(&tables)? || reloads;
             shadow.clear()?;
-            if changed && !self.journal.record.loads {
-                // Only some tables were exchanged. In the others, the server may have written rows since.
+            if reloads {
                 guarded.writer().load(&staged.database(), &[], &mut |done, total| observer.progress(done, total))?;
             }
             if changed {

@@ -180,6 +180,7 @@ mod write {
     pub mod every_point_of_history;
     pub mod every_step;
     pub mod every_step_of_copy;
+    pub mod exchange_of_some;
     pub mod full_disk;
     pub mod kept_rows;
     pub mod live;

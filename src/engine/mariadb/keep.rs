@@ -112,10 +112,15 @@ impl MariaDb {
 
 /// Fails unless the definitions of `tables` are `before`, except for the next id, which is not lower.
 pub(super) fn check_definitions(tables: &BTreeSet<String>, before: &[String], now: &[String]) -> Result<()> {
-    let alike =
-        |(was, is): (&String, &String)| without_counter(was) == without_counter(is) && counter(is) >= counter(was);
-    let wrong = tables.iter().zip(before.iter().zip(now)).filter(|(_, both)| !alike(*both));
-    let wrong: Vec<String> = wrong.map(|(table, _)| format!("`{table}` has another definition than before")).collect();
+    let wrong = tables.iter().zip(before.iter().zip(now)).filter_map(|(table, (was, is))| {
+        if without_counter(was) != without_counter(is) {
+            Some(format!("`{table}` has another definition than before"))
+        } else {
+            (counter(is) < counter(was))
+                .then(|| format!("another client added rows to `{table}` while its rows were copied"))
+        }
+    });
+    let wrong: Vec<String> = wrong.collect();
     if wrong.is_empty() { Ok(()) } else { Err(Error::Operation(OperationError::ChecksFailed(wrong))) }
 }
 

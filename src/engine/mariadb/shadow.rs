@@ -82,20 +82,23 @@ impl Shadow for MariaDb {
         Ok(beside)
     }
 
-    fn swap_kept(&mut self) -> Result<()> {
+    fn swap_kept(&mut self) -> Result<Address> {
         let (new, here, old) = (self.beside(NEW).database, self.address.database.clone(), self.beside(OLD).database);
         let (arriving, all) = (self.names_in(&new)?, self.names_in(&here)?);
         let before = self.definitions(&all)?;
         self.rename([(&here, &old, &arriving), (&new, &here, &arriving)])?;
-        check_definitions(&all, &before, &self.definitions(&all)?)
+        check_definitions(&all, &before, &self.definitions(&all)?)?;
+        Ok(self.beside(OLD))
+    }
+
+    fn is_swapped(&mut self, tables: &BTreeSet<&str>) -> Result<bool> {
+        let (away, aside) = self.exchanged(tables)?;
+        Ok(!away.is_empty() || !aside.is_empty())
     }
 
     fn swap_back(&mut self, tables: &BTreeSet<&str>) -> Result<bool> {
         let (new, here, old) = (self.beside(NEW).database, self.address.database.clone(), self.beside(OLD).database);
-        let (present, aside) = (self.names_in(&here)?, self.names_in(&old)?);
-        // A table is new if its original was set aside, or if the database did not have it.
-        let is_new = |name: &&String| aside.contains(*name) || !tables.contains(name.as_str());
-        let away: BTreeSet<String> = present.iter().filter(is_new).cloned().collect();
+        let (away, aside) = self.exchanged(tables)?;
         let moves = !away.is_empty() || !aside.is_empty();
         if moves {
             self.run(format!("CREATE DATABASE IF NOT EXISTS {}", quote(&new)))?;
@@ -130,6 +133,15 @@ impl MariaDb {
     /// The address of the additional database with the suffix `end`.
     fn beside(&self, end: &str) -> Address {
         Address { database: format!("{}{end}", self.address.database), ..self.address.clone() }
+    }
+
+    /// The new tables in this database, which had `tables`, and the old ones that were set aside.
+    fn exchanged(&mut self, tables: &BTreeSet<&str>) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+        let (here, old) = (self.address.database.clone(), self.beside(OLD).database);
+        let (present, aside) = (self.names_in(&here)?, self.names_in(&old)?);
+        // A table is new if its original was set aside, or if the database did not have it.
+        let is_new = |name: &String| aside.contains(name) || !tables.contains(name.as_str());
+        Ok((present.into_iter().filter(is_new).collect(), aside))
     }
 
     /// Whether the tables of `copy` are the same as in this database, including all indexes.

@@ -237,11 +237,15 @@ impl Shadow for Counted<Box<dyn Writer>> {
         self.1.pass()?;
         Ok(filled)
     }
-    fn swap_kept(&mut self) -> Result<()> {
+    fn swap_kept(&mut self) -> Result<Address> {
         self.1.pass()?;
-        self.inner().swap_kept()?;
+        let replaced = self.inner().swap_kept()?;
         // Exchanged, and nobody has heard of it yet.
-        self.1.pass()
+        self.1.pass()?;
+        Ok(replaced)
+    }
+    fn is_swapped(&mut self, tables: &BTreeSet<&str>) -> Result<bool> {
+        self.inner().is_swapped(tables)
     }
     fn swap_back(&mut self, tables: &BTreeSet<&str>) -> Result<bool> {
         self.inner().swap_back(tables)

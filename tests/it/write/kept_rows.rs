@@ -277,7 +277,7 @@ fn it_finds_back_from_every_half_of_an_exchange() {
         shadow.fill_kept(&kept, &mut |done, total| assert!(done <= total)).unwrap();
         match half {
             0 => {}
-            4 => shadow.swap_kept().unwrap(),
+            4 => assert_eq!(shadow.swap_kept().unwrap().database, "kuma_kumadb_old"),
             _ => {
                 drop(server.sql("", &format!("SET foreign_key_checks = 0; RENAME TABLE {}", moves[..half].join(", "))))
             }
@@ -289,7 +289,9 @@ fn it_finds_back_from_every_half_of_an_exchange() {
             );
             assert_eq!(definitions(&lab), made);
         }
+        assert_eq!(shadow.is_swapped(&all).unwrap(), half > 0);
         assert_eq!(shadow.swap_back(&all).unwrap(), half > 0);
+        assert!(!shadow.is_swapped(&all).unwrap());
         assert!(!shadow.swap_back(&all).unwrap(), "once is enough");
         shadow.clear().unwrap();
         assert_same(&rows(&lab), &before);
