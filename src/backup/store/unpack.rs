@@ -21,7 +21,7 @@ impl Snapshot {
     pub fn unpack(&self, folder: &Path) -> Result<StagedCopy> {
         files::remove_folder(folder)?;
         files::make_folder(folder)?;
-        files::require_space(folder, most_bytes(&self.manifest))?;
+        files::require_space(folder, self.manifest.size())?;
         let raw = self.store.objects.open(&self.name)?;
         let (place, keys) = (self.location(), &self.store.keys);
         archive::confined(&Confined::folder(folder), &place, raw, |raw| {
@@ -49,16 +49,12 @@ impl Snapshot {
     }
 }
 
-/// The size of a snapshot that is unpacked, at most.
-fn most_bytes(manifest: &Manifest) -> u64 {
+/// The most pages of a database that is made from its SQL. It has the rows of the one before in about as many pages.
+fn most_pages(manifest: &Manifest) -> u64 {
     /// The usual size of a page.
     const PAGE: u64 = 4096;
-    let size = manifest.size();
-    match manifest.pages.filter(|_| manifest.members.iter().any(|member| member.name == SQL)) {
-        // A new database has the rows of the one before in about as many pages.
-        Some(pages) => size.saturating_add(pages.saturating_mul(PAGE + PAGE / 2)).saturating_add(1 << 20),
-        None => size,
-    }
+    let pages = manifest.pages.unwrap_or(0);
+    pages.saturating_add(pages / 2).saturating_add(manifest.size() / PAGE + 256)
 }
 
 /// Makes the database from its SQL in `content`, of the archive called `place`; returns its rows per table where they were counted: those
@@ -85,7 +81,7 @@ fn rebuild(
     };
     let path = folder.join(manifest.database());
     let made = match manifest.engine {
-        EngineKind::Sqlite => SqliteFile::new(&path).load_sql(place, most_bytes(manifest), &mut next).map(Some),
+        EngineKind::Sqlite => SqliteFile::new(&path).load_sql(place, most_pages(manifest), &mut next).map(Some),
         EngineKind::MariaDb => regroup(&path, &mut next).map(|()| None),
     };
     let made = made.and_then(|counts| files::flush(&path).map(|()| counts));

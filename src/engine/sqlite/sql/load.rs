@@ -1,6 +1,8 @@
 //! Creates a database from SQL that kumadb wrote. The text may be an attacker's: only statements of these forms are run, with names and
 //! values of our own; a definition can do nothing but define.
 
+use std::path::Path;
+
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::params_from_iter;
@@ -13,16 +15,18 @@ use super::{
 use crate::engine::sqlite::{Sqlite, SqliteFile};
 use crate::engine::{Counts, quote};
 use crate::error::{Error, Result, SnapshotError};
+use crate::files;
 
 /// Replaces the content of a buffer by the next line, with its line break; by nothing at the end.
 type NextLine<'l> = &'l mut dyn FnMut(&mut Vec<u8>) -> Result<()>;
 
 impl SqliteFile {
-    /// Creates this database from the lines of [`Sqlite::write_sql`], which are in `name`, with no more than `most` bytes. It is not
+    /// Creates this database from the lines of [`Sqlite::write_sql`], which are in `name`, with no more than `most` pages. It is not
     /// flushed. Returns the rows per table.
     ///
     /// # Errors
-    /// [`SnapshotError::Invalid`] for anything that kumadb does not write.
+    /// [`SnapshotError::Invalid`] for anything that kumadb does not write; [`FileError::NoSpace`](crate::error::FileError::NoSpace) if so
+    /// many pages do not fit on the disk.
     pub(crate) fn load_sql(&self, name: &str, most: u64, next: NextLine<'_>) -> Result<Counts> {
         let database = self.create()?;
         let limit = i32::try_from(LONGEST / 2).unwrap_or(i32::MAX);
@@ -61,7 +65,7 @@ impl Sqlite {
 struct Loading<'n> {
     database: Sqlite,
     name: &'n str,
-    /// The largest size of the database, in bytes.
+    /// The largest number of pages.
     most: u64,
     /// The rows of each table so far.
     counts: Counts,
@@ -112,8 +116,10 @@ impl Loading<'_> {
         }
         match text {
             "BEGIN;\n" => {
-                let pages = self.most / self.database.number("PRAGMA page_size")?.max(1);
-                self.database.run(&format!("PRAGMA max_page_count = {pages}; BEGIN"))
+                let size = self.database.number("PRAGMA page_size")?;
+                let folder = self.database.file.path.parent().unwrap_or(Path::new("/"));
+                files::require_space(folder, self.most.saturating_mul(size))?;
+                self.database.run(&format!("PRAGMA max_page_count = {}; BEGIN", self.most))
             }
             "COMMIT;\n" => self.database.run(text),
             "PRAGMA foreign_keys = OFF;\n" => Ok(()),
