@@ -126,7 +126,7 @@ fn write(
         tar.append_data(&mut header(manifest, text.len() as u64), MANIFEST, &text[..])?;
         for (member, source) in manifest.members.iter().zip(sources) {
             // What has changed meanwhile is found when it is read back.
-            append(&mut tar, manifest, member, source)?;
+            tar.append_data(&mut header(manifest, member.size), &member.name, content(member, source)?)?;
         }
         let mut file = tar.into_inner()?.finish()?.finish()?;
         file.inner.flush()?;
@@ -146,18 +146,11 @@ pub(super) fn header(manifest: &Manifest, size: u64) -> tar::Header {
     header
 }
 
-/// Appends the file `path` in the folder `root` as `member`; returns what was read of it.
-pub(super) fn append<W: Write>(
-    tar: &mut tar::Builder<W>,
-    manifest: &Manifest,
-    member: &Member,
-    (root, path): &Source<'_>,
-) -> io::Result<Member> {
+/// The content of `member`, from the file `path` in the folder `root`.
+pub(super) fn content(member: &Member, (root, path): &Source<'_>) -> io::Result<impl Read + use<>> {
     // It was a regular file when it was hashed, and must still be one.
     let file = files::open_below(root, path).map_err(io::Error::other)?;
-    let mut content = Hashing::new(BufReader::with_capacity(PIECE, file).take(member.size));
-    tar.append_data(&mut header(manifest, member.size), &member.name, &mut content)?;
-    Ok(content.member(&member.name))
+    Ok(BufReader::with_capacity(PIECE, file).take(member.size))
 }
 
 /// Number of compression threads: all cores up to a limit, because each takes some MB.

@@ -43,7 +43,7 @@ impl<'s> SnapshotStream<'s> {
         let mut stream =
             SnapshotStream { staged, manifest: manifest.clone(), sources: Vec::new(), cancel: cancel.clone() };
         let mut sql = Hashing::new(io::sink());
-        stream.write_sql(&mut sql, progress)?;
+        stream.write_sql(true, &mut sql, progress)?;
         let database = manifest.database();
         for member in &mut manifest.members {
             if member.name == database {
@@ -87,7 +87,8 @@ impl<'s> SnapshotStream<'s> {
         let (reader, writer) = io::pipe().map_err(failed)?;
         let write_sql = || {
             let mut out = Hashing::new(BufWriter::with_capacity(PIECE, writer));
-            self.write_sql(&mut out, progress)?;
+            // The same bytes as the first time, which were checked.
+            self.write_sql(false, &mut out, progress)?;
             out.flush().map_err(Error::file("write", SQL))?;
             Ok::<_, Error>(out.member(SQL))
         };
@@ -103,21 +104,24 @@ impl<'s> SnapshotStream<'s> {
             return Err(self.changed());
         }
         for (member, source) in others.iter().zip(&self.sources) {
-            if archive::append(&mut tar, &self.manifest, member, source).map_err(failed)? != *member {
+            let mut content = Hashing::new(archive::content(member, source).map_err(failed)?);
+            let mut header = archive::header(&self.manifest, member.size);
+            tar.append_data(&mut header, &member.name, &mut content).map_err(failed)?;
+            if content.member(&member.name) != *member {
                 return Err(self.changed());
             }
         }
         tar.into_inner().and_then(|mut out| out.flush()).map_err(failed)
     }
 
-    /// Writes the database as SQL.
-    fn write_sql(&self, out: &mut dyn Write, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
+    /// Writes the database as SQL; `is_checked`, compares it with the database.
+    fn write_sql(&self, is_checked: bool, out: &mut dyn Write, progress: &mut dyn FnMut(u64, u64)) -> Result<()> {
         let database = self.staged.database();
         let mut put = |line: &[u8]| out.write_all(line).map_err(Error::file("write", SQL));
         match self.staged.manifest.engine {
             EngineKind::Sqlite => {
                 let mut reader = SqliteFile::new(database).cancelled_by(self.cancel.clone()).read_only()?;
-                reader.write_sql(&mut put, progress).map(drop)
+                reader.write_sql(is_checked, &mut put, progress).map(drop)
             }
             EngineKind::MariaDb => {
                 let (mut done, total) = (0, self.staged.manifest.size());

@@ -4,6 +4,7 @@
 //! Statements are written once for both: identifiers in backticks, `?` for parameters.
 
 pub mod fit;
+pub(crate) mod insert_lines;
 pub mod mariadb;
 pub mod space;
 pub mod sqlite;

@@ -1,4 +1,4 @@
-//! SQL text of either engine: where its statements end.
+//! Splits a text into SQL statements.
 
 use super::EngineKind;
 
@@ -67,31 +67,9 @@ pub fn verb(statement: &str) -> String {
     text[..end].to_ascii_uppercase()
 }
 
-/// Whether the INSERT that `row` is added to ends with it, in a dump whose unchanged parts are to stay the same bytes from day to
-/// day: the row itself decides, so rows that are deleted or added before it do not move the ends of the other statements. About
-/// one row of 512 does.
-pub(crate) fn ends_insert(row: &[u8]) -> bool {
-    /// Enough for the id, and for what differs in tables without one.
-    const READ: usize = 48;
-    // FNV-1a, whose low bits reach the high ones by the last multiplication.
-    let hash = row
-        .iter()
-        .take(READ)
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-    (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55 == 0
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ends_an_insert_after_about_512_rows() {
-        for row in [|id| format!("({id},0,7,1,'200 - OK')"), |id| format!("('monitor {id}',NULL)")] {
-            let ends = (0..512_000).filter(|id| ends_insert(row(*id).as_bytes())).count();
-            assert!((900..1100).contains(&ends), "{ends} of 1000");
-        }
-    }
 
     #[test]
     fn parts_statements_where_each_engine_does() {

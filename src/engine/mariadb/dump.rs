@@ -19,17 +19,15 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
-use super::dump_text::{FIRST, Grouping, LAST, SETTINGS, each_line, table_end};
+use super::dump_text::{FIRST, LAST, SETTINGS, each_line, table_end};
 use super::literal::{LiteralKind, one_line, split_definition};
 use super::tables::text;
 use super::{MariaDb, Transaction};
-use crate::engine::statement::ends_insert;
+use crate::engine::insert_lines::InsertLines;
 use crate::engine::{Counts, quote};
 use crate::error::{Error, Result};
 use crate::files;
 
-/// Bytes of one INSERT, unless a single row is larger. Part of the format: the same rows must produce the same lines.
-const LINE: usize = 512 * 1024;
 /// Rows between two calls of `progress`.
 const STRIDE: u64 = 1_000;
 
@@ -37,66 +35,6 @@ const STRIDE: u64 = 1_000;
 pub(super) struct TableQuery {
     select: String,
     lines: InsertLines,
-}
-
-/// The INSERT lines of one table.
-pub(super) struct InsertLines {
-    line: Vec<u8>,
-    /// The length of a line without rows.
-    head: usize,
-    grouping: Grouping,
-    /// Whether the line ends with its last row, although it is not full.
-    is_ended: bool,
-    count: u64,
-}
-
-impl InsertLines {
-    /// For `table` with the quoted column names `names`.
-    pub(super) fn of(table: &str, names: impl Iterator<Item = String>) -> InsertLines {
-        let names: Vec<String> = names.collect();
-        let head = format!("INSERT INTO {} ({}) VALUES ", quote(table), names.join(",")).into_bytes();
-        InsertLines::after(head, Grouping::Size)
-    }
-
-    /// For lines that begin with `head`, up to the first row.
-    pub(super) fn after(head: Vec<u8>, grouping: Grouping) -> InsertLines {
-        InsertLines { head: head.len(), line: head, grouping, is_ended: false, count: 0 }
-    }
-
-    /// Whether its lines begin with `head`.
-    pub(super) fn is_after(&self, head: &[u8]) -> bool {
-        self.line[..self.head] == *head
-    }
-
-    /// Adds one row, `(1,'a')`; passes the previous line to `put` if it is full.
-    pub(super) fn add(&mut self, row: &[u8], put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        if self.line.len() > self.head {
-            if self.line.len() + row.len() < LINE && !self.is_ended {
-                self.line.push(b',');
-            } else {
-                self.put(put)?;
-            }
-        }
-        self.line.extend_from_slice(row);
-        self.count += 1;
-        self.is_ended = self.grouping == Grouping::Content && ends_insert(row);
-        Ok(())
-    }
-
-    /// Passes the last line to `put`; returns the number of rows.
-    pub(super) fn end(mut self, put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<u64> {
-        if self.line.len() > self.head {
-            self.put(put)?;
-        }
-        Ok(self.count)
-    }
-
-    fn put(&mut self, put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        self.line.extend_from_slice(b";\n");
-        put(&self.line)?;
-        self.line.truncate(self.head);
-        Ok(())
-    }
 }
 
 impl MariaDb {
@@ -196,8 +134,8 @@ impl MariaDb {
             }
             text.push(b')');
             lines.add(&text, put)?;
-            if lines.count % STRIDE == 0 {
-                progress(lines.count);
+            if lines.count().is_multiple_of(STRIDE) {
+                progress(lines.count());
             }
             Ok(())
         })?;

@@ -25,15 +25,6 @@ SET FOREIGN_KEY_CHECKS=0, UNIQUE_CHECKS=0, TIME_ZONE='+00:00', AUTOCOMMIT=0;
 SET SQL_MODE='NO_AUTO_VALUE_ON_ZERO,ALLOW_INVALID_DATES';
 ";
 
-/// Where an INSERT line ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grouping {
-    /// When it is full: the lines of a dump.
-    Size,
-    /// Also after rows that are drawn by their content: for a store that keeps equal parts of several dumps once.
-    Content,
-}
-
 /// The name of the table that `line` creates, if it does.
 pub(super) fn created_table(line: &[u8]) -> Option<String> {
     line.strip_prefix(CREATE).and_then(|rest| std::str::from_utf8(rest).ok()).and_then(name_of)

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use super::dump::InsertLines;
-pub use super::dump_text::Grouping;
 use super::dump_text::{INSERT, each_line};
 use super::literal::row_starts;
 use super::load::values_of;
+pub use crate::engine::insert_lines::Grouping;
+use crate::engine::insert_lines::InsertLines;
 use crate::error::Result;
 
 /// Passes the lines of the dump at `path` to `put`, grouped by `grouping`.
@@ -28,7 +28,7 @@ impl Regrouping {
         Regrouping { grouping, lines: None }
     }
 
-    /// Passes the lines that are complete with `line`, the next one, to `put`. What is not as kumadb writes it stays as it is.
+    /// Passes the lines that are complete with `line`, the next one, to `put`. A line that kumadb would write otherwise is not changed.
     pub fn add(&mut self, line: &[u8], put: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let Some(values) = line.starts_with(INSERT).then(|| values_of(line)).flatten() else {
             self.end(put)?;

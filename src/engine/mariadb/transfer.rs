@@ -6,11 +6,11 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use super::collation::compared;
-use super::dump::InsertLines;
 use super::dump_text::{FIRST, LAST, SETTINGS, table_end};
 use super::literal::write_text;
 use super::{MariaDb, UNFINISHED};
 use crate::engine::fit::{ColumnFit, Loss};
+use crate::engine::insert_lines::InsertLines;
 use crate::engine::{Counts, EngineKind, Reader, quote};
 use crate::error::{DatabaseError, Error, Result};
 use crate::files;

@@ -180,7 +180,7 @@ impl Writer for Counted<Box<dyn Writer>> {
     fn commit(&mut self) -> Result<()> {
         self.1.pass()?;
         self.0.commit()?;
-        // Committed, and nobody has heard of it yet.
+        // Committed, and no note says so yet.
         self.1.pass()
     }
     fn rollback(&mut self) -> Result<()> {

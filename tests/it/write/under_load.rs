@@ -85,7 +85,7 @@ fn on_sqlite(file: &Path) -> Box<dyn FnMut() + Send> {
     })
 }
 
-/// The same by a server that is restarted again and again, so that its WAL is removed and begun anew, with a file of many pages that
+/// The same by a server that is restarted again and again, so that its WAL is removed and created again, with a file of many pages that
 /// come and go.
 fn restarting(file: &Path) -> Box<dyn FnMut() + Send> {
     let file = file.to_owned();

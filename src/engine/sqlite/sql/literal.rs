@@ -2,7 +2,8 @@
 
 use std::io::Write as _;
 
-use rusqlite::types::ValueRef;
+use rusqlite::ToSql;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 
 /// One cell, read from a literal.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +17,7 @@ pub(super) enum Cell {
 
 impl Cell {
     /// It as SQLite binds it. Text may be invalid UTF-8.
-    pub(super) fn bound(&self) -> ValueRef<'_> {
+    fn bound(&self) -> ValueRef<'_> {
         match self {
             Cell::Null => ValueRef::Null,
             Cell::Integer(n) => ValueRef::Integer(*n),
@@ -33,6 +34,12 @@ impl Cell {
             (ValueRef::Real(one), ValueRef::Real(other)) => one.to_bits() == other.to_bits(),
             (one, other) => one == other,
         }
+    }
+}
+
+impl ToSql for Cell {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(self.bound()))
     }
 }
 

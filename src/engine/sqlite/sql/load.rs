@@ -6,9 +6,8 @@ use std::path::Path;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 use rusqlite::params_from_iter;
-use rusqlite::types::{ToSqlOutput, ValueRef};
 
-use super::literal::{self, Cell};
+use super::literal;
 use super::{
     AFTER, BEFORE, DEFINITION, FIRST, INSERT, LAST, LONGEST, OWN, definition_end, last, stored_columns, table_end,
 };
@@ -200,7 +199,7 @@ impl Loading<'_> {
         loop {
             let after = literal::read_row(rows, &mut cells).filter(|_| cells.len() == columns.len());
             let Some(after) = after else { return Err(self.wrong("it contains rows that kumadb does not write")) };
-            statement.execute(params_from_iter(cells.iter().map(Bound))).map_err(failed)?;
+            statement.execute(params_from_iter(&cells)).map_err(failed)?;
             count += 1;
             match after {
                 b";\n" => break,
@@ -302,14 +301,5 @@ fn name_at(text: &[u8]) -> Option<(String, &[u8])> {
             }
             None => return Some((String::from_utf8(name).ok()?, rest)),
         }
-    }
-}
-
-struct Bound<'a>(&'a Cell);
-
-impl rusqlite::ToSql for Bound<'_> {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        let value: ValueRef<'_> = self.0.bound();
-        Ok(ToSqlOutput::Borrowed(value))
     }
 }

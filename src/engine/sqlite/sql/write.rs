@@ -5,13 +5,10 @@ use rusqlite::types::ValueRef;
 
 use super::literal::{self, Cell};
 use super::{AFTER, BEFORE, DEFINITION, FIRST, INSERT, LONGEST, OWN, definition_end, last, stored_columns, table_end};
+use crate::engine::insert_lines::{Grouping, InsertLines};
 use crate::engine::sqlite::{Sqlite, SqliteFile};
-use crate::engine::statement::ends_insert;
 use crate::engine::{Counts, Reader as _, quote};
 use crate::error::{Error, Result, SnapshotError};
-
-/// Bytes of an INSERT, unless a single row is larger.
-const LINE: usize = 512 << 10;
 
 /// Rows between two looks for a request to end, and two calls of `progress`.
 const STRIDE: u64 = 1_000;
@@ -20,12 +17,17 @@ const STRIDE: u64 = 1_000;
 type Put<'p> = &'p mut dyn FnMut(&[u8]) -> Result<()>;
 
 impl Sqlite {
-    /// Passes the database as SQL to `put`, in whole lines. Each row is read from its text again, and compared. `progress` is called with
+    /// Passes the database as SQL to `put`, in whole lines. `is_checked`, each row is read from its text again and compared. `progress` is called with
     /// (done, total) in rows. Returns the rows per table.
     ///
     /// # Errors
     /// [`SnapshotError::NotAsSql`]: a table cannot be written.
-    pub(crate) fn write_sql(&mut self, put: Put<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
+    pub(crate) fn write_sql(
+        &mut self,
+        is_checked: bool,
+        put: Put<'_>,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Counts> {
         let encoding = self.query("PRAGMA encoding", &[])?;
         if encoding.iter().any(|row| row.at(0).text() != Some("UTF-8")) {
             return Err(not_as_sql("sqlite_schema", "the text of the database is encoded in UTF-16"));
@@ -43,9 +45,11 @@ impl Sqlite {
         let (total, mut all, mut counts) = (expected.values().sum(), 0, Counts::new());
         for (name, definition) in &tables {
             put_definition(name, definition, put)?;
-            self.check_unique(name)?;
+            if is_checked {
+                self.check_unique(name)?;
+            }
             let columns = stored_columns(self, name)?;
-            let rows = self.put_inserts(name, &columns, put, &mut |rows| progress(all + rows, total))?;
+            let rows = self.put_inserts(is_checked, (name, &columns), put, &mut |rows| progress(all + rows, total))?;
             put(table_end(name, rows).as_bytes())?;
             all += rows;
             counts.insert(name.clone(), rows);
@@ -56,7 +60,7 @@ impl Sqlite {
             if is_made && self.has_table(name)? {
                 put(before.as_bytes())?;
                 let columns: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
-                self.put_inserts(name, &columns, put, &mut |_| {})?;
+                self.put_inserts(is_checked, (name, &columns), put, &mut |_| {})?;
             }
         }
         for (name, definition) in &rest {
@@ -108,8 +112,8 @@ impl Sqlite {
     /// Passes the INSERT lines of `table` to `put`; returns the number of rows.
     fn put_inserts(
         &mut self,
-        table: &str,
-        columns: &[String],
+        is_checked: bool,
+        (table, columns): (&str, &[String]),
         put: Put<'_>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<u64> {
@@ -122,9 +126,9 @@ impl Sqlite {
         let sql = format!("SELECT {names} FROM {} NOT INDEXED", quote(table));
         let mut statement = self.connection.prepare(&sql).map_err(fail)?;
         let mut rows = statement.query([]).map_err(fail)?;
-        let mut line = format!("{INSERT}{} ({names}) VALUES ", quote(table)).into_bytes();
-        let (head, mut text, mut cells, mut count) = (line.len(), Vec::new(), Vec::new(), 0);
-        let mut is_ended = false;
+        let mut lines =
+            InsertLines::after(format!("{INSERT}{} ({names}) VALUES ", quote(table)).into_bytes(), Grouping::Content);
+        let (mut text, mut cells) = (Vec::new(), Vec::new());
         while let Some(row) = rows.next().map_err(fail)? {
             text.clear();
             for at in 0..columns.len() {
@@ -132,30 +136,16 @@ impl Sqlite {
                 literal::write(row.get_ref(at).map_err(fail)?, &mut text);
             }
             text.push(b')');
-            let value = |at| row.get_ref(at).map_err(fail);
-            check_row(table, &text, &mut cells, &value)?;
-            if line.len() > head {
-                if is_ended || line.len() + text.len() > LINE {
-                    line.extend_from_slice(b";\n");
-                    put(&line)?;
-                    line.truncate(head);
-                } else {
-                    line.push(b',');
-                }
+            if is_checked {
+                check_row(table, &text, &mut cells, &|at| row.get_ref(at).map_err(fail))?;
             }
-            line.extend_from_slice(&text);
-            is_ended = ends_insert(&text);
-            count += 1;
-            if count % STRIDE == 0 {
+            lines.add(&text, put)?;
+            if lines.count().is_multiple_of(STRIDE) {
                 self.file.cancel.check()?;
-                progress(count);
+                progress(lines.count());
             }
         }
-        if line.len() > head {
-            line.extend_from_slice(b";\n");
-            put(&line)?;
-        }
-        Ok(count)
+        lines.end(put)
     }
 }
 
