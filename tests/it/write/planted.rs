@@ -45,7 +45,7 @@ fn plant_everywhere(attack: &Attack, names: &[&str], lines: &[&str]) {
                 attack.give();
                 let begun = Instant::now();
                 attack.run(line);
-                assert!(begun.elapsed() < Duration::from_secs(5), "{kind}, {name}: {line}: {:?}", begun.elapsed());
+                assert!(begun.elapsed() < Duration::from_secs(30), "{kind}, {name}: {line}: {:?}", begun.elapsed());
                 attack.is_unharmed(&format!("{kind}, {name}: {line}"));
             }
         }
