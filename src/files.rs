@@ -275,7 +275,8 @@ fn has_open(folder: &Path, files: &[Stat]) -> io::Result<bool> {
     Ok(false)
 }
 
-fn parent(path: &Path) -> &Path {
+/// The folder that `path` is in.
+pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

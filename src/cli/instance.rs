@@ -213,7 +213,7 @@ impl Context<'_> {
     /// Who uses the stores, from the environment; a signal ends a request.
     pub(super) fn credentials(&self) -> Result<Credentials> {
         let credentials = Credentials::new(store::credentials()?).cancelled_by(self.ui.signals());
-        Ok(credentials.noticed_by(self.ui.notices()))
+        Ok(credentials.noticed_by(self.ui.notices()).cached_in(super::cache_folder()))
     }
 
     /// The stores of the config file, unless others were given: those of the selected instance, or all where it names none or

@@ -452,6 +452,13 @@ fn state_folder() -> PathBuf {
     local_folder("XDG_STATE_HOME", ".local/state").join("instances")
 }
 
+/// The folder of manifests of remote stores; none where this user has no home.
+fn cache_folder() -> Option<PathBuf> {
+    let has_home = ["XDG_CACHE_HOME", "HOME"].iter().any(|name| std::env::var_os(name).is_some());
+    let is_known = has_home || rustix::process::geteuid().is_root();
+    is_known.then(|| local_folder("XDG_CACHE_HOME", ".cache").join("manifests"))
+}
+
 /// The folder of this user's kumadb: a system folder for root, a folder at home for others.
 fn local_folder(variable: &str, home: &str) -> PathBuf {
     if let Some(folder) = std::env::var_os(variable).filter(|folder| !folder.is_empty()) {

@@ -22,6 +22,7 @@ mod support {
 
 /// Snapshots and their stores.
 mod backup {
+    mod cached;
     pub mod check;
     pub mod earlier;
     pub mod encrypted;

@@ -1,6 +1,7 @@
 //! Credentials and timeouts of remote stores, and the signal that ends a wait early.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ pub struct Credentials {
     pub(super) patience: Timeouts,
     pub(super) cancel: CancelSignal,
     pub(super) notice: Notice,
+    pub(super) cache: Option<PathBuf>,
 }
 
 /// Timeouts of requests.
@@ -82,11 +84,11 @@ impl Credentials {
         Credentials { named: known, ..Credentials::default() }
     }
 
-    /// These and, for missing names, `others`; with the timeouts of `others`.
+    /// These and, for missing names, `others`; with the timeouts and the cache of `others`.
     pub fn or(self, others: &Credentials) -> Credentials {
         let all = self.named.into_iter().chain(others.named.iter().cloned());
-        let Credentials { patience, cancel, notice, .. } = others.clone();
-        Credentials { patience, cancel, notice, ..Credentials::new(all) }
+        let Credentials { patience, cancel, notice, cache, .. } = others.clone();
+        Credentials { patience, cancel, notice, cache, ..Credentials::new(all) }
     }
 
     /// The same, with the timeouts `patience`.
@@ -102,6 +104,11 @@ impl Credentials {
     /// The same; `notice` is given a line when a store does not answer and the request is sent again, once a store.
     pub fn noticed_by(self, notice: impl Fn(&str) + Send + Sync + 'static) -> Credentials {
         Credentials { notice: Notice(Arc::new(notice)), ..self }
+    }
+
+    /// The same; manifests that were read from a remote store are cached in `folder`.
+    pub fn cached_in(self, folder: Option<PathBuf>) -> Credentials {
+        Credentials { cache: folder, ..self }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {

@@ -36,7 +36,7 @@ impl Objects for FolderStore {
                 let about = files::about_target(&path)?;
                 let name = path.strip_prefix(&self.path).unwrap_or(&path).to_string_lossy().into_owned();
                 if about.is_regular() {
-                    found.push(Object { name, size: about.size });
+                    found.push(Object { name, size: about.size, version: None });
                 }
             }
         }

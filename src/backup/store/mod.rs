@@ -1,6 +1,7 @@
 //! Stores: where snapshots are kept, a folder or a remote service.
 
 mod address;
+mod cache;
 mod credentials;
 mod failure;
 mod folder;
@@ -16,7 +17,7 @@ mod unpack;
 mod webdav;
 mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use super::undo::Bounds;
 use crate::engine::sqlite::other_format;
 use crate::error::{Error, FileError, InputError, Result, SnapshotError};
 use crate::files;
+use cache::{ManifestCache, cache_file};
 use folder::FolderStore;
 use objects::{Object, Objects};
 use scratch::{NotedUpload, UploadNote};
@@ -60,6 +62,8 @@ pub struct Store {
     bounds: Bounds,
     /// Names of other instances.
     others: Vec<String>,
+    /// The file of manifests that were read before, for a remote store.
+    cache: Option<PathBuf>,
 }
 
 /// One snapshot in a store.
@@ -98,6 +102,7 @@ impl Store {
             encryption: None,
             bounds: Bounds::default(),
             others: Vec::new(),
+            cache: None,
         }
     }
 
@@ -110,7 +115,8 @@ impl Store {
         check_address(address)
             .map_err(|why| Error::Input(InputError::Address { kind: "store URL", shown: String::new(), why }))?;
         if address.contains("://") {
-            remote::open(address, credentials).map(Store::of)
+            let cache = credentials.cache.as_ref().map(|folder| cache_file(folder, address));
+            remote::open(address, credentials).map(|opened| Store { cache, ..Store::of(opened) })
         } else {
             Ok(Store::new(address))
         }
@@ -284,18 +290,17 @@ impl Store {
     /// rest.
     pub fn list(&self) -> Result<Listing> {
         let objects = self.objects.list()?;
-        let names: BTreeSet<&str> = objects.iter().map(|object| object.name.as_str()).collect();
-        let (reported, unreported): (Vec<&Object>, Vec<&Object>) = objects
-            .iter()
-            .filter(|object| archive::is_archive(&object.name))
-            .partition(|object| names.contains(beside(&object.name).as_str()));
-        let mut listing = Listing::default();
-        let manifests: Vec<String> = reported.iter().map(|object| beside(&object.name)).collect();
-        for (object, text) in reported.iter().zip(self.objects.read_all(&manifests)?) {
-            let place = self.locate(&object.name);
-            let read = text.and_then(|text| archive::parse(&place, &text));
-            listing.take(read.map(|manifest| self.snapshot(object, manifest)));
+        let named: BTreeMap<&str, &Object> = objects.iter().map(|object| (object.name.as_str(), object)).collect();
+        let archives = objects.iter().filter(|object| archive::is_archive(&object.name));
+        let (mut reported, mut unreported) = (Vec::new(), Vec::new());
+        for object in archives {
+            match named.get(beside(&object.name).as_str()) {
+                Some(manifest) => reported.push((object, *manifest)),
+                None => unreported.push(object),
+            }
         }
+        let mut listing = Listing::default();
+        self.read_manifests(&reported, &mut listing)?;
         // In a remote store an archive without its manifest is an upload that is running or was interrupted.
         for object in unreported.iter().filter(|_| self.folder().is_some()) {
             listing.take(self.read_within(object));
@@ -306,6 +311,31 @@ impl Store {
             listing.elsewhere.extend(elsewhere.map(|others| (self.address(), others)));
         }
         Ok(listing)
+    }
+
+    /// Adds the snapshots with these archives and manifests to `listing`. A manifest that was read before is not requested again.
+    fn read_manifests(&self, reported: &[(&Object, &Object)], listing: &mut Listing) -> Result<()> {
+        let cache = ManifestCache::read(self.cache.as_deref());
+        let is_new = |manifest: &Object| cache.get(manifest).is_none();
+        let new: Vec<String> =
+            reported.iter().filter(|(_, one)| is_new(one)).map(|(_, one)| one.name.clone()).collect();
+        let mut read = self.objects.read_all(&new)?.into_iter();
+        let mut valid = Vec::new();
+        for (object, manifest) in reported {
+            let text = match cache.get(manifest) {
+                Some(text) => Some(Ok(text.as_bytes().to_owned())),
+                None => read.next(),
+            };
+            let Some(text) = text else { break };
+            let parsed = text.and_then(|text| Ok((archive::parse(&self.locate(&object.name), &text)?, text)));
+            listing.take(parsed.map(|(parsed, text)| {
+                valid.push((*manifest, text));
+                self.snapshot(object, parsed)
+            }));
+        }
+        // Without it the next listing is only slower.
+        let _ = cache.replace(valid);
+        Ok(())
     }
 
     /// Writes a small file, reads it back, lists it and removes it.
@@ -343,7 +373,7 @@ impl Store {
     fn read_file(self, path: &Path) -> Result<Snapshot> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let size = files::about_target(path)?.size;
-        let object = Object { name, size };
+        let object = Object { name, size, version: None };
         match self.objects.read_all(&[beside(&object.name)])?.pop() {
             Some(Ok(text)) => Ok(self.snapshot(&object, archive::parse(&path.to_string_lossy(), &text)?)),
             Some(Err(error)) if !error.is_missing() => Err(error),
@@ -355,7 +385,7 @@ impl Store {
     fn read_named(self, name: &str) -> Result<Snapshot> {
         let size =
             self.objects.size(name)?.ok_or_else(|| Error::Snapshot(SnapshotError::NotFound(self.locate(name))))?;
-        let object = Object { name: name.to_owned(), size };
+        let object = Object { name: name.to_owned(), size, version: None };
         let beside = beside(name);
         if self.objects.size(&beside)?.is_none() {
             return self.read_within(&object);

@@ -12,6 +12,8 @@ pub struct Object {
     pub name: String,
     /// Size in bytes.
     pub size: u64,
+    /// What changes with the content, in a remote store that has such: the ETag and the time of the upload.
+    pub version: Option<String>,
 }
 
 /// Receives the progress of an upload.

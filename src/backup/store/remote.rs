@@ -323,8 +323,13 @@ impl Objects for Remote {
             stream::iter(folders).map(list).buffered(READING).try_collect().await
         })?;
         let objects = listed.into_iter().flat_map(|folder| folder.objects);
-        let mut found: Vec<Object> =
-            objects.map(|object| Object { name: object.location.to_string(), size: object.size }).collect();
+        let mut found: Vec<Object> = objects
+            .map(|object| Object {
+                name: object.location.to_string(),
+                size: object.size,
+                version: object.e_tag.map(|tag| format!("{tag} {} {}", object.last_modified, object.size)),
+            })
+            .collect();
         found.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
     }

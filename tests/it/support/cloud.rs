@@ -366,9 +366,14 @@ fn give(request: &Request, object: Option<&Vec<u8>>) -> Answer {
             answer
         }
     };
-    answer.headers.push(("etag", "\"tag\"".into()));
+    answer.headers.push(("etag", tag(object)));
     answer.headers.push(("last-modified", "Tue, 24 Nov 2026 10:00:00 GMT".into()));
     answer
+}
+
+/// The ETag of an object.
+fn tag(object: &[u8]) -> String {
+    format!("\"{}\"", blake3::hash(object).to_hex())
 }
 
 fn list(bucket: &str, request: &Request, shelf: &Shelf) -> Answer {
@@ -390,8 +395,9 @@ fn list(bucket: &str, request: &Request, shelf: &Shelf) -> Answer {
         }
         (count, last) = (count + 1, name.to_owned());
         xml.push_str(&format!(
-            "<Contents><Key>{name}</Key><LastModified>2026-11-24T10:00:00.000Z</LastModified><ETag>tag</ETag>\
+            "<Contents><Key>{name}</Key><LastModified>2026-11-24T10:00:00.000Z</LastModified><ETag>{}</ETag>\
              <Size>{}</Size></Contents>",
+            tag(object),
             object.len()
         ));
     }

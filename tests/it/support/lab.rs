@@ -114,6 +114,7 @@ impl Lab {
             .env("KUMADB_STORE", self.store())
             .env("XDG_STATE_HOME", self.root.path().join("state"))
             .env("XDG_CONFIG_HOME", self.root.path().join("config"))
+            .env("XDG_CACHE_HOME", self.root.path().join("cache"))
             .env("TMPDIR", std::env::temp_dir())
             .env("TZ", "UTC")
             .current_dir(self.root.path());
