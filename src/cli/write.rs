@@ -310,7 +310,7 @@ fn hangs_on_new(step: &PlanStep) -> bool {
     match &step.change {
         Change::Insert { columns, cells } => {
             columns.first().is_some_and(|column| OWNERS.contains(&column.as_str()))
-                && matches!(cells.first(), Some(Cell::IdOf(_)))
+                && matches!(cells.get(0), Some(Cell::IdOf(_)))
         }
         _ => false,
     }

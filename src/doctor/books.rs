@@ -110,7 +110,7 @@ fn fault(content: &DatabaseContent, key: &str, right: &str, what: String) -> Fau
             subject: named,
             change: Change::Insert {
                 columns: ["key", "value"].map(str::to_owned).into(),
-                cells: [key, right].map(|text| Cell::Is(text.into())).into(),
+                cells: [key, right].map(|text| Cell::Is(text.into())).to_vec().into(),
             },
         },
     };

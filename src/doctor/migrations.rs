@@ -42,7 +42,7 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
         .collect();
     if kept.is_none() {
         let columns = [String::from("is_locked")].into();
-        let change = Change::Insert { columns, cells: vec![0.into()] };
+        let change = Change::Insert { columns, cells: vec![0.into()].into() };
         steps.push(PlanStep { table: "knex_migrations_lock".into(), subject: "the lock, unlocked".into(), change });
     }
     let why = match (locked, lock.len()) {

@@ -35,8 +35,11 @@ pub fn decode(bytes: Vec<u8>) -> Result<Decoded, &'static str> {
         () => {}
     }
     Ok(match String::from_utf8(bytes) {
-        Ok(text) => {
-            Decoded { text: text.strip_prefix('\u{feff}').map_or(text.clone(), str::to_owned), is_unicode: true }
+        Ok(mut text) => {
+            if text.starts_with('\u{feff}') {
+                text.remove(0);
+            }
+            Decoded { text, is_unicode: true }
         }
         Err(error) => {
             Decoded { text: error.into_bytes().iter().map(|byte| windows_1252(*byte)).collect(), is_unicode: false }

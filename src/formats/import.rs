@@ -113,16 +113,15 @@ pub fn import_sources(
 impl Import {
     /// Converts the foreign files, and reads everything as one fixture.
     fn read(&mut self, sorted: Sorted, options: &ImportOptions, lookup: &dyn Lookup) {
-        let (import, Sorted { native, foreign, listed }) = (self, sorted);
+        let (import, Sorted { mut native, foreign, listed }) = (self, sorted);
         let mut documents: Vec<Document> = Vec::new();
         let mut ends = Vec::new();
-        for source in &native {
-            documents.extend(source.documents.iter().map(|node| Document {
-                node: node.clone(),
-                expand: Expand::All,
-                converted: false,
-            }));
+        for source in &mut native {
+            let nodes = std::mem::take(&mut source.documents).into_iter();
+            documents.extend(nodes.map(|node| Document { node, expand: Expand::All, converted: false }));
             ends.push(documents.len());
+            // Only its name is still needed.
+            source.text = String::new();
         }
         let mut all = Vec::new();
         if let (Some(map), false) = (&options.map, listed.is_empty()) {
@@ -145,7 +144,7 @@ impl Import {
             }
             documents.push(Document { node: converted.document, expand, converted: true });
         }
-        let contents = read_contents(&documents, lookup);
+        let contents = read_contents(documents, lookup);
         import.fixture = contents.fixture;
         let before = import.problems.len();
         import.problems.extend(contents.problems);

@@ -56,17 +56,19 @@ pub struct Invalid {
 /// Every problem in all of them, each with file, line, column and its path in the fixture.
 pub fn read_fixture(documents: &[Node], lookup: &dyn Lookup) -> Result<Fixture, Vec<Problem>> {
     let native = |node: &Node| Document { node: node.clone(), expand: Expand::All, converted: false };
-    let contents = read_contents(&documents.iter().map(native).collect::<Vec<_>>(), lookup);
+    let contents = read_contents(documents.iter().map(native), lookup);
     if contents.problems.is_empty() { Ok(contents.fixture) } else { Err(contents.problems) }
 }
 
-/// Reads the fixtures in `documents`; items with problems are left out.
-pub fn read_contents(documents: &[Document], lookup: &dyn Lookup) -> Contents {
-    let mut reader = Reader { lookup, contents: Contents::default(), defaults: None, now: None };
-    for document in documents {
-        reader.now = Some(document);
+/// Reads the fixtures in `documents`; items with problems are left out. Each part of a fixture is freed once it is read: of a
+/// hundred thousand monitors, the nodes take as much memory as the items.
+pub fn read_contents(documents: impl IntoIterator<Item = Document>, lookup: &dyn Lookup) -> Contents {
+    let contents = Contents::default();
+    let mut reader = Reader { lookup, contents, defaults: None, expand: Expand::All, converted: false };
+    for Document { node, expand, converted } in documents {
+        (reader.expand, reader.converted) = (expand, converted);
         reader.contents.says_something.push(false);
-        reader.document(&document.node);
+        reader.document(node);
     }
     reader.contents
 }
@@ -76,8 +78,10 @@ struct Reader<'r> {
     contents: Contents,
     /// `defaults` of the present fixture.
     defaults: Option<Desired>,
-    /// The present fixture.
-    now: Option<&'r Document>,
+    /// See [`Document::expand`] of the present fixture.
+    expand: Expand,
+    /// See [`Document::converted`] of the present fixture.
+    converted: bool,
 }
 
 impl Reader<'_> {
@@ -85,20 +89,21 @@ impl Reader<'_> {
         self.contents.problems.push(Problem::at(at, path, message));
     }
 
-    fn document(&mut self, document: &Node) {
+    fn document(&mut self, document: Node) {
         if document.is_null() {
             return;
         }
-        let Data::Map(entries) = &document.data else {
+        if !matches!(document.data, Data::Map(_)) {
             return self.wrong(&document.at, "fixture", format!("must be a map, not {}", document.noun()));
-        };
+        }
         self.defaults = None;
         // First, at any position.
         if let Some(defaults) = document.find("defaults") {
             self.defaults = self.thing(&MONITORS, defaults, "defaults");
         }
+        let Data::Map(entries) = document.data else { return };
         for Entry { key, at, value } in entries {
-            match entity(key) {
+            match entity(&key) {
                 _ if key == "version" => match value.int() {
                     Some(VERSION) => {}
                     _ => self.wrong(&value.at, "version", format!("must be {VERSION}")),
@@ -109,15 +114,15 @@ impl Reader<'_> {
                 Some(found) => self.list(found, value),
                 None => {
                     let keys = ENTITIES.iter().map(|entity| entity.key).chain(["version", "defaults"]);
-                    let near = nearest(key, keys);
+                    let near = nearest(&key, keys);
                     let meant = near.map_or_else(String::new, meant);
-                    self.contents.problems.push(Problem::at(at, key, format!("unknown key{meant}")));
+                    self.contents.problems.push(Problem::at(&at, &key, format!("unknown key{meant}")));
                 }
             }
         }
     }
 
-    fn list(&mut self, found: &'static Entity, value: &Node) {
+    fn list(&mut self, found: &'static Entity, value: Node) {
         // A key without a value is not an empty list: `--prune` would delete everything.
         if value.is_null() {
             return;
@@ -128,30 +133,32 @@ impl Reader<'_> {
         if self.contents.fixture.kinds.iter().all(|kind| kind.key != found.key) {
             self.contents.fixture.kinds.push(found);
         }
-        match &value.data {
+        let noun = value.noun();
+        match value.data {
             Data::Map(entries) if found.key == SETTINGS.key => {
-                for entry in entries {
+                for entry in &entries {
                     self.setting(entry);
                 }
             }
             Data::List(items) => {
-                for (at, item) in items.iter().enumerate() {
-                    let path = self.path_of(found, at, item);
+                self.contents.fixture.things.reserve(items.len());
+                for (at, item) in items.into_iter().enumerate() {
+                    let path = self.path_of(found, at, &item);
                     let before = self.contents.problems.len();
-                    let mut thing = self.thing(found, item, &path);
+                    let mut thing = self.thing(found, &item, &path);
                     thing.iter_mut().for_each(|thing| self.finish(thing));
                     let problems = before..self.contents.problems.len();
                     if problems.is_empty() {
                         self.contents.fixture.things.extend(thing)
                     } else {
-                        let subject = subject_of(found, item, &path);
+                        let subject = subject_of(found, &item, &path);
                         self.contents.invalid.push(Invalid { problems, path, subject });
                     }
                 }
             }
             _ => {
                 let must = if found.key == SETTINGS.key { "a map" } else { "a list" };
-                self.wrong(&value.at, found.key, format!("must be {must}, not {}", value.noun()));
+                self.wrong(&value.at, found.key, format!("must be {must}, not {noun}"));
             }
         }
     }
@@ -159,7 +166,7 @@ impl Reader<'_> {
     /// How problems name an item: `monitors[3]`, or `monitors[Shop]` if the source has no such list.
     fn path_of(&self, found: &Entity, at: usize, item: &Node) -> String {
         let name = item.find(found.name).and_then(Node::scalar);
-        match name.filter(|_| self.now.is_some_and(|document| document.converted)) {
+        match name.filter(|_| self.converted) {
             Some(name) => format!("{}[{name}]", found.key),
             None => format!("{}[{at}]", found.key),
         }
@@ -234,6 +241,8 @@ impl Reader<'_> {
                 },
             }
         }
+        thing.cells.shrink_to_fit();
+        thing.parts.shrink_to_fit();
         Some(thing)
     }
 
@@ -257,6 +266,12 @@ impl Reader<'_> {
     }
 
     fn parts(&mut self, part: &'static Entity, value: &Node, here: &str) -> Vec<Desired> {
+        let mut parts = self.parts_of(part, value, here);
+        parts.shrink_to_fit();
+        parts
+    }
+
+    fn parts_of(&mut self, part: &'static Entity, value: &Node, here: &str) -> Vec<Desired> {
         match &value.data {
             Data::Null => Vec::new(),
             Data::List(items) => items
@@ -281,7 +296,7 @@ impl Reader<'_> {
                 .filter_map(|entry| {
                     let here = format!("{here}.{}", entry.key);
                     let (name, also) = (part.field(part.name)?, part.field(part.also)?);
-                    let mut thing = bare(part, entry.at.clone(), here.clone(), Vec::new());
+                    let mut thing = bare(part, entry.at.clone(), here.clone(), Vec::with_capacity(2));
                     let text = ValueOrRef::Named(entry.key.clone());
                     thing.cells.push(FieldValue { field: name, value: text, at: entry.at.clone() });
                     self.cell(&mut thing, also, &entry.value, &here);
@@ -353,7 +368,7 @@ impl Reader<'_> {
     }
 
     fn expand(&self, text: &str, at: &At) -> Result<String, String> {
-        expand::expand(text, at, self.now.map_or(Expand::All, |document| document.expand), self.lookup)
+        expand::expand(text, at, self.expand, self.lookup)
     }
 
     /// `node` with every `${VARIABLE}` and `${file:path}` expanded.
@@ -430,8 +445,10 @@ fn add_defaults(thing: &mut Desired, defaults: &Desired) {
             thing.cells.push(given.clone());
         }
     }
+    thing.cells.shrink_to_fit();
     for (part, items) in &defaults.parts {
         if thing.part(part.key).is_none() {
+            thing.parts.reserve_exact(1);
             thing.parts.push((part, items.clone()));
         }
     }

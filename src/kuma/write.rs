@@ -254,7 +254,7 @@ fn check_row(step: &PlanStep, row: &Row, ids: &BTreeMap<usize, i64>) -> Result<(
     };
     match &step.change {
         Change::Insert { columns, cells } => {
-            columns.iter().zip(cells).try_for_each(|(column, cell)| check(column, cell))
+            columns.iter().zip(cells.iter()).try_for_each(|(column, cell)| check(column, cell))
         }
         Change::Update { set, .. } => set.iter().try_for_each(|cell| check(&cell.column, &cell.new)),
         Change::Delete { .. } => Ok(()),

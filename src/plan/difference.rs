@@ -53,7 +53,7 @@ pub fn difference(now: &ConfigRows, then: &ConfigRows, skips: &dyn Fn(&str, &str
             let with_owner = owner(new).is_some_and(|owner| moved.contains(&owner));
             moved.insert((table, id));
             if !with_owner {
-                let change = Change::Insert { columns: [].into(), cells: Vec::new() };
+                let change = Change::Insert { columns: [].into(), cells: Vec::new().into() };
                 plan.steps.push(PlanStep {
                     table: table.into(),
                     subject: there.subject(table, entity, parent, new),

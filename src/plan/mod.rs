@@ -2,6 +2,7 @@
 //!
 //! Pure data: a plan can be shown, saved and compared, and applying it makes no further decisions.
 
+mod cells;
 pub(crate) mod difference;
 pub mod fixture;
 pub mod history;
@@ -19,6 +20,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::entities::is_secret_setting;
 use crate::model::state::Fingerprint;
 use crate::value::{Row, Value};
+
+pub use cells::InsertCells;
 
 /// The ordered changes that lead from one state to another.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,7 +60,7 @@ pub enum Change {
         /// share these.
         columns: Arc<[String]>,
         /// The value of each column.
-        cells: Vec<Cell>,
+        cells: InsertCells,
     },
     /// New cells in the row with this id.
     Update {
@@ -163,13 +166,17 @@ impl Plan {
     /// Adds an insert and returns its position, for [`Cell::IdOf`].
     pub fn insert(&mut self, table: &str, subject: impl Into<String>, row: Vec<(String, Cell)>) -> usize {
         let like = |columns: &[String]| columns.iter().eq(row.iter().map(|(column, _)| column));
-        let columns = match self.steps.last() {
-            Some(PlanStep { change: Change::Insert { columns, .. }, .. }) if like(columns) => columns.clone(),
-            _ => row.iter().map(|(column, _)| column.clone()).collect(),
+        let change = match self.steps.last() {
+            Some(PlanStep { change: Change::Insert { columns, cells }, .. }) if like(columns) => {
+                let cells = cells.following(row.into_iter().map(|(_, cell)| cell));
+                Change::Insert { columns: columns.clone(), cells }
+            }
+            _ => {
+                let (columns, cells): (Vec<String>, Vec<Cell>) = row.into_iter().unzip();
+                Change::Insert { columns: columns.into(), cells: cells.into() }
+            }
         };
-        let mut cells = Vec::with_capacity(row.len());
-        cells.extend(row.into_iter().map(|(_, cell)| cell));
-        self.push(table, subject, Change::Insert { columns, cells });
+        self.push(table, subject, change);
         self.steps.len() - 1
     }
 
