@@ -297,11 +297,14 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     let all: Vec<&[&Snapshot]> = all.chunk_by(|a, b| a.manifest.id == b.manifest.id).collect();
     let (all, others): (Vec<&[&Snapshot]>, Vec<&[&Snapshot]>) =
         all.into_iter().partition(|copies| copies[0].manifest.undo == args.undo);
-    let documents: Vec<Json> = all.iter().map(|copies| document(copies)).collect();
+    // Only where it is shown: of a thousand snapshots it takes more memory than the rest.
+    let documents: Vec<Json> =
+        if context.ui.is_json() { all.iter().map(|copies| document(copies)).collect() } else { Vec::new() };
     let addresses: Vec<String> = stores.iter().map(|store| store.address()).collect();
     let kept =
         if args.undo { context.find().map(|found| pending::waiting(&found)).unwrap_or_default() } else { Vec::new() };
-    let mut result = json!({"store": addresses[0], "stores": addresses, "snapshots": documents});
+    let mut result = json!({"store": addresses[0], "stores": addresses});
+    result["snapshots"] = Json::Array(documents);
     if args.undo {
         let place = |one: &PendingSnapshot| json!({"path": one.folder, "manifest": one.manifest});
         result["pending"] = kept.iter().map(place).collect();

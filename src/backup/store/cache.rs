@@ -18,7 +18,7 @@ pub(super) struct ManifestCache {
     known: BTreeMap<String, CachedManifest>,
 }
 
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct CachedManifest {
     /// The version of the object with this text.
     version: String,
@@ -39,24 +39,32 @@ impl ManifestCache {
         ManifestCache { file: file.map(Path::to_owned), known }
     }
 
-    /// The text of `object`, if it was read before and has the same version.
-    pub(super) fn get(&self, object: &Object) -> Option<&str> {
-        let known = self.known.get(&object.name)?;
-        (object.version.as_ref() == Some(&known.version)).then_some(known.text.as_str())
+    /// Whether the text of `object` was read before, and it has the same version.
+    pub(super) fn has(&self, object: &Object) -> bool {
+        self.known.get(&object.name).is_some_and(|known| object.version.as_ref() == Some(&known.version))
     }
 
-    /// Replaces what is cached with `valid`: objects, and their texts.
+    /// Takes the text of `object`, if it [has](ManifestCache::has) that.
+    pub(super) fn take(&mut self, object: &Object) -> Option<Vec<u8>> {
+        if self.has(object) { self.known.remove(&object.name).map(|known| known.text.into_bytes()) } else { None }
+    }
+
+    /// Replaces what is cached with `valid`: objects, and their texts. With `is_same`, these are all that were taken.
     ///
     /// # Errors
     /// The folder belongs to another user, or cannot be written to.
-    pub(super) fn replace(self, valid: Vec<(&Object, Vec<u8>)>) -> Result<()> {
+    pub(super) fn replace(self, valid: Vec<(&Object, Vec<u8>)>, is_same: bool) -> Result<()> {
         let Some(file) = self.file else { return Ok(()) };
+        if is_same && self.known.is_empty() {
+            return Ok(());
+        }
         let entry = |(object, text): (&Object, Vec<u8>)| {
             let text = String::from_utf8(text).ok()?;
             Some((object.name.clone(), CachedManifest { version: object.version.clone()?, text }))
         };
         let new: BTreeMap<String, CachedManifest> = valid.into_iter().filter_map(entry).collect();
-        if new == self.known {
+        // Objects without a version are not cached.
+        if new.is_empty() && self.known.is_empty() {
             return Ok(());
         }
         files::claim_folder(files::parent(&file))?;

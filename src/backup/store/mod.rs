@@ -315,26 +315,24 @@ impl Store {
 
     /// Adds the snapshots with these archives and manifests to `listing`. A manifest that was read before is not requested again.
     fn read_manifests(&self, reported: &[(&Object, &Object)], listing: &mut Listing) -> Result<()> {
-        let cache = ManifestCache::read(self.cache.as_deref());
-        let is_new = |manifest: &Object| cache.get(manifest).is_none();
-        let new: Vec<String> =
-            reported.iter().filter(|(_, one)| is_new(one)).map(|(_, one)| one.name.clone()).collect();
+        let mut cache = ManifestCache::read(self.cache.as_deref());
+        let is_new = |(_, manifest): &&(&Object, &Object)| !cache.has(manifest);
+        let new: Vec<String> = reported.iter().filter(is_new).map(|(_, one)| one.name.clone()).collect();
         let mut read = self.objects.read_all(&new)?.into_iter();
         let mut valid = Vec::new();
         for (object, manifest) in reported {
-            let text = match cache.get(manifest) {
-                Some(text) => Some(Ok(text.as_bytes().to_owned())),
-                None => read.next(),
-            };
-            let Some(text) = text else { break };
+            let Some(text) = cache.take(manifest).map(Ok).or_else(|| read.next()) else { break };
             let parsed = text.and_then(|text| Ok((archive::parse(&self.locate(&object.name), &text)?, text)));
             listing.take(parsed.map(|(parsed, text)| {
-                valid.push((*manifest, text));
+                if self.cache.is_some() {
+                    valid.push((*manifest, text));
+                }
                 self.snapshot(object, parsed)
             }));
         }
+        let is_same = new.is_empty() && valid.len() == reported.len();
         // Without it the next listing is only slower.
-        let _ = cache.replace(valid);
+        let _ = cache.replace(valid, is_same);
         Ok(())
     }
 
