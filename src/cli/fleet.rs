@@ -1,5 +1,5 @@
 //! One verb on many instances of the config file. Each runs in a process of its own, `kumadb -t NAME …`, so that nothing is
-//! shared and an error on one does not stop the others.
+//! shared and an error on one does not stop the others. Verbs that change nothing share some processes, see [`worker`].
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -7,7 +7,7 @@ use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::num::NonZeroUsize;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
+use super::worker::{self, FinishedRun, Pool, STORY, lock, messages};
 use super::{Context, Ui, config};
 use crate::config::{ConfigFile, InstanceConfig};
 use crate::error::{Error, Exit, InputError, OperationError, Result};
@@ -22,9 +23,6 @@ use crate::text::{bytes, counted};
 
 /// How much of the result of one run is read, in bytes: the list of a million monitors.
 const RESULT: u64 = 256 << 20;
-
-/// How much of its messages is kept, in bytes.
-const STORY: u64 = 1 << 20;
 
 /// Polling interval for signals.
 const LOOK: Duration = Duration::from_millis(20);
@@ -63,7 +61,7 @@ const OURS: [(&str, bool); 5] =
 const WATCH: &str = "--watch";
 
 /// Options that every child gets or does not get in any case.
-const GIVEN: [&str; 4] = ["--json", "--yes", "-y", "--asked-by-parent"];
+const GIVEN: [&str; 5] = ["--json", "--yes", "-y", "--asked-by-parent", worker::OPTION];
 
 /// How a verb runs on many instances.
 pub struct Fleet<'a> {
@@ -156,10 +154,7 @@ struct Workers {
 
 /// Runs the command line once per instance, shows a table, and returns the worst exit code.
 pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
-    // Signals are forwarded to the others.
-    context.ui.finish_in_order();
-    let names = fleet.args.names(&config::required(context)?.1)?;
-    let words = own_words(std::env::args_os().skip(1))?;
+    let (names, words) = fleet.begin(context)?;
     let parallel = fleet.args.groups.parallel.get();
     let crew = Workers::default();
     let mut watch = Watch { crew: &crew, signal: 0 };
@@ -189,10 +184,57 @@ pub fn run(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
         begun = side_by_side(asking, parallel, Run::answer, &mut || watch.look(context.ui));
     }
     ended.sort_by(|a, b| a.name.cmp(&b.name));
-    let exit = report(&ended, fleet.words, context.ui)?;
-    match watch.signal {
-        0 => Ok(exit),
-        signal => Err(Error::Operation(OperationError::Interrupted { signal })),
+    watch.finish(&ended, fleet.words, context.ui)
+}
+
+/// The same for a verb that changes nothing and does not ask: a few processes run it on all instances.
+pub fn read(fleet: &Fleet<'_>, context: &mut Context<'_>) -> Result<Exit> {
+    let (names, mut words) = fleet.begin(context)?;
+    words.extend(fleet.more.iter().map(OsString::from));
+    let crew = Workers::default();
+    let pool = Pool::new(&words, &crew.pids);
+    let mut watch = Watch { crew: &crew, signal: 0 };
+    let read = |name: String| {
+        let begun = Instant::now();
+        if crew.stopped.load(Ordering::SeqCst) {
+            return Ok(FinishedChild::stopped(name));
+        }
+        let run = pool.run(&name, RESULT)?;
+        Ok(FinishedChild::of(name, begun.elapsed(), run))
+    };
+    let ended = side_by_side(names, fleet.args.groups.parallel.get(), read, &mut || watch.look(context.ui));
+    pool.close()?;
+    watch.finish(&ended.into_iter().collect::<Result<Vec<_>>>()?, fleet.words, context.ui)
+}
+
+impl Fleet<'_> {
+    /// The names of the instances, and the command line of each.
+    fn begin(&self, context: &mut Context<'_>) -> Result<(Vec<String>, Vec<OsString>)> {
+        // Signals are forwarded to the others.
+        context.ui.finish_in_order();
+        Ok((self.args.names(&config::required(context)?.1)?, own_words(std::env::args_os().skip(1))?))
+    }
+}
+
+impl FinishedChild {
+    /// The instance `name`, which was not read.
+    fn stopped(name: String) -> FinishedChild {
+        let document = json!({"error": {"message": "interrupted before it started", "hint": null}});
+        FinishedChild { name, exit: Exit::Interrupted, took: Duration::ZERO, document, progress: String::new() }
+    }
+
+    fn of(name: String, took: Duration, run: FinishedRun) -> FinishedChild {
+        let FinishedRun { text, is_cut, exit, progress, .. } = run;
+        let document = serde_json::from_str(&text).unwrap_or_else(|_| {
+            if is_cut {
+                let message =
+                    format!("its result is larger than {}: run it with `-t` and this instance", bytes(RESULT));
+                return json!({"error": {"message": message, "hint": null}});
+            }
+            let last = progress.lines().last().unwrap_or("it exited without a message");
+            json!({"error": {"message": last, "hint": null}})
+        });
+        FinishedChild { name, exit, took, document, progress }
     }
 }
 
@@ -250,15 +292,7 @@ impl<'c> Run<'c> {
     fn begin(name: &str, words: &[OsString], more: &[&str], asked: &str, crew: &'c Workers) -> Result<RunState<'c>> {
         let begun = Instant::now();
         if crew.stopped.load(Ordering::SeqCst) {
-            let document = json!({"error": {"message": "interrupted before it started", "hint": null}});
-            let (name, took) = (name.to_owned(), Duration::ZERO);
-            return Ok(RunState::Ended(FinishedChild {
-                name,
-                exit: Exit::Interrupted,
-                took,
-                document,
-                progress: String::new(),
-            }));
+            return Ok(RunState::Ended(FinishedChild::stopped(name.to_owned())));
         }
         let failed = Error::file("run", "kumadb");
         let program = std::env::current_exe().map_err(Error::file("find", "kumadb"))?;
@@ -272,11 +306,7 @@ impl<'c> Run<'c> {
         let progress = thread::spawn(move || {
             // Reports the part that could be read.
             let (progress, is_cut) = read_bounded(&mut stderr, STORY).unwrap_or_default();
-            let mut progress = String::from_utf8_lossy(&progress).into_owned();
-            if is_cut {
-                progress.push_str(&format!("\nwarning: its messages after the first {} were left out", bytes(STORY)));
-            }
-            progress
+            messages(String::from_utf8_lossy(&progress).into_owned(), is_cut)
         });
         let out = BufReader::new(child.stdout.take().ok_or_else(gone)?);
         Run { crew, name: name.to_owned(), begun, answer: child.stdin.take(), child, out, progress }.listen()
@@ -316,16 +346,11 @@ impl<'c> Run<'c> {
         };
         let exit = status.code().and_then(Exit::of).unwrap_or(Exit::Failed);
         let progress = self.progress.join().unwrap_or_default();
-        let document = serde_json::from_str(&text).unwrap_or_else(|_| {
-            if is_cut {
-                let message =
-                    format!("its result is larger than {}: run it with `-t` and this instance", bytes(RESULT));
-                return json!({"error": {"message": message, "hint": null}});
-            }
-            let last = progress.lines().last().unwrap_or("it exited without a message");
-            json!({"error": {"message": last, "hint": null}})
-        });
-        Ok(FinishedChild { name: self.name, exit, took: self.begun.elapsed(), document, progress })
+        Ok(FinishedChild::of(
+            self.name,
+            self.begun.elapsed(),
+            FinishedRun { text, is_cut, exit, progress, is_whole: false },
+        ))
     }
 }
 
@@ -344,6 +369,15 @@ struct Watch<'c> {
 }
 
 impl Watch<'_> {
+    /// Shows the results; returns the worst exit code, or fails after a signal.
+    fn finish(&self, ended: &[FinishedChild], words: fn(&Json) -> String, ui: &mut Ui) -> Result<Exit> {
+        let exit = report(ended, words, ui)?;
+        match self.signal {
+            0 => Ok(exit),
+            signal => Err(Error::Operation(OperationError::Interrupted { signal })),
+        }
+    }
+
     fn look(&mut self, ui: &Ui) {
         if self.signal != 0 || ui.signal() == 0 {
             return;
@@ -388,10 +422,6 @@ fn side_by_side<T: Send, R: Send>(
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Prints the table or the JSON document; returns the worst exit code.

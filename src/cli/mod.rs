@@ -60,6 +60,7 @@ mod undo;
 mod upgrade;
 mod user;
 mod vacuum;
+mod worker;
 mod write;
 
 use std::cell::{OnceCell, RefCell};
@@ -178,6 +179,9 @@ pub struct Global {
     /// Write confirmation prompts to stdout and read the answers from stdin (for a parent kumadb process)
     #[arg(long, global = true, hide = true)]
     asked_by_parent: bool,
+    /// Run the verb on each instance whose name is on stdin (for a parent kumadb process)
+    #[arg(long, global = true, hide = true)]
+    for_parent: bool,
     /// Print help (-h: short, --help: full)
     #[arg(short, long, global = true, hide_short_help = true, action = clap::ArgAction::Help)]
     help: Option<bool>,
@@ -276,27 +280,17 @@ impl Cli {
         if self.global.verbose {
             ui.say(&Confined::wall().to_string());
         }
-        let ends_promptly = self.verb.ends_promptly();
-        if ends_promptly {
+        if self.verb.ends_promptly() {
             ui.end_promptly()?;
         }
         self.verb.check(self.global.json)?;
         let _spooled = self.verb.spool(ui)?;
-        let (config, found, located) = (OnceCell::new(), RefCell::default(), RefCell::default());
-        let mut context = Context { ui, global: self.global, config, found, located, recipients, bounds };
+        if self.global.for_parent {
+            return worker::serve(&self.verb, &self.global, ui);
+        }
+        let mut context = Context { recipients, bounds, ..Context::new(ui, self.global) };
         // A remote job is where its data is.
-        if ordered.is_none()
-            && let Some(data) = self.verb.remote_data(&mut context)?
-        {
-            return remote::run(&self.verb, &data, &mut context);
-        }
-        match self.verb.run(&mut context) {
-            // What it could not read, because it had to end, is in its result as an error.
-            Ok(_) if ends_promptly && context.ui.cancel().signal().is_some() => {
-                Ok(context.ui.signal_exit().unwrap_or(Exit::Interrupted))
-            }
-            ran => ran,
-        }
+        if ordered.is_none() { self.verb.run_located(&mut context) } else { self.verb.run_here(&mut context) }
     }
 
     fn apply_overrides(&mut self, overrides: &Overrides) {
@@ -314,6 +308,24 @@ impl Cli {
 }
 
 impl Verb {
+    /// Runs it on this machine, or on the host of its instance.
+    fn run_located(&self, context: &mut Context<'_>) -> Result<Exit> {
+        match self.remote_data(context)? {
+            Some(data) => remote::run(self, &data, context),
+            None => self.run_here(context),
+        }
+    }
+
+    fn run_here(&self, context: &mut Context<'_>) -> Result<Exit> {
+        match self.run(context) {
+            // What it could not read, because it had to end, is in its result as an error.
+            Ok(_) if self.ends_promptly() && context.ui.cancel().signal().is_some() => {
+                Ok(context.ui.signal_exit().unwrap_or(Exit::Interrupted))
+            }
+            ran => ran,
+        }
+    }
+
     fn run(&self, context: &mut Context<'_>) -> Result<Exit> {
         match self {
             Verb::Find(args) => find::run(args, context),
@@ -396,6 +408,13 @@ struct Context<'a> {
     recipients: Option<Vec<String>>,
     /// Limits of undo snapshots, where a kumadb on another machine has passed them.
     bounds: Option<Bounds>,
+}
+
+impl<'a> Context<'a> {
+    fn new(ui: &'a mut Ui, global: Global) -> Context<'a> {
+        let (found, located) = (RefCell::default(), RefCell::default());
+        Context { ui, global, config: OnceCell::new(), found, located, recipients: None, bounds: None }
+    }
 }
 
 impl Context<'_> {

@@ -103,7 +103,7 @@ pub fn run(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
 
 fn show(args: &StatusArgs, context: &mut Context<'_>) -> Result<Exit> {
     if args.fleet.is_many() {
-        return fleet::run(&Fleet { args: args.fleet.clone(), more: &[], words }, context);
+        return fleet::read(&Fleet { args: args.fleet.clone(), more: &[], words }, context);
     }
     let instance = match context.instance() {
         Err(Error::Target(TargetError::NotDataFolder { path, why })) => {

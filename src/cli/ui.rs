@@ -236,6 +236,16 @@ impl Ui {
         }
     }
 
+    /// Ends the output of one of several runs, as the parent expects it; see [`worker`](super::worker).
+    pub fn end_run(&mut self, token: &str, exit: Exit) -> Result<()> {
+        self.clear();
+        self.shown.clear();
+        let _ = writeln!(std::io::stderr(), "\u{1e}{token}");
+        let mut out = std::io::stdout().lock();
+        let ended = writeln!(out, "\u{1e}{token} {}", exit as u8).and_then(|()| out.flush());
+        ended.map_err(Error::file("write", "/dev/stdout"))
+    }
+
     /// Standard output for a result that is not text, without a buffer.
     ///
     /// # Errors

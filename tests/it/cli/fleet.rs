@@ -215,13 +215,7 @@ fn a_signal_reaches_all_and_no_other_run_is_started() {
         .spawn()
         .unwrap();
     // Until the first one is at work.
-    let at_work = |parent: u32| {
-        let threads = fs::read_dir(format!("/proc/{parent}/task")).unwrap().flatten();
-        threads
-            .map(|thread| thread.path().join("children"))
-            .any(|file| fs::read(file).is_ok_and(|pids| !pids.is_empty()))
-    };
-    while !at_work(child.id()) {
+    while children(child.id()).is_empty() {
         assert!(child.try_wait().unwrap().is_none(), "it has ended before");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
@@ -230,6 +224,75 @@ fn a_signal_reaches_all_and_no_other_run_is_started() {
     let listed = fleet.json(0, "backup list")["snapshots"].as_array().unwrap().len();
     assert!(listed < names.len(), "all {listed} were taken all the same");
     assert_eq!(fleet.json(0, "backup verify")["snapshots"].as_array().unwrap().len(), listed);
+}
+
+/// The processes that the process `parent` has started.
+fn children(parent: u32) -> Vec<String> {
+    let threads = fs::read_dir(format!("/proc/{parent}/task")).unwrap().flatten();
+    let of_thread = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+    threads.map(of_thread).flat_map(|pids| words(&pids)).collect()
+}
+
+#[test]
+fn a_shared_process_reports_what_a_process_of_its_own_does() {
+    // More than one process reads.
+    let names: Vec<String> = (0..60).map(|n| format!("i{n:02}")).collect();
+    let mut instances: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
+    instances[1].1 = "stores = [\"other\"]\n[stores.other]\naddress = \"other\"";
+    let fleet = Fleet::of(&instances);
+    fs::write(fleet.at("i07/kuma.db"), "this is no database, whatever it says").unwrap();
+    fs::remove_dir_all(fleet.at("i08")).unwrap();
+    assert_eq!(fleet.run("-t i01 backup create").exit, 0);
+    let all = fleet.json(7, "status --all --parallel 1");
+    assert_eq!(self::names(&all), names);
+    for (n, name) in names.iter().enumerate() {
+        let own = fleet.run(&format!("--json -t {name} status"));
+        let mut document: Json = serde_json::from_str(&own.out).unwrap();
+        let mut one = all["instances"][n].clone();
+        assert_eq!(one["exit"], own.exit, "{name}");
+        // The seconds that passed meanwhile.
+        for document in [&mut document, &mut one["result"]] {
+            if let Some(backup) = document.get_mut("backup") {
+                backup["age_seconds"].take();
+            }
+        }
+        match document.get("error") {
+            Some(error) => assert_eq!(&one["error"], error),
+            None => assert_eq!(one["result"], document),
+        }
+        let warned: Vec<&str> = own.err.lines().filter_map(|line| line.strip_prefix("warning: ")).collect();
+        assert_eq!(one["warnings"], Json::from(warned), "{name}");
+    }
+}
+
+#[test]
+fn a_run_that_ends_its_process_hits_no_other() {
+    // A server that never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = format!("mysql://kuma@127.0.0.1:{}/kuma", silent.local_addr().unwrap().port());
+    let fleet = Fleet::of(&[("a", ""), ("b", ""), ("c", "")]);
+    let config = fs::read_to_string(fleet.at("kumadb.toml")).unwrap();
+    fleet.write("kumadb.toml", &config.replace(&fleet.at("b").display().to_string(), &target));
+    let mut command = fleet.command("--json status --all --parallel 1");
+    let parent = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // The process that has read `a`, and the one in which `b` is read again.
+    let mut killed = Vec::new();
+    for _ in 0..2 {
+        let connection = silent.accept().unwrap();
+        let pids = children(parent.id());
+        let [pid] = pids.as_slice() else { panic!("{pids:?}") };
+        assert!(!killed.contains(pid));
+        assert!(Command::new("kill").args(["-KILL", pid]).status().unwrap().success());
+        killed.push(pid.clone());
+        drop(connection);
+    }
+    let output = parent.wait_with_output().unwrap();
+    let document: Json = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(names(&document), ["a", "b", "c"]);
+    let exits = |n: usize| document["instances"][n]["exit"].as_i64().unwrap();
+    assert_eq!((exits(0), exits(1), exits(2)), (0, 1, 0), "{document:#}");
+    assert_eq!(document["instances"][1]["error"]["message"], "it exited without a message", "{document:#}");
+    assert_eq!(document["instances"][2]["result"]["monitors"], 0, "{document:#}");
 }
 
 #[test]

@@ -417,7 +417,9 @@ fn hidden_verbs_stay_hidden() {
         texts.push(fs::read_to_string(page.path()).unwrap());
     }
     for text in texts {
-        for hidden in ["remote-job", "remote\\-job", "asked-by-parent", "asked\\-by\\-parent"] {
+        for hidden in
+            ["remote-job", "remote\\-job", "asked-by-parent", "asked\\-by\\-parent", "for-parent", "for\\-parent"]
+        {
             assert!(!text.contains(hidden), "{hidden}: {text}");
         }
     }
