@@ -10,9 +10,10 @@ use kumadb::backup::stage::{CopySource, SnapshotLabel};
 use kumadb::backup::{CopyScope, StagedCopy, Store};
 use kumadb::engine::{Connect, DumpFit, WriteKey};
 
+use crate::cloud::Cloud;
 use crate::mariadbd::Mariadbd;
 use crate::need;
-use crate::place::{Place, kumadb, memory_of, time_command};
+use crate::place::{Place, kumadb, measure, memory_of, time_command};
 use crate::read::add_beats;
 use crate::report::{Limit, Report, timed};
 
@@ -22,6 +23,7 @@ const LARGE: usize = 4_700_000;
 const SMALL: usize = 900_000;
 const ROWS: usize = 1_000_000;
 const LISTED: usize = 1_000;
+const LISTED_IN_S3: usize = 1_200;
 
 pub fn run(report: &mut Report) {
     list(report);
@@ -51,6 +53,45 @@ fn list(report: &mut Report) {
     };
     let times: Vec<_> = (0..report.runs).map(|_| time_command(list())).collect();
     report.time("backup list, 1,000 snapshots", &times, None, Limit::None);
+}
+
+/// An S3 server on the loopback with copies of one snapshot, listed without and with the manifests of the time before.
+pub fn list_s3(report: &mut Report) {
+    let place = Place::folder();
+    time_command(create(&place));
+    let snapshot = Store::new(place.root().join("store")).list().unwrap().snapshots.remove(0);
+    let (archive, id) = (snapshot.location(), &snapshot.manifest.id);
+    let name = Path::new(&archive).strip_prefix(place.root().join("store")).unwrap().display().to_string();
+    let manifest = fs::read_to_string(format!("{archive}.json")).unwrap();
+    let content = fs::read(&archive).unwrap();
+    let cloud = Cloud::start();
+    let (address, environment) = cloud.access("s3");
+    for n in 0..LISTED_IN_S3 {
+        let other = |text: &str| text.replace(id, &format!("{n:08x}"));
+        let key = format!("shelf/kuma/off-site/{}", other(&name));
+        cloud.shelf().objects.insert(format!("{key}.json"), other(&manifest).into_bytes());
+        cloud.shelf().objects.insert(key, content.clone());
+    }
+    let cache = place.root().join("cache");
+    let list = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_kumadb"));
+        command.args(["--store", &address, "backup", "list"]).envs(environment.clone());
+        command.env("XDG_CACHE_HOME", &cache).env("XDG_STATE_HOME", place.root()).env_remove("KUMADB_TARGET");
+        command
+    };
+    let (mut first, mut again, mut most) = (Vec::new(), Vec::new(), None::<f64>);
+    for n in 1..=report.runs {
+        report.say(&format!("list of S3, {n}"));
+        let _ = fs::remove_dir_all(&cache);
+        let (took, memory) = measure(&list());
+        first.push(took);
+        most = memory.map(|memory| most.unwrap_or_default().max(memory));
+        again.push(time_command(list()));
+    }
+    let what = format!("backup list, {LISTED_IN_S3} snapshots in S3 on the loopback");
+    report.time(&format!("{what}, the first time"), &first, None, Limit::Time(Duration::from_secs(3)));
+    report.time(&format!("{what}, again"), &again, None, Limit::Time(Duration::from_millis(500)));
+    report.memory(&format!("{what}: memory"), most, Limit::Memory(64.0));
 }
 
 fn on_sqlite(report: &mut Report) {

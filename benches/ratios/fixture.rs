@@ -5,11 +5,12 @@ use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::place::{Place, kumadb, memory_of, time_command};
+use crate::place::{Place, kumadb, measure, memory_of, time_command};
 use crate::report::{Limit, Report};
 use crate::socket;
 
 const MONITORS: usize = 10_000;
+const MANY: usize = 100_000;
 
 /// Enough of them to measure one.
 const OVER_SOCKET: usize = 100;
@@ -17,7 +18,7 @@ const OVER_SOCKET: usize = 100;
 pub fn run(report: &mut Report) {
     let empty = Place::folder();
     let path = empty.root().join("monitors.yaml");
-    std::fs::write(&path, fixture()).unwrap();
+    std::fs::write(&path, fixture(MONITORS)).unwrap();
     let command = |place: &Place, words: &[&str]| -> Command {
         let mut command = kumadb(place);
         command.args(words).arg(&path);
@@ -59,6 +60,26 @@ pub fn run(report: &mut Report) {
     report.time("export, 10,000 monitors to YAML, SQLite", &times, None, Limit::None);
 }
 
+/// Applies ten times as many.
+pub fn large(report: &mut Report) {
+    let empty = Place::folder();
+    let path = empty.root().join("monitors.yaml");
+    std::fs::write(&path, fixture(MANY)).unwrap();
+    let (mut times, mut most) = (Vec::new(), None::<f64>);
+    for n in 1..=report.runs.min(3) {
+        report.say(&format!("apply, 100,000 monitors, {n}"));
+        let place = empty.copy();
+        let mut command = kumadb(&place);
+        command.args(["apply", "--yes"]).arg(&path);
+        let (took, memory) = measure(&command);
+        times.push(took);
+        most = memory.map(|memory| most.unwrap_or_default().max(memory));
+    }
+    let what = "apply, 100,000 monitors in YAML, SQLite";
+    report.time(what, &times, None, Limit::Time(Duration::from_secs(12)));
+    report.memory(&format!("{what}: memory"), most, Limit::Memory(600.0));
+}
+
 /// Plans the same monitors in formats of other tools, compared with the native one.
 pub fn lists(report: &mut Report) {
     let place = Place::folder();
@@ -98,9 +119,9 @@ pub fn lists(report: &mut Report) {
 }
 
 /// Mostly http monitors, each with two tags and a notification.
-fn fixture() -> String {
+fn fixture(count: usize) -> String {
     let mut text = String::from("version: 1\ndefaults: {notifications: [ops]}\nmonitors:\n");
-    for n in 1..=MONITORS {
+    for n in 1..=count {
         let host = format!("host-{n}.example.com");
         let what = match n % 5 {
             0 => format!("type: ping, hostname: {host}"),

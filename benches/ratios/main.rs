@@ -9,6 +9,9 @@
 )]
 
 mod backup;
+#[allow(dead_code, reason = "shared with the tests")]
+#[path = "../../tests/it/support/cloud.rs"]
+mod cloud;
 mod convert;
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../../tests/it/support/dockerd.rs"]
@@ -33,7 +36,7 @@ mod write;
 
 use report::Report;
 
-const USAGE: &str = "usage: cargo bench --features bench -- [write] [fixture] [lists] [backup] [list] [state] [report] [status] [doctor] [downtime] [fleet] \
+const USAGE: &str = "usage: cargo bench --features bench -- [write] [fixture] [large] [lists] [backup] [s3] [list] [state] [report] [status] [doctor] [downtime] [fleet] \
     [history] [salvage] [upgrade] [convert] [remote] [--runs N]";
 
 fn main() {
@@ -45,8 +48,8 @@ fn main() {
             // Cargo passes this option to every benchmark.
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
-            "write" | "fixture" | "lists" | "backup" | "list" | "state" | "report" | "status" | "doctor"
-            | "downtime" | "fleet" | "history" | "salvage" | "upgrade" | "convert" | "remote" => {
+            "write" | "fixture" | "large" | "lists" | "backup" | "s3" | "list" | "state" | "report" | "status"
+            | "doctor" | "downtime" | "fleet" | "history" | "salvage" | "upgrade" | "convert" | "remote" => {
                 parts.push(word);
             }
             _ => panic!("{USAGE}"),
@@ -63,11 +66,17 @@ fn main() {
     if desired("fixture") {
         fixture::run(&mut report);
     }
+    if desired("large") {
+        fixture::large(&mut report);
+    }
     if desired("lists") {
         fixture::lists(&mut report);
     }
     if desired("backup") {
         backup::run(&mut report);
+    }
+    if desired("s3") {
+        backup::list_s3(&mut report);
     }
     if desired("list") {
         read::list(&mut report);
@@ -95,6 +104,7 @@ fn main() {
     }
     if desired("fleet") {
         fleet::run(&mut report);
+        fleet::many(&mut report);
     }
     if desired("history") {
         history::run(&mut report);
