@@ -170,7 +170,7 @@ fn hold(place: &Place) -> Duration {
     };
     let folder = place.root().join("held");
     timed(|| {
-        StagedCopy::take(&CopySource::Live(&*connect), &folder, &label, &CopyScope::default(), &mut |_, _| {}).unwrap()
+        StagedCopy::take(CopySource::Live(&*connect), &folder, &label, &CopyScope::default(), &mut |_, _| {}).unwrap()
     })
     .0
 }

@@ -43,7 +43,7 @@ impl StagedCopy {
         };
         let scope = CopyScope { config_only: true, ..CopyScope::default() };
         let file = SqliteFile::new(self.database());
-        let mut part = StagedCopy::take(&CopySource::Live(&file), folder, &label, &scope, &mut |_, _| {})?;
+        let mut part = StagedCopy::take(CopySource::Live(&file), folder, &label, &scope, &mut |_, _| {})?;
         (part.manifest.id, part.manifest.created) = (whole.id.clone(), whole.created);
         part.manifest.changed = whole.changed;
         part.manifest.undoes.clone_from(&whole.undoes);

@@ -12,7 +12,7 @@ use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, join};
 use crate::error::{DatabaseError, Error, Result, SnapshotError};
 use crate::files;
-use crate::kuma::read::{history, read_any_database, read_counts, read_database};
+use crate::kuma::read::{history, read_counts, read_database};
 use crate::model::state::Database;
 
 /// Space for the transaction itself, the journal and the packed snapshot, in bytes.
@@ -38,9 +38,13 @@ pub enum CopySource<'a> {
     Still(&'a SqliteFile),
     /// A database of the server, in use or not: one consistent snapshot through the engine.
     Live(&'a dyn Connect),
-    /// The same for a MariaDB database that may be empty or belong to another application.
-    Any(&'a dyn Connect),
+    /// The same for a MariaDB database that is open already, and was identified over this connection; it may be empty or belong to
+    /// another application.
+    Opened(&'a dyn Connect, Opened),
 }
+
+/// An open database and what it is.
+pub type Opened = (Box<dyn Reader>, Database);
 
 /// The instance of a snapshot, and why it is taken.
 pub struct SnapshotLabel {
@@ -71,6 +75,13 @@ pub struct CopyScope {
     pub screenshots: bool,
 }
 
+impl CopyScope {
+    /// The tables of `database` whose rows are excluded.
+    fn without(&self, database: &Database) -> Vec<String> {
+        if self.config_only { history(&database.schema) } else { Vec::new() }
+    }
+}
+
 impl StagedCopy {
     /// Takes the copy into the new folder `folder` and verifies it.
     ///
@@ -78,7 +89,7 @@ impl StagedCopy {
     /// [`DatabaseError::Damaged`] when the source itself is damaged, [`SnapshotError::Differs`] when the copy differs from the source,
     /// [`FileError::NoSpace`](crate::error::FileError::NoSpace) before anything is written.
     pub fn take(
-        source: &CopySource<'_>,
+        source: CopySource<'_>,
         folder: &Path,
         label: &SnapshotLabel,
         scope: &CopyScope,
@@ -89,12 +100,10 @@ impl StagedCopy {
         let proof = match source {
             CopySource::Still(file) => copy_still(file, folder)?,
             CopySource::Live(connect) => match connect.kind() {
-                EngineKind::Sqlite => copy_live(*connect, folder, scope, progress)?,
-                EngineKind::MariaDb => dump_live(*connect, read_database, folder, scope, progress)?,
+                EngineKind::Sqlite => copy_live(connect, folder, scope, progress)?,
+                EngineKind::MariaDb => dump_live(connect, open(connect)?, folder, scope, progress)?,
             },
-            CopySource::Any(connect) => {
-                dump_live(*connect, |reader, _| read_any_database(reader), folder, scope, progress)?
-            }
+            CopySource::Opened(connect, opened) => dump_live(connect, opened, folder, scope, progress)?,
         };
         let Proof { engine, database, counts, without, pages, faults, verified, member: copy } = proof;
         let mut members = vec![copy];
@@ -277,7 +286,8 @@ fn check_sound(reader: &mut dyn Reader, database: &str, depth: Depth) -> Result<
 
 /// Copies a SQLite database that may be in use, through SQLite itself.
 fn copy_live(connect: &dyn Connect, folder: &Path, scope: &CopyScope, progress: Progress<'_>) -> Result<Proof> {
-    let (mut source, database, without) = open(connect, read_database, scope)?;
+    let (mut source, database) = open(connect)?;
+    let without = scope.without(&database);
     if !scope.config_only {
         let layout = Layout::read(&mut *source)?;
         files::require_space(folder, layout.pages * layout.page_size)?;
@@ -295,12 +305,12 @@ fn copy_live(connect: &dyn Connect, folder: &Path, scope: &CopyScope, progress: 
 /// Dumps a MariaDB. The dump is parsed again, statement by statement, as a restore will do.
 fn dump_live(
     connect: &dyn Connect,
-    read: Look,
+    (mut source, database): Opened,
     folder: &Path,
     scope: &CopyScope,
     progress: Progress<'_>,
 ) -> Result<Proof> {
-    let (mut source, database, without) = open(connect, read, scope)?;
+    let without = scope.without(&database);
     // A dump is about as large as the rows in the tables, wherever the MariaDB is.
     let dumped = |(table, _): &(&String, &TableSpace)| !without.contains(table);
     let rows = read_space(&mut *source)?.tables.iter().filter(dumped).map(|(_, space)| space.rows).sum::<u64>();
@@ -321,15 +331,10 @@ fn dump_live(
     Ok(Proof { engine: EngineKind::MariaDb, database, counts, without, pages: None, faults, verified, member })
 }
 
-/// How the facts about a database are read.
-type Look = fn(&mut dyn Reader, &str) -> Result<Database>;
-
-/// A reader of the source, its kind, and the tables whose rows are excluded.
-fn open(connect: &dyn Connect, read: Look, scope: &CopyScope) -> Result<(Box<dyn Reader>, Database, Vec<String>)> {
+fn open(connect: &dyn Connect) -> Result<Opened> {
     let mut source = connect.reader()?;
-    let database = read(&mut *source, &connect.describe())?;
-    let without = if scope.config_only { history(&database.schema) } else { Vec::new() };
-    Ok((source, database, without))
+    let database = read_database(&mut *source, &connect.describe())?;
+    Ok((source, database))
 }
 
 pub(super) fn measure(reader: &mut dyn Reader, name: &str) -> Result<(Database, Counts)> {

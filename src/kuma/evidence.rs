@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use super::read::{STATISTICS, read_config};
-use super::write::{highest_in, last_id};
+use super::read::{STATISTICS, read_config, read_numbers};
+use super::write::{highest_in, last_ids};
 use crate::doctor::evidence::{BeatFigures, DatabaseContent, NAMED, Orphans, ReusedIds};
 use crate::engine::space::{AutoVacuum, Layout};
 use crate::engine::{Connect, Reader, join, quote};
 use crate::error::Result;
 use crate::model::state::Database;
-use crate::schema::{self, EngineKind, Recording, Schema};
+use crate::schema::{self, EngineKind, ForeignKey, Recording, Schema};
 use crate::value::{Row, Value, server_text};
 
 /// Seconds by which statistics may be in the future: the upgrade to 2.x wrote them in local time.
@@ -183,28 +183,34 @@ fn read_orphans(reader: &mut dyn Reader, database: &Database) -> Result<Vec<Orph
     let schema = &database.schema;
     let recording = schema::recorded(database.engine).iter().find(|one| one.release == database.release.release);
     let recorded = recording.map(Recording::schema).unwrap_or_default();
-    let mut found = Vec::new();
+    let mut keys = Vec::new();
     for (table, described) in &schema.tables {
         let lost = recorded.table(table).into_iter().flat_map(|table| &table.foreign_keys).filter(|key| {
             !described.foreign_keys.iter().any(|other| (&other.column, &other.table) == (&key.column, &key.table))
         });
-        for key in described.foreign_keys.iter().chain(lost) {
-            if !schema.has(table, &key.column) || !schema.has(&key.table, &key.to) {
-                continue;
-            }
-            // The distinct values first: a million heartbeats belong to a few monitors, and MariaDB skips from one to
-            // the next in the index.
-            let (child, column, parent, to) = (quote(table), quote(&key.column), quote(&key.table), quote(&key.to));
-            let sql = format!(
-                "SELECT g.lost, (SELECT count(*) FROM {child} c WHERE c.{column} = g.lost) AS n FROM (SELECT DISTINCT \
-                 {column} AS lost FROM {child} WHERE {column} IS NOT NULL) g WHERE NOT EXISTS (SELECT 1 FROM {parent} p \
-                 WHERE p.{to} = g.lost)"
-            );
-            for row in reader.query(&sql, &[])? {
-                if let (Some(value), Some(rows)) = (row.int("lost"), row.int("n")) {
-                    let (table, column, parent) = (table.clone(), key.column.clone(), key.table.clone());
-                    found.push(Orphans { table, column, parent, value, rows: rows.unsigned_abs() });
-                }
+        let there = |key: &&ForeignKey| schema.has(table, &key.column) && schema.has(&key.table, &key.to);
+        keys.extend(described.foreign_keys.iter().chain(lost).filter(there).map(|key| (table, key)));
+    }
+    // The distinct values first: a million heartbeats belong to a few monitors, and MariaDB skips from one to the next in
+    // the index.
+    let lost_values = |(table, key): &(&String, &ForeignKey)| {
+        let (child, column, parent, to) = (quote(table), quote(&key.column), quote(&key.table), quote(&key.to));
+        format!(
+            "FROM (SELECT DISTINCT {column} AS lost FROM {child} WHERE {column} IS NOT NULL) g WHERE NOT EXISTS (SELECT 1 \
+             FROM {parent} p WHERE p.{to} = g.lost)"
+        )
+    };
+    let any: Vec<String> = keys.iter().map(|key| format!("SELECT 1 {} LIMIT 1", lost_values(key))).collect();
+    let any = read_numbers(reader, &any)?;
+    let mut found = Vec::new();
+    for ((table, key), _) in keys.into_iter().zip(any).filter(|(_, any)| *any > 0) {
+        let (child, column) = (quote(table), quote(&key.column));
+        let rows = format!("(SELECT count(*) FROM {child} c WHERE c.{column} = g.lost)");
+        let sql = format!("SELECT g.lost, {rows} AS n {}", lost_values(&(table, key)));
+        for row in reader.query(&sql, &[])? {
+            if let (Some(value), Some(rows)) = (row.int("lost"), row.int("n")) {
+                let (table, column, parent) = (table.clone(), key.column.clone(), key.table.clone());
+                found.push(Orphans { table, column, parent, value, rows: rows.unsigned_abs() });
             }
         }
     }
@@ -213,16 +219,17 @@ fn read_orphans(reader: &mut dyn Reader, database: &Database) -> Result<Vec<Orph
 
 /// Tables whose counter of ids is below what other rows refer to: each look is one step in an index.
 fn read_reused_ids(reader: &mut dyn Reader, schema: &Schema) -> Result<Vec<ReusedIds>> {
+    let parents = schema.tables.keys().filter(|parent| schema.has(parent, "id"));
+    let references = parents.map(|parent| (parent.as_str(), schema.references_to(parent)));
+    let references: Vec<_> = references.filter(|(_, references)| !references.is_empty()).collect();
+    let parents: Vec<&str> = references.iter().map(|(parent, _)| *parent).collect();
+    let lasts = last_ids(reader, &parents)?;
+    let mut highest =
+        highest_in(reader, references.iter().flat_map(|(_, references)| references.iter().copied()))?.into_iter();
     let mut found = Vec::new();
-    for parent in schema.tables.keys().filter(|parent| schema.has(parent, "id")) {
-        let references = schema.references_to(parent);
-        if references.is_empty() {
-            continue;
-        }
-        let last = last_id(reader, parent)?;
-        let mut reused = ReusedIds { parent: parent.clone(), last, highest: last, rows: BTreeMap::new() };
-        for (table, column) in references {
-            let highest = highest_in(reader, table, column)?;
+    for ((parent, references), last) in references.into_iter().zip(lasts) {
+        let mut reused = ReusedIds { parent: parent.to_owned(), last, highest: last, rows: BTreeMap::new() };
+        for ((table, column), highest) in references.into_iter().zip(&mut highest) {
             if highest > last {
                 let sql = format!("SELECT count(*) AS n FROM {} WHERE {} > ?", quote(table), quote(column));
                 let n = reader.query(&sql, &[Value::Int(last)])?.first().and_then(|row| row.int("n")).unwrap_or(0);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::read::{TableHashes, ids_text, is_configuration, is_unguarded, read_configuration};
+use super::read::{TableHashes, ids_text, is_configuration, is_unguarded, read_configuration, read_numbers};
 use crate::engine::{Depth, EngineKind, IntegrityError, Reader, Writer, quote};
 use crate::error::{DatabaseError, Error, OperationError, Result};
 use crate::model::state::Fingerprint;
@@ -101,40 +101,46 @@ fn assign_ids(writer: &mut dyn Writer, schema: &Schema, plan: &Plan) -> Result<B
 
 /// The highest id that `table` has or had, or that any row refers to; 0 when there is none.
 fn highest_id(writer: &mut dyn Writer, schema: &Schema, table: &str) -> Result<i64> {
-    let mut highest = last_id(writer, table)?;
-    for (child, column) in schema.references_to(table) {
-        highest = highest.max(highest_in(writer, child, column)?);
-    }
-    Ok(highest)
+    let last = last_ids(writer, &[table])?.into_iter().fold(0, i64::max);
+    Ok(highest_in(writer, schema.references_to(table).into_iter())?.into_iter().fold(last, i64::max))
 }
 
-/// The highest id that `table` has or had, as far as the engine knows: the server's next row gets the one after it.
+/// The highest id that each of `tables` has or had, as far as the engine knows: the server's next row gets the one after it.
 ///
 /// # Errors
 /// What the engine reports.
-pub(super) fn last_id(reader: &mut dyn Reader, table: &str) -> Result<i64> {
-    let counter = match reader.kind() {
+pub(super) fn last_ids(reader: &mut dyn Reader, tables: &[&str]) -> Result<Vec<i64>> {
+    let counters = match reader.kind() {
         EngineKind::Sqlite => {
             if reader.query("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'", &[])?.is_empty() {
                 Vec::new()
             } else {
-                reader.query("SELECT max(seq) AS last FROM sqlite_sequence WHERE name = ?", &[table.into()])?
+                reader.query("SELECT name, max(seq) AS last FROM sqlite_sequence GROUP BY name", &[])?
             }
         }
-        EngineKind::MariaDb => reader.query(
-            "SELECT AUTO_INCREMENT - 1 AS last FROM information_schema.TABLES \
-             WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?",
-            &[table.into()],
-        )?,
+        EngineKind::MariaDb => {
+            let marks = vec!["?"; tables.len()].join(", ");
+            let sql = format!(
+                "SELECT TABLE_NAME AS name, AUTO_INCREMENT - 1 AS last FROM information_schema.TABLES \
+                 WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN ({marks})"
+            );
+            let names: Vec<Value> = tables.iter().map(|table| (*table).into()).collect();
+            reader.query(&sql, &names)?
+        }
     };
-    let counter = counter.first().and_then(|row| row.int("last")).unwrap_or(0);
-    Ok(counter.max(highest_in(reader, table, "id")?).max(0))
+    let counter =
+        |table: &str| counters.iter().find(|row| row.text("name") == Some(table)).and_then(|row| row.int("last"));
+    let in_rows = highest_in(reader, tables.iter().map(|table| (*table, "id")))?;
+    Ok(tables.iter().zip(in_rows).map(|(table, highest)| counter(table).unwrap_or(0).max(highest).max(0)).collect())
 }
 
-/// The highest integer in `column` of `table`; 0 when there is none.
-pub(super) fn highest_in(reader: &mut dyn Reader, table: &str, column: &str) -> Result<i64> {
-    let rows = reader.query(&format!("SELECT max({}) AS id FROM {}", quote(column), quote(table)), &[])?;
-    Ok(rows.first().and_then(|row| row.int("id")).unwrap_or(0))
+/// The highest integer in each of `columns` with their tables; 0 where there is none. Each is one step in an index.
+pub(super) fn highest_in<'c>(
+    reader: &mut dyn Reader,
+    columns: impl Iterator<Item = (&'c str, &'c str)>,
+) -> Result<Vec<i64>> {
+    let select = |(table, column)| format!("SELECT max({}) FROM {}", quote(column), quote(table));
+    read_numbers(reader, &columns.map(select).collect::<Vec<_>>())
 }
 
 /// Writes the consecutive inserts into one table that begin at `at` together; returns their end.

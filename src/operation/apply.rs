@@ -13,7 +13,7 @@ use super::run::{Run, Write};
 use super::transact::try_before_stop;
 use super::work::{Mode, Outcome, Replacement, Settings, Transaction, Work};
 use super::{Observer, Step, compact, label, pending, space, upgrade};
-use crate::backup::stage::{CopyScope, CopySource, SnapshotLabel};
+use crate::backup::stage::{CopyScope, CopySource, Opened, SnapshotLabel};
 use crate::backup::{Changed, Guarded, StagedCopy, Store};
 use crate::docker::RunState;
 use crate::engine::{Connect, EngineKind, Reader};
@@ -21,7 +21,7 @@ use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
 use crate::instance::{DbLocation, Instance, Server, Session};
 use crate::kuma::mark::read_mark;
 use crate::kuma::read::{read_any_database, read_database, read_last_beat, read_shown_state, read_table_hashes};
-use crate::model::state::{Database, Fingerprint};
+use crate::model::state::Fingerprint;
 use crate::plan::history::HistoryPruning;
 use crate::wait::Deadline;
 
@@ -132,13 +132,21 @@ impl Run<'_> {
             return self.salvage(file, *release, observer).map(|()| Vec::new());
         }
         let connect = session.connect();
-        let database = match (self.read_before(connect, work), work.load(), &self.instance.place) {
+        let (reader, database) = match (self.read_before(connect, work), work.load(), &self.instance.place) {
             (Err(error), Some(load), DbLocation::Sqlite(file)) if error.is_unreadable() => {
                 return self.replace(file, load.desired, observer).map(|()| Vec::new());
             }
-            (database, ..) => database?,
+            (opened, ..) => opened?,
         };
-        let staged = self.stage(connect, work, observer)?;
+        let source = match &self.instance.place {
+            DbLocation::Sqlite(file) => {
+                // Its files are copied.
+                drop(reader);
+                CopySource::Still(file)
+            }
+            _ => CopySource::Opened(connect, (reader, database.clone())),
+        };
+        let staged = self.stage(source, observer)?;
         let mut guarded = Guarded::open(&staged, connect)?;
         let copying = self.find_copying(&mut guarded, &staged, work)?;
         if let (Work::Transaction(_), false, None) = (work, self.journal.record.lasts, &copying) {
@@ -252,13 +260,13 @@ impl Run<'_> {
         observer.step(&Step::Committed)
     }
 
-    /// Reads what the database is before anything is changed.
-    fn read_before(&self, connect: &dyn Connect, work: &Work<'_>) -> Result<Database> {
-        let database = connect.reader().and_then(|mut reader| read_database(&mut *reader, &self.instance.name));
-        let database = match (database, work.load(), connect.kind()) {
+    /// Opens the database, and reads what it is before anything is changed.
+    fn read_before(&self, connect: &dyn Connect, work: &Work<'_>) -> Result<Opened> {
+        let mut reader = connect.reader()?;
+        let database = match (read_database(&mut *reader, &self.instance.name), work.load(), connect.kind()) {
             // On SQLite, the file is replaced.
             (Err(Error::Database(DatabaseError::NotKuma { .. })), Some(_), EngineKind::MariaDb) => {
-                read_any_database(&mut *connect.reader()?)?
+                read_any_database(&mut *reader)?
             }
             (database, ..) => database?,
         };
@@ -266,21 +274,16 @@ impl Run<'_> {
         if !work.replaces_all() {
             check_release(&database, self.instance, self.settings)?;
         }
-        Ok(database)
+        Ok((reader, database))
     }
 
-    fn stage(&self, connect: &dyn Connect, work: &Work<'_>, observer: &mut dyn Observer) -> Result<StagedCopy> {
+    fn stage(&self, source: CopySource<'_>, observer: &mut dyn Observer) -> Result<StagedCopy> {
         let began = Instant::now();
         observer.step(&Step::Hold { bytes: self.instance.size() })?;
-        let source = match &self.instance.place {
-            DbLocation::Sqlite(file) => CopySource::Still(file),
-            _ if work.load().is_some() => CopySource::Any(connect),
-            _ => CopySource::Live(connect),
-        };
         let undoes = self.settings.undoes.clone();
         let label = SnapshotLabel { undo: true, undoes, ..label(self.instance, &self.settings.verb) };
         let mut progress = |done, total| observer.progress(done, total);
-        let staged = StagedCopy::take(&source, &self.staged_folder(), &label, &CopyScope::default(), &mut progress)?;
+        let staged = StagedCopy::take(source, &self.staged_folder(), &label, &CopyScope::default(), &mut progress)?;
         observer.step(&Step::Held { bytes: staged.manifest.size(), took: began.elapsed() })?;
         Ok(staged)
     }

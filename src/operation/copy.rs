@@ -133,7 +133,7 @@ pub(super) fn stage(
     let label = label(instance, reason);
     let staged = instance.open()?.with(|connect| {
         let mut progress = |done, total| observer.progress(done, total);
-        StagedCopy::take(&CopySource::Live(connect), folder, &label, scope, &mut progress)
+        StagedCopy::take(CopySource::Live(connect), folder, &label, scope, &mut progress)
     })?;
     observer.step(&Step::Held { bytes: staged.manifest.size(), took: began.elapsed() })?;
     Ok(staged)

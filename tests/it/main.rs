@@ -121,6 +121,7 @@ mod mariadb {
     pub mod load;
     mod permit;
     pub mod schema;
+    mod statements;
 }
 
 /// Documents planned and applied, and the model behind them.

@@ -2,7 +2,9 @@
 //!
 //! The words are a table: those that MariaDB shows for tables that Uptime Kuma and its users can have.
 
+use super::dump_text::name_of;
 use super::literal::{quoted_end, split_definition};
+use crate::engine::quote;
 
 /// Words that may be in a definition: parts of a table, types, attributes, and functions that draw values from nothing but
 /// the row and the clock.
@@ -310,6 +312,68 @@ fn rewrite_quoted(text: &str, quote: char, out: &mut String) -> Option<usize> {
     Some(end)
 }
 
+/// One column of a definition.
+pub(super) struct DefinedColumn {
+    pub(super) name: String,
+    /// The rest of its definition, from the type on.
+    rest: String,
+    /// Whether MariaDB computes its values.
+    pub(super) is_generated: bool,
+}
+
+impl DefinedColumn {
+    /// The expression that reads a cell without loss.
+    pub(super) fn cell(&self) -> String {
+        let name = quote(&self.name);
+        // MariaDB prints a FLOAT without a fixed number of decimals with six digits; as a double it prints all.
+        let loses = self.rest == "float" || self.rest.starts_with("float ");
+        if loses { format!("CAST({name} AS DOUBLE)") } else { name }
+    }
+}
+
+/// The columns of the table in `create`, and the names of those in its primary key.
+pub(super) fn columns_and_key(create: &str) -> Option<(Vec<DefinedColumn>, Vec<String>)> {
+    let (parts, _) = split_definition(create)?;
+    let (mut columns, mut key) = (Vec::new(), Vec::new());
+    for part in parts {
+        if part.starts_with('`') {
+            let (name, rest) = (name_of(part)?, part[quoted_end_of_name(part)..].trim_start().to_owned());
+            let is_generated = find_outside_quotes(&rest, " GENERATED ALWAYS AS ").is_some();
+            columns.push(DefinedColumn { name, rest, is_generated });
+        } else if let Some(mut rest) = part.strip_prefix("PRIMARY KEY (") {
+            // After a name there may be a length or an order: (`a`,`b`(10) DESC).
+            while let Some(at) = rest.find('`') {
+                rest = &rest[at..];
+                key.push(name_of(rest)?);
+                rest = &rest[quoted_end_of_name(rest)..];
+            }
+        }
+    }
+    Some((columns, key))
+}
+
+/// The length of the quoted name at the start of `text`, in which a backtick is doubled.
+fn quoted_end_of_name(text: &str) -> usize {
+    let mut end = 0;
+    while text.as_bytes().get(end) == Some(&b'`') {
+        end += quoted_end(&text.as_bytes()[end..], b'`');
+    }
+    end
+}
+
+/// Where `word` is in `text`, outside of names and texts.
+pub(super) fn find_outside_quotes(text: &str, word: &str) -> Option<usize> {
+    let (bytes, mut at) = (text.as_bytes(), 0);
+    while at < bytes.len() {
+        match bytes[at] {
+            mark @ (b'`' | b'\'') => at += quoted_end(&bytes[at..], mark),
+            _ if bytes[at..].starts_with(word.as_bytes()) => return Some(at),
+            _ => at += 1,
+        }
+    }
+    None
+}
+
 /// `create` without the next id.
 pub(super) fn without_counter(create: &str) -> String {
     match split_counter(create) {
@@ -399,5 +463,20 @@ mod tests {
             let create = format!("CREATE TABLE `t` ( `a` {part} ) ENGINE=InnoDB");
             assert_eq!(rewrite(&create), None, "{part}");
         }
+    }
+
+    #[test]
+    fn finds_the_columns_that_a_row_stores_and_those_of_the_key() {
+        let create = "CREATE TABLE `t` ( `a``b` float NOT NULL COMMENT ' GENERATED ALWAYS AS ', `c` varchar(9) COLLATE utf8mb4_bin \
+                      GENERATED ALWAYS AS (concat('`',`a``b`)) STORED, `d` float(8,2) DEFAULT NULL, `e` float unsigned, PRIMARY KEY \
+                      (`a``b`,`d`(3) DESC) USING BTREE, KEY `f` (`e`) ) ENGINE=InnoDB";
+        let (columns, key) = columns_and_key(create).expect("a definition");
+        let columns: Vec<(&str, bool)> = columns.iter().map(|one| (one.name.as_str(), one.is_generated)).collect();
+        assert_eq!(columns, [("a`b", false), ("c", true), ("d", false), ("e", false)]);
+        assert_eq!(key, ["a`b", "d"]);
+        let (columns, _) = columns_and_key(create).expect("a definition");
+        let cells: Vec<String> = columns.iter().map(DefinedColumn::cell).collect();
+        assert_eq!(cells, ["CAST(`a``b` AS DOUBLE)", "`c`", "`d`", "CAST(`e` AS DOUBLE)"]);
+        assert!(columns_and_key("CREATE TABLE `t`").is_none());
     }
 }

@@ -14,14 +14,15 @@
 //! Rows are in the order of the primary key, so that the same rows always produce the same lines: [`load`](super::load)
 //! verifies its result by producing them again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
-use super::dump_text::{FIRST, LAST, SETTINGS, each_line, table_end};
+use super::definition::columns_and_key;
+use super::dump_text::{FIRST, LAST, SETTINGS, created_table, each_line, table_end};
 use super::literal::{LiteralKind, one_line, split_definition};
-use super::tables::text;
+use super::tables::{BaseTable, text};
 use super::{MariaDb, Transaction};
 use crate::engine::insert_lines::InsertLines;
 use crate::engine::{Counts, quote};
@@ -77,30 +78,42 @@ impl MariaDb {
             put(comment(&format!("-- not a table, to be created manually after the tables: {extra};")).as_bytes())?;
         }
         put(SETTINGS.as_bytes())?;
+        // Rolling back to it releases the metadata lock of a table before the next one is read; ALTER TABLE waits for it.
+        self.run("SAVEPOINT no_table")?;
         let tables = self.tables()?;
-        let is_left_out = |table: &str| without.iter().any(|left_out| left_out == table);
-        let estimate: u64 = tables.iter().filter(|table| !is_left_out(&table.name)).map(|table| table.estimate).sum();
+        let read: Vec<&BaseTable> = tables.iter().filter(|table| !without.contains(&table.name)).collect();
+        let estimate: u64 = read.iter().map(|table| table.estimate).sum();
+        let filled = self.with_rows(&read)?;
         let (mut counts, mut all) = (Counts::new(), 0);
-        for table in tables {
+        for table in &tables {
             let create = self.definition(&table.name)?;
             put(format!("DROP TABLE IF EXISTS {};\n{create};\n", quote(&table.name)).as_bytes())?;
-            // No rows.
-            let filter = if is_left_out(&table.name) { " WHERE FALSE" } else { "" };
-            // Releases the metadata lock of the table before the next one is read; ALTER TABLE waits for it.
-            self.run("SAVEPOINT one_table")?;
-            let rows = self.write_rows(&table.name, filter, &mut put, &mut |done| {
-                progress(all + done, estimate.max(all + done));
-            })?;
-            self.run("ROLLBACK TO SAVEPOINT one_table")?;
+            let mut rows = 0;
+            if filled.contains(&table.name) {
+                rows = self.write_rows_of(&create, "", &mut put, &mut |done| {
+                    progress(all + done, estimate.max(all + done));
+                })?;
+                self.run("ROLLBACK TO SAVEPOINT no_table")?;
+            }
             put(table_end(&table.name, rows).as_bytes())?;
             all += rows;
-            counts.insert(table.name, rows);
+            counts.insert(table.name.clone(), rows);
         }
         put(b"COMMIT;\n")?;
         put(format!("{LAST}{} tables, {all} rows\n", counts.len()).as_bytes())?;
         out.into_inner().map_err(|error| wrong(error.into_error()))?;
         progress(all, all);
         Ok(counts)
+    }
+
+    /// Those of `tables` that have rows in the snapshot of the open transaction.
+    fn with_rows(&mut self, tables: &[&BaseTable]) -> Result<BTreeSet<String>> {
+        // From the rows themselves: a damaged index may contain none.
+        let any = |table: &&BaseTable| format!("SELECT 1 FROM {} USE INDEX () LIMIT 1", quote(&table.name));
+        let found = self.numbers(&tables.iter().map(any).collect::<Vec<_>>())?;
+        self.run("ROLLBACK TO SAVEPOINT no_table")?;
+        let filled = tables.iter().zip(found).filter(|(_, any)| *any > 0);
+        Ok(filled.map(|(table, _)| table.name.clone()).collect())
     }
 
     /// The statement that creates `table`, on one line.
@@ -119,7 +132,20 @@ impl MariaDb {
         put: &mut dyn FnMut(&[u8]) -> Result<()>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<u64> {
-        let layout = self.layout(table, filter)?;
+        let create = self.definition(table)?;
+        self.write_rows_of(&create, filter, put, progress)
+    }
+
+    /// The same of the table whose definition is `create`.
+    pub(super) fn write_rows_of(
+        &mut self,
+        create: &str,
+        filter: &str,
+        put: &mut dyn FnMut(&[u8]) -> Result<()>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64> {
+        let layout =
+            TableQuery::of(create, filter).ok_or_else(|| self.wrong("the definition of a table cannot be read"))?;
         let rows = self.rows(layout.select)?;
         let shapes: Vec<LiteralKind> = rows.shapes.clone();
         let (mut lines, mut text) = (layout.lines, Vec::new());
@@ -143,38 +169,23 @@ impl MariaDb {
         progress(count);
         Ok(count)
     }
+}
 
-    fn layout(&mut self, table: &str, filter: &str) -> Result<TableQuery> {
-        let place = format!("WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = {}", super::literal::quoted(table));
-        let (mut names, mut cells) = (Vec::new(), Vec::new());
-        for row in self.all(&format!(
-            "SELECT COLUMN_NAME, COLUMN_TYPE, EXTRA FROM information_schema.COLUMNS {place} ORDER BY ORDINAL_POSITION"
-        ))? {
-            if text(&row, 2).to_uppercase().contains("GENERATED") {
-                continue;
-            }
-            let name = quote(&text(&row, 0));
-            // MariaDB prints a FLOAT without a fixed number of decimals with six digits; as a double it prints all.
-            let kind = text(&row, 1);
-            let loses = kind == "float" || kind.starts_with("float ");
-            cells.push(if loses { format!("CAST({name} AS DOUBLE)") } else { name.clone() });
-            names.push(name);
-        }
-        let key: Vec<String> = self
-            .all(&format!(
-                "SELECT COLUMN_NAME FROM information_schema.STATISTICS {place} AND INDEX_NAME = 'PRIMARY' \
-                 ORDER BY SEQ_IN_INDEX"
-            ))?
-            .iter()
-            .map(|row| quote(&text(row, 0)))
-            .collect();
-        let mut select = format!("SELECT {} FROM {}", cells.join(","), quote(table));
+impl TableQuery {
+    /// For the rows of the table of `create` that match `filter`, in the order of its primary key; `None` if `create` cannot be read.
+    fn of(create: &str, filter: &str) -> Option<TableQuery> {
+        let table = created_table(create.as_bytes())?;
+        let (columns, key) = columns_and_key(create)?;
+        let stored: Vec<_> = columns.iter().filter(|column| !column.is_generated).collect();
+        let cells: Vec<String> = stored.iter().map(|column| column.cell()).collect();
+        let mut select = format!("SELECT {} FROM {}", cells.join(","), quote(&table));
         if key.is_empty() {
             select.push_str(filter)
         } else {
+            let key: Vec<String> = key.iter().map(|name| quote(name)).collect();
             select.push_str(&format!(" FORCE INDEX (PRIMARY){filter} ORDER BY {}", key.join(",")))
         }
-        Ok(TableQuery { select, lines: InsertLines::of(table, names.into_iter()) })
+        Some(TableQuery { select, lines: InsertLines::of(&table, stored.iter().map(|column| quote(&column.name))) })
     }
 }
 

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::definition::{counter, rewrite, without_counter};
+use super::definition::{counter, find_outside_quotes, rewrite, without_counter};
 use super::dump_text::name_of;
 use super::fill::{Filler, split_keys};
-use super::literal::{quoted, quoted_end, split_definition};
+use super::literal::{quoted, split_definition};
 use super::{Address, MariaDb};
 use crate::engine::{RowDigest, RowFilter, quote};
 use crate::error::{DatabaseError, Error, OperationError, Result};
@@ -139,21 +139,6 @@ fn refer_to(create: &str, here: &str) -> Option<String> {
     });
     let parts: Option<Vec<String>> = parts.collect();
     Some(format!("CREATE TABLE {} ( {} ) {rest}", quote(&table), parts?.join(", ")))
-}
-
-/// Where `word` is in `text`, outside of names.
-fn find_outside_quotes(text: &str, word: &str) -> Option<usize> {
-    let mut at = 0;
-    while at < text.len() {
-        if text.as_bytes()[at] == b'`' {
-            at += quoted_end(&text.as_bytes()[at..], b'`');
-        } else if text.as_bytes()[at..].starts_with(word.as_bytes()) {
-            return Some(at);
-        } else {
-            at += 1;
-        }
-    }
-    None
 }
 
 impl Filler {

@@ -245,7 +245,8 @@ impl MariaDb {
         let (mut done, total) = (0, copy.tables.iter().map(|table| table.rows * 2).sum());
         let mut wrong = Vec::new();
         for table in &copy.tables {
-            let kept = self.kept_lines(table, from)?;
+            let now = self.definition(&table.name)?;
+            let kept = self.kept_lines(table, &now, from)?;
             if kept.is_all {
                 done += table.rows * 2;
                 progress(done, total);
@@ -258,8 +259,8 @@ impl MariaDb {
                 Ok(())
             })?;
             let (mut at, mut same) = (kept.lines, true);
-            self.write_rows(
-                &table.name,
+            self.write_rows_of(
+                &now,
                 &kept.rest(),
                 &mut |line| {
                     same &= table.lines.get(at) == Some(&blake3::hash(line));
@@ -276,11 +277,11 @@ impl MariaDb {
         if wrong.is_empty() { Ok(()) } else { Err(Error::Operation(OperationError::ChecksFailed(wrong))) }
     }
 
-    /// How much of `table` is equal to the dump at `from`, counted from its first row.
-    fn kept_lines(&mut self, table: &CopiedTable, from: &Path) -> Result<KeptRows> {
+    /// How much of `table`, whose definition is `now`, is equal to the dump at `from`, counted from its first row.
+    fn kept_lines(&mut self, table: &CopiedTable, now: &str, from: &Path) -> Result<KeptRows> {
         let (mut at, mut same) = (0, 0);
-        self.write_rows(
-            &table.name,
+        self.write_rows_of(
+            now,
             "",
             &mut |line| {
                 if same == at && table.lines.get(at) == Some(&blake3::hash(line)) {

@@ -117,6 +117,8 @@ pub struct MariaDb {
     /// The longest statement that the server accepts, in bytes.
     max_packet: usize,
     transaction: Transaction,
+    /// How many times it has taken the lock of this database without releasing it.
+    locks: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +146,7 @@ impl MariaDb {
             finishes: false,
             max_packet: BATCH,
             transaction: Transaction::None,
+            locks: 0,
         };
         let row = db.one("SELECT VERSION(), @@max_allowed_packet, CONNECTION_ID()")?;
         db.version = row.at(0).text().unwrap_or_default().to_owned();
@@ -163,10 +166,8 @@ impl MariaDb {
             false => {}
         }
         db.run(setup)?;
-        db.run("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")?;
-        if access == Access::Read {
-            db.run("SET SESSION TRANSACTION READ ONLY")?;
-        }
+        let mode = if access == Access::Read { ", READ ONLY" } else { "" };
+        db.run(format!("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ{mode}"))?;
         Ok(db)
     }
 
@@ -280,13 +281,18 @@ impl MariaDb {
     fn lock(&mut self) -> Result<()> {
         let lock = self.one(&format!("SELECT GET_LOCK({}, 0)", self.lock_name()))?;
         match lock.at(0).int() {
-            Some(1) => Ok(()),
+            Some(1) => {
+                self.locks += 1;
+                Ok(())
+            }
             _ => Err(DatabaseError::Busy { database: self.address.to_string() }.into()),
         }
     }
 
     fn release(&mut self) -> Result<()> {
-        self.run(self.release_statement()).map(drop)
+        self.run(self.release_statement())?;
+        self.locks = self.locks.saturating_sub(1);
+        Ok(())
     }
 
     fn release_statement(&self) -> String {
@@ -300,7 +306,7 @@ impl Drop for MariaDb {
         let undo = self.transaction == Transaction::Open;
         // Waits, so that the next connection does not meet the locks of this one. Closing the connection does the same,
         // but later.
-        let release = (self.access == Access::Write).then(|| self.release_statement());
+        let release = (self.locks > 0).then(|| self.release_statement());
         let goodbye = async {
             if undo {
                 conn.query_drop("ROLLBACK").await?;

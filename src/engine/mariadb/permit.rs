@@ -1,9 +1,13 @@
 //! Whether rows can be changed here: known before a server is stopped for it.
 
+use super::tables::text;
 use super::{Access, Address, MariaDb, Transaction};
 use crate::engine::EngineKind;
 use crate::error::{DatabaseError, Result};
 use crate::schema::{self, quote};
+
+/// Tables whose privileges one statement tries.
+const TRIED: usize = 100;
 
 impl Address {
     /// Tries the privileges to insert, update and delete in every table, with statements that change no row.
@@ -16,24 +20,40 @@ impl Address {
         // Refused by a read-only server, even where the account may do everything else.
         db.run("START TRANSACTION READ WRITE")?;
         db.transaction = Transaction::Open;
-        let schema = db.read_schema()?;
-        for (name, table) in &schema.tables {
-            let (Some(column), table) = (table.columns.first(), quote(name)) else { continue };
-            let column = quote(&column.name);
-            db.run(format!("INSERT INTO {table} SELECT * FROM {table} WHERE FALSE"))?;
-            db.run(format!("UPDATE {table} SET {column} = {column} WHERE FALSE"))?;
-            db.run(format!("DELETE FROM {table} WHERE FALSE"))?;
+        let columns = db.first_columns()?;
+        for columns in columns.chunks(TRIED) {
+            // One compound statement, which ends with the first error.
+            let mut block = "BEGIN NOT ATOMIC ".to_owned();
+            for (table, column) in columns {
+                let (table, column) = (quote(table), quote(column));
+                block.push_str(&format!(
+                    "INSERT INTO {table} SELECT * FROM {table} WHERE FALSE; UPDATE {table} SET {column} = {column} WHERE FALSE; \
+                     DELETE FROM {table} WHERE FALSE; "
+                ));
+            }
+            db.run(block + "END")?;
         }
         Ok(())
     }
 
     /// Number of nodes of the Galera cluster that it is a node of; `None` outside one.
     pub fn cluster_nodes(&self) -> Result<Option<u64>> {
-        self.read_only()?.cluster_nodes()
+        // It reads no table of the database, whatever that is.
+        MariaDb::open(self, Access::Read)?.cluster_nodes()
     }
 }
 
 impl MariaDb {
+    /// Each base table with its first column.
+    fn first_columns(&mut self) -> Result<Vec<(String, String)>> {
+        let tables: Vec<String> = self.tables()?.into_iter().map(|table| table.name).collect();
+        let rows = self.all(
+            "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
+             AND ORDINAL_POSITION = 1",
+        )?;
+        Ok(rows.iter().map(|row| (text(row, 0), text(row, 1))).filter(|(table, _)| tables.contains(table)).collect())
+    }
+
     /// Fails if a table of the server is a view, or has a generated column: the files of an embedded MariaDB may be an attacker's.
     ///
     /// # Errors

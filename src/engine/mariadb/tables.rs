@@ -9,6 +9,9 @@ use crate::error::Result;
 use crate::schema::{Column, ForeignKey, Index, Schema, Table, foreign_keys};
 use crate::value::Row;
 
+/// How many tables one statement asks about.
+const AT_ONCE: usize = 60;
+
 /// One base table.
 pub(super) struct BaseTable {
     pub(super) name: String,
@@ -78,9 +81,9 @@ impl MariaDb {
         for row in self.all(
             "SELECT k.TABLE_NAME, k.CONSTRAINT_NAME, k.COLUMN_NAME, k.REFERENCED_TABLE_NAME, k.REFERENCED_COLUMN_NAME, \
              r.UPDATE_RULE, r.DELETE_RULE FROM information_schema.KEY_COLUMN_USAGE k \
-             JOIN information_schema.REFERENTIAL_CONSTRAINTS r ON r.CONSTRAINT_SCHEMA = k.CONSTRAINT_SCHEMA \
+             JOIN information_schema.REFERENTIAL_CONSTRAINTS r ON r.CONSTRAINT_SCHEMA = DATABASE() \
              AND r.CONSTRAINT_NAME = k.CONSTRAINT_NAME AND r.TABLE_NAME = k.TABLE_NAME \
-             WHERE k.TABLE_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IS NOT NULL",
+             WHERE k.TABLE_SCHEMA = DATABASE() AND k.CONSTRAINT_SCHEMA = DATABASE() AND k.REFERENCED_TABLE_NAME IS NOT NULL",
         )? {
             let Some(table) = schema.tables.get_mut(&text(&row, 0)) else { continue };
             table.foreign_keys.push(ForeignKey {
@@ -127,22 +130,27 @@ impl MariaDb {
 
     /// The faults that `CHECK TABLE … how` reports.
     pub(super) fn check_tables(&mut self, how: &str) -> Result<Vec<IntegrityError>> {
+        let names: Vec<String> = self.tables()?.iter().map(|table| quote(&table.name)).collect();
         let mut faults = Vec::new();
-        for table in self.tables()? {
-            for row in self.all(&format!("CHECK TABLE {} {how}", quote(&table.name)))? {
+        // It opens and closes one table after the other.
+        for names in names.chunks(AT_ONCE) {
+            for row in self.all(&format!("CHECK TABLE {} {how}", names.join(", ")))? {
                 let (kind, message) = (text(&row, 2).to_lowercase(), text(&row, 3));
                 if kind == "error" || kind == "warning" || (kind == "status" && message != "OK") {
-                    faults.push(IntegrityError { what: format!("`{}`: {message}", table.name), rows: 0 });
+                    // `database.table`.
+                    let place = text(&row, 0);
+                    let table = place.get(self.address.database.len() + 1..).unwrap_or(&place);
+                    faults.push(IntegrityError { what: format!("`{table}`: {message}"), rows: 0 });
                 }
             }
         }
         Ok(faults)
     }
 
-    /// Broken foreign keys, counted by one anti-join each.
+    /// Broken foreign keys, counted by one anti-join each, many in one statement.
     pub(super) fn check_references(&mut self) -> Result<Vec<IntegrityError>> {
         let names: Vec<String> = self.tables()?.into_iter().map(|table| table.name).collect();
-        let mut faults = Vec::new();
+        let (mut faults, mut counts) = (Vec::new(), Vec::new());
         for reference in self.references()? {
             let columns: Vec<String> = reference
                 .columns
@@ -161,13 +169,22 @@ impl MariaDb {
                 sql.push_str(&format!(" LEFT JOIN {} p ON {}", quote(&reference.parent), pairs.join(" AND ")));
                 desired.extend(reference.parent_columns.iter().take(1).map(|to| format!("p.{} IS NULL", quote(to))));
             }
-            let row = self.one(&format!("{sql} WHERE {}", desired.join(" AND ")))?;
-            let rows = row.at(0).int().unwrap_or_default().unsigned_abs();
-            if rows > 0 {
-                faults.push(IntegrityError { what, rows });
-            }
+            faults.push(what);
+            counts.push(format!("{sql} WHERE {}", desired.join(" AND ")));
         }
-        Ok(faults)
+        let faults = faults.into_iter().zip(self.numbers(&counts)?).map(|(what, rows)| IntegrityError { what, rows });
+        Ok(faults.filter(|fault| fault.rows > 0).collect())
+    }
+
+    /// The number that each of `selects` returns, 0 where it returns none. Many of them are one statement.
+    pub(super) fn numbers(&mut self, selects: &[String]) -> Result<Vec<u64>> {
+        let mut numbers = Vec::with_capacity(selects.len());
+        for selects in selects.chunks(AT_ONCE) {
+            let columns: Vec<String> = selects.iter().map(|select| format!("({select}) AS n")).collect();
+            let row = self.one(&format!("SELECT {}", columns.join(", ")))?;
+            numbers.extend((0..selects.len()).map(|at| row.at(at).int().unwrap_or_default().unsigned_abs()));
+        }
+        Ok(numbers)
     }
 
     fn references(&mut self) -> Result<Vec<Reference>> {

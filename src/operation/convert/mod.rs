@@ -247,7 +247,7 @@ impl Run<'_> {
         };
         let label = SnapshotLabel { undo: true, ..label(self.instance, &self.settings.verb) };
         let mut progress = |done, total| observer.progress(done, total);
-        let staged = StagedCopy::take(&source, &self.staged_folder(), &label, &CopyScope::default(), &mut progress)?;
+        let staged = StagedCopy::take(source, &self.staged_folder(), &label, &CopyScope::default(), &mut progress)?;
         observer.step(&Step::Held { bytes: staged.manifest.size(), took: began.elapsed() })?;
         self.journal.record.last_beat = read_last_beat(&mut *connect.reader()?)?;
         self.journal.record.changed = Some(Changed::All);

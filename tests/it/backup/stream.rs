@@ -464,7 +464,7 @@ fn a_file_that_is_replaced_meanwhile_is_in_the_stream_as_it_was() {
     };
     let folder = lab.root.path().join("staged");
     let staged =
-        StagedCopy::take(&CopySource::Live(&file), &folder, &label, &CopyScope::default(), &mut |_, _| {}).unwrap();
+        StagedCopy::take(CopySource::Live(&file), &folder, &label, &CopyScope::default(), &mut |_, _| {}).unwrap();
     let extra = [upload.clone()];
     let stream = SnapshotStream::prepare(&staged, &extra, &Cancel::default(), &mut |_, _| {}).unwrap();
     fs::write(upload.join("logo.png"), "after!").unwrap();

@@ -218,7 +218,7 @@ impl Place {
                 undoes: None,
             };
             let (source, extent) = (CopySource::Live(&*connect), CopyScope::default());
-            StagedCopy::take(&source, &root.join(name), &label, &extent, &mut |_, _| {}).unwrap();
+            StagedCopy::take(source, &root.join(name), &label, &extent, &mut |_, _| {}).unwrap();
         }
         place("kuma")
     }
@@ -295,10 +295,9 @@ fn it_is_whole_wherever_the_exchange_is_cut_off() {
     let both = both(&server);
     for how in [How::Error, How::Kill] {
         let (mut kept, mut replaced) = (0, 0);
-        // Most of the later ones are rows that are counted, table by table.
         let dense = if how == How::Kill { 14 } else { 2 };
         let early = rounds::draw(dense - 1, 5).into_iter().map(|n| 1 + n);
-        let stride = rounds::count(15, 5);
+        let stride = rounds::count(4, 2);
         for at in early.chain((dense..).step_by(stride)) {
             assert!(at < 200 + stride, "it never ends");
             let points = Points::of_load(at, how);
