@@ -189,6 +189,11 @@ pub fn without_credentials(text: &str) -> String {
     clean + rest
 }
 
+/// Whether a URL in `text` has a login.
+pub fn has_credentials(text: &str) -> bool {
+    text.contains("://") && without_credentials(text) != text
+}
+
 /// The start of a line of a log in a message.
 pub const QUOTE: &str = "\n  | ";
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value as Json, json};
 
+use super::cells::is_secret;
 use super::files::{Labels, Losses, ToolFiles, is_chosen, other_kinds};
 use super::{ExportChoice, Exporter, Secrets};
 use crate::model::entities::{DOCKER_HOSTS, Entity, MONITORS, NOTIFICATIONS, TAGS};
@@ -11,6 +12,7 @@ use crate::model::provider_keys::is_public;
 use crate::model::state::ConfigRows;
 use crate::model::view::{existing_name, read_cell};
 use crate::model::{Field, ValueShape, field};
+use crate::text::has_credentials;
 use crate::value::{Row, Value};
 
 /// Columns of all monitors.
@@ -233,6 +235,11 @@ impl Writer<'_> {
             }
             "docker_hosts" => {
                 for (key, column) in [("connection_type", "docker_type"), ("host", "docker_daemon")] {
+                    let is_login = has_credentials(row.text(column).unwrap_or_default());
+                    if is_login && self.exporter.choice.secrets != Secrets::Include {
+                        self.exporter.left_out.push(format!("{subject}: {column}"));
+                        continue;
+                    }
                     let text = self.escaped(&subject, &json!(row.text(column)));
                     map.insert(key.into(), text);
                 }
@@ -312,7 +319,7 @@ impl Writer<'_> {
             host.into_iter().for_each(|host| drop(map.insert("docker_host_name".into(), json!(host))));
             return;
         }
-        if field.secret && self.exporter.choice.secrets != Secrets::Include {
+        if is_secret(field, value) && self.exporter.choice.secrets != Secrets::Include {
             return self.exporter.left_out.push(format!("{subject}: {}", field.column));
         }
         if field.column == "auth_method" && value.text() == Some("bearer") {

@@ -6,6 +6,7 @@ use super::super::node::{Data, Node};
 use super::{Exporter, Secrets, entry};
 use crate::model::fields::{Field, ValueShape};
 use crate::model::provider_keys::is_public;
+use crate::text::has_credentials;
 use crate::value::Value;
 
 impl Exporter<'_> {
@@ -124,6 +125,11 @@ impl Exporter<'_> {
         escape_all(&mut node);
         node
     }
+}
+
+/// Whether `value` is a secret: any value of a secret field, and a URL with a login in any other.
+pub(super) fn is_secret(field: &Field, value: &Value) -> bool {
+    field.secret || value.text().is_some_and(has_credentials)
 }
 
 /// An escaped `${`.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::super::node::{Data, Node};
+use super::cells::is_secret;
 use super::{Exporter, entry};
 use crate::model::entities::MONITORS;
 use crate::model::fields::{FIELDS, ValueShape};
@@ -74,7 +75,7 @@ impl<'a> Exporter<'a> {
                         }
                     }
                 }
-                _ if field.secret => match self.secret(&subject, field.column, value, &mut left_out) {
+                _ if is_secret(field, value) => match self.secret(&subject, field.column, value, &mut left_out) {
                     Some(node) => node,
                     None => continue,
                 },

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 
 use self::hcl::{block, json_encode, literal, quote};
 use super::super::resources::{self, PREFIX, PROVIDER, ResourceType};
+use super::cells::is_secret;
 use super::files::{Labels, Losses, ToolFiles, is_chosen, other_kinds};
 use super::{ExportChoice, Exporter, Secrets};
 use crate::model::entities::{DOCKER_HOSTS, Entity, MONITORS, NOTIFICATIONS, PROXIES, TAGS};
@@ -245,7 +246,7 @@ impl Writer<'_> {
         let json = || serde_json::from_str::<Json>(value.text().unwrap_or_default()).unwrap_or(Json::Null);
         Expression::Is(match field.shape {
             ValueShape::Reference(reference) => self.reference(reference.entity(), value.int().unwrap_or_default()),
-            _ if field.secret => {
+            _ if is_secret(field, value) => {
                 let text = Json::from(value.to_string());
                 self.secret(&format!("monitor `{path}`"), field.column, &text)
             }

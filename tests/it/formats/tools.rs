@@ -157,7 +157,10 @@ fn everything_that_a_tool_holds_is_read_again_as_it_was() {
 
 #[test]
 fn secrets_are_not_in_the_files_unless_they_are_requested() {
-    let config = everything().config();
+    let mut config = everything().config();
+    set(&mut config, "docker_host", "docker_daemon", "tcp://kuma:host-secret-word@10.0.0.5:2375");
+    let shop = config.rows("monitor").iter().position(|row| row.text("name") == Some("Shop")).unwrap();
+    set_at(&mut config, ("monitor", shop), "url", "https://kuma:url-secret-word@shop.example.com");
     for tool in [Tool::Terraform, Tool::Autokuma] {
         let text = |files: &ToolFiles| files.files.iter().map(|(_, text)| text.as_str()).collect::<String>();
         let files = exported(tool, &config, Secrets::LeaveOut);
@@ -230,15 +233,21 @@ fn everything() -> Made {
     made
 }
 
+/// Changes a cell of the first row.
+fn set(config: &mut ConfigRows, table: &str, column: &str, value: &str) {
+    set_at(config, (table, 0), column, value);
+}
+
+fn set_at(config: &mut ConfigRows, (table, at): (&str, usize), column: &str, value: &str) {
+    let row = &mut config.tables.get_mut(table).unwrap()[at];
+    let cells = row.iter().map(|(name, cell)| if name == column { value.into() } else { cell.clone() }).collect();
+    *row = Row::new(row.columns().into(), cells);
+}
+
 #[test]
 fn autokuma_expands_nothing_in_any_value() {
     let mut config = everything().config();
     let template = "{{ get_env(name='HOME') }}";
-    let set = |config: &mut ConfigRows, table: &str, column: &str, value: &str| {
-        let row = &mut config.tables.get_mut(table).unwrap()[0];
-        let cells = row.iter().map(|(name, cell)| if name == column { value.into() } else { cell.clone() }).collect();
-        *row = Row::new(row.columns().into(), cells);
-    };
     set(&mut config, "tag", "color", template);
     set(&mut config, "docker_host", "docker_daemon", template);
     set(&mut config, "docker_host", "docker_type", template);

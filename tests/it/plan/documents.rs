@@ -251,6 +251,11 @@ fn a_saved_plan_is_applied_unless_the_configuration_moved() {
 fn secrets_that_were_left_out_stay_and_are_missed_elsewhere() {
     let lab = Lab::sqlite("2.5.3");
     lab.ok(&format!("apply {} --yes", shipped("everything.yaml")));
+    // A URL with a login is a secret in any field.
+    lab.sql(
+        "UPDATE monitor SET url = 'https://kuma:url-secret-word@shop.example.com' WHERE name = 'Shop'; \
+         UPDATE docker_host SET docker_daemon = 'tcp://kuma:host-secret-word@10.0.0.5:2375' WHERE name = 'build farm'",
+    );
     let open = lab.root.path().join("open.yaml").display().to_string();
     let env = lab.root.path().join("secrets.env").display().to_string();
     let named = lab.root.path().join("named.yaml").display().to_string();
@@ -262,6 +267,12 @@ fn secrets_that_were_left_out_stay_and_are_missed_elsewhere() {
     let other = Lab::sqlite("2.5.3");
     let refused = other.fails(2, &format!("apply {open} --yes"));
     assert!(refused.err.contains("is a secret that the export left out"), "{}", refused.err);
+    assert!(refused.err.contains("docker_hosts[0].docker_daemon: is a secret"), "{}", refused.err);
+    let shop = lab.root.path().join("shop.yaml").display().to_string();
+    lab.ok(&format!("export --monitors Web/Shop -o {shop}"));
+    assert!(!fs::read_to_string(&shop).unwrap().contains("secret-word"));
+    let refused = other.fails(2, &format!("apply {shop} --yes"));
+    assert!(refused.err.contains("url: is a secret that the export left out"), "{}", refused.err);
     lab.ok(&format!("export --kind notifications -o {open}"));
     let refused = other.fails(2, &format!("apply {open} --yes"));
     assert!(refused.err.contains("config.webhookURL: is a secret"), "{}", refused.err);
