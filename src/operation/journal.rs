@@ -217,8 +217,13 @@ pub struct Journal {
 
 impl Journal {
     /// Writes the first record into the folder `work`.
+    ///
+    /// # Errors
+    /// [`OperationError::Journal`]: it could not be read again.
     pub fn open(work: &Path, record: JournalRecord) -> Result<Journal> {
         let journal = Journal { path: path_in(work), record };
+        let unreadable = |why| Error::Operation(OperationError::Journal { path: journal.path.clone(), why });
+        journal.record.check().map_err(unreadable)?;
         journal.reserve()?;
         journal.write()?;
         Ok(journal)

@@ -48,6 +48,8 @@ pub use several::{Stores, list_all, no_snapshots, unpack_first};
 const BESIDE: &str = ".json";
 /// Prefix of the file that a check writes; hidden, in case it is left in a folder.
 const PROBE: &str = ".kumadb-probe-";
+/// The current folder.
+const CURRENT: &str = ".";
 /// Extension of the file with deliberately deleted rows.
 const REMOVED: &str = ".removed.json";
 
@@ -90,9 +92,10 @@ pub struct Listing {
 }
 
 impl Store {
-    /// The store in `folder`, which is created with the first snapshot.
+    /// The store in `folder`, which is created with the first snapshot; in the current folder, where that is empty.
     pub fn new(folder: impl Into<PathBuf>) -> Store {
-        Store::of(FolderStore { path: folder.into() })
+        let path = folder.into();
+        Store::of(FolderStore { path: if path.as_os_str().is_empty() { CURRENT.into() } else { path } })
     }
 
     fn of(objects: impl Objects + 'static) -> Store {
@@ -364,7 +367,7 @@ impl Store {
 
     /// Reads the manifest of the archive at `path`: the one beside it or, where that is missing, the one inside.
     pub fn read(path: &Path) -> Result<Snapshot> {
-        Store::new(path.parent().unwrap_or(Path::new(""))).read_file(path)
+        Store::new(files::parent(path)).read_file(path)
     }
 
     /// The same for the store in whose folder `path` is.
@@ -408,6 +411,7 @@ impl Store {
     /// The location of the file `name`.
     fn locate(&self, name: &str) -> String {
         match self.folder() {
+            Some(folder) if folder == Path::new(CURRENT) => name.to_owned(),
             Some(folder) => folder.join(name).display().to_string(),
             None => format!("{}/{name}", self.address()),
         }

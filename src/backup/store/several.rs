@@ -149,7 +149,7 @@ impl Stores {
     pub fn find(&self, desired: &str, origin: &str, warn: &mut dyn FnMut(&Error)) -> Result<Vec<Snapshot>> {
         let path = Path::new(desired);
         if files::is_file(path) {
-            let folder = Store::new(path.parent().unwrap_or(Path::new("")));
+            let folder = Store::new(files::parent(path));
             return Ok(vec![folder.with_keys(self.local.keys.clone()).read_file(path)?]);
         }
         if desired.contains("://") {

@@ -56,6 +56,19 @@ fn a_restore_test_counts_as_verification() {
 }
 
 #[test]
+fn a_restore_test_of_a_file_in_the_current_folder_is_recorded() {
+    let lab = Lab::sqlite("2.5.3");
+    let path = PathBuf::from(lab.json("backup create")["path"].as_str().unwrap());
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let mut command = lab.bare();
+    command.current_dir(path.parent().unwrap()).args(["-t", &lab.target, "backup", "verify", "--restore-test", name]);
+    let ran = Ran::of(&mut command);
+    assert_eq!((ran.exit, ran.err.contains("warning")), (0, false), "{}{}", ran.out, ran.err);
+
+    check(&lab, 0, "--verified-within 30d");
+}
+
+#[test]
 fn an_archive_that_was_cut_off_is_no_backup() {
     let lab = Lab::sqlite("2.5.3");
     let whole = lab.json("backup create");
