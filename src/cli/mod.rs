@@ -285,7 +285,7 @@ impl Cli {
         }
         self.verb.check(self.global.json)?;
         let _spooled = self.verb.spool(ui)?;
-        if self.global.for_parent {
+        if self.global.for_parent && matches!(self.verb, Verb::Status(_)) {
             return worker::serve(&self.verb, &self.global, ui);
         }
         let mut context = Context { recipients, bounds, ..Context::new(ui, self.global) };

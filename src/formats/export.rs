@@ -18,7 +18,6 @@ use crate::model::entities::{ENTITIES, Entity, MONITORS, SERVER_SETTINGS, SETTIN
 use crate::model::fields::{Field, ValueShape};
 use crate::model::state::ConfigRows;
 use crate::model::view::{existing_name, existing_names, parts_by_owner, read_cell, same_cell, spelled};
-use crate::text::has_credentials;
 use crate::value::{Row, Value};
 
 /// How secrets are exported.
@@ -198,10 +197,12 @@ impl<'a> Exporter<'a> {
                         None => continue,
                     }
                 }
-                _ if is_secret(field, &value) => match self.secret(&subject, field.column, &value, &mut left_out) {
-                    Some(node) => node,
-                    None => continue,
-                },
+                _ if is_secret(entity.table, field, &value) => {
+                    match self.secret(&subject, field.column, &value, &mut left_out) {
+                        Some(node) => node,
+                        None => continue,
+                    }
+                }
                 _ => self.value(field, &value),
             };
             entries.push(entry(spelled(entity, field.column), node));
@@ -294,8 +295,7 @@ impl<'a> Exporter<'a> {
                 self.warnings.push(format!("setting `{key}` is not JSON: left out"));
                 continue;
             };
-            let is_secret = |text: &str| is_secret_setting(key) && !text.is_empty() || has_credentials(text);
-            let node = if json.as_str().is_some_and(is_secret) {
+            let node = if is_secret_setting(key) && json.as_str().is_some_and(|text| !text.is_empty()) {
                 let value = Value::from(json.as_str().unwrap_or_default());
                 match self.secret(&format!("setting `{key}`"), "value", &value, &mut Vec::new()) {
                     Some(node) => node,

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use super::read::{STATISTICS, read_config, read_numbers};
+use super::read::{STATISTICS, read_config};
 use super::write::{highest_in, last_ids};
 use crate::doctor::evidence::{BeatFigures, DatabaseContent, NAMED, Orphans, ReusedIds};
 use crate::engine::space::{AutoVacuum, Layout};
-use crate::engine::{Connect, Reader, join, quote};
+use crate::engine::{Connect, Reader, join, quote, read_numbers};
 use crate::error::Result;
 use crate::model::state::Database;
 use crate::schema::{self, EngineKind, ForeignKey, Recording, Schema};
@@ -223,9 +223,10 @@ fn read_reused_ids(reader: &mut dyn Reader, schema: &Schema) -> Result<Vec<Reuse
     let references = parents.map(|parent| (parent.as_str(), schema.references_to(parent)));
     let references: Vec<_> = references.filter(|(_, references)| !references.is_empty()).collect();
     let parents: Vec<&str> = references.iter().map(|(parent, _)| *parent).collect();
-    let lasts = last_ids(reader, &parents)?;
+    // Before the counters: of what the server adds in between, both grow.
     let mut highest =
         highest_in(reader, references.iter().flat_map(|(_, references)| references.iter().copied()))?.into_iter();
+    let lasts = last_ids(reader, &parents)?;
     let mut found = Vec::new();
     for ((parent, references), last) in references.into_iter().zip(lasts) {
         let mut reused = ReusedIds { parent: parent.to_owned(), last, highest: last, rows: BTreeMap::new() };

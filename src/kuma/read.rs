@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::{Reader, quote};
+use crate::engine::{Reader, quote, read_numbers};
 use crate::error::{DatabaseError, Error, Result};
 use crate::model::state::{
     ConfigRows, Database, Fingerprint, Monitor, MonitorConfig, NotificationLink, Summary, TagLink,
@@ -419,19 +419,6 @@ pub fn read_counts(reader: &mut dyn Reader, schema: &Schema) -> Result<crate::en
         schema.tables.keys().map(|table| format!("SELECT count(*) FROM {}", quote(table))).collect();
     let counts = read_numbers(reader, &counts)?;
     Ok(schema.tables.keys().cloned().zip(counts.into_iter().map(i64::unsigned_abs)).collect())
-}
-
-/// The number that each of `selects` returns, 0 where it returns none; many of them are one statement.
-pub(super) fn read_numbers(reader: &mut dyn Reader, selects: &[String]) -> Result<Vec<i64>> {
-    const AT_ONCE: usize = 60;
-    let mut numbers = Vec::with_capacity(selects.len());
-    for selects in selects.chunks(AT_ONCE) {
-        let columns: Vec<String> = selects.iter().map(|select| format!("({select}) AS n")).collect();
-        let rows = reader.query(&format!("SELECT {}", columns.join(", ")), &[])?;
-        let number = |at| rows.first().and_then(|row| row.at(at).int()).unwrap_or(0);
-        numbers.extend((0..selects.len()).map(number));
-    }
-    Ok(numbers)
 }
 
 fn names(columns: &[&str]) -> String {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::read::{TableHashes, ids_text, is_configuration, is_unguarded, read_configuration, read_numbers};
-use crate::engine::{Depth, EngineKind, IntegrityError, Reader, Writer, quote};
+use super::read::{TableHashes, ids_text, is_configuration, is_unguarded, read_configuration};
+use crate::engine::{Depth, EngineKind, IntegrityError, Reader, Writer, quote, read_numbers};
 use crate::error::{DatabaseError, Error, OperationError, Result};
 use crate::model::state::Fingerprint;
 use crate::plan::{Assignment, Cell, Change, Plan, PlanStep};
@@ -110,6 +110,9 @@ fn highest_id(writer: &mut dyn Writer, schema: &Schema, table: &str) -> Result<i
 /// # Errors
 /// What the engine reports.
 pub(super) fn last_ids(reader: &mut dyn Reader, tables: &[&str]) -> Result<Vec<i64>> {
+    if tables.is_empty() {
+        return Ok(Vec::new());
+    }
     let counters = match reader.kind() {
         EngineKind::Sqlite => {
             if reader.query("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'", &[])?.is_empty() {

@@ -77,5 +77,6 @@ impl ManifestCache {
 
 /// Whether only this user can write to the folder of `file`.
 fn is_private(file: &Path) -> bool {
-    files::about(files::parent(file)).is_ok_and(|folder| folder.is_folder() && folder.owner().0 == files::our_uid())
+    let is_ours = |folder: files::About| folder.owner().0 == files::our_uid() && folder.mode & 0o022 == 0;
+    files::about(files::parent(file)).is_ok_and(|folder| folder.is_folder() && is_ours(folder))
 }

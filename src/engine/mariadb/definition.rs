@@ -340,16 +340,31 @@ pub(super) fn columns_and_key(create: &str) -> Option<(Vec<DefinedColumn>, Vec<S
             let (name, rest) = (name_of(part)?, part[quoted_end_of_name(part)..].trim_start().to_owned());
             let is_generated = find_outside_quotes(&rest, " GENERATED ALWAYS AS ").is_some();
             columns.push(DefinedColumn { name, rest, is_generated });
-        } else if let Some(mut rest) = part.strip_prefix("PRIMARY KEY (") {
-            // After a name there may be a length or an order: (`a`,`b`(10) DESC).
-            while let Some(at) = rest.find('`') {
-                rest = &rest[at..];
-                key.push(name_of(rest)?);
-                rest = &rest[quoted_end_of_name(rest)..];
-            }
+        } else if let Some(rest) = part.strip_prefix("PRIMARY KEY (") {
+            key = key_columns(rest)?;
         }
     }
     Some((columns, key))
+}
+
+/// The columns of the key at the start of `text`, up to its closing bracket. After a name there may be a length or an order:
+/// `` `a`,`b`(10) DESC) COMMENT 'not `c`' ``.
+fn key_columns(mut text: &str) -> Option<Vec<String>> {
+    let (mut key, mut depth) = (Vec::new(), 1);
+    while depth > 0 {
+        match text.bytes().next()? {
+            b'`' => {
+                key.push(name_of(text)?);
+                text = &text[quoted_end_of_name(text)..];
+                continue;
+            }
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            _ => {}
+        }
+        text = text.get(1..)?;
+    }
+    Some(key)
 }
 
 /// The length of the quoted name at the start of `text`, in which a backtick is doubled.
@@ -469,7 +484,7 @@ mod tests {
     fn finds_the_columns_that_a_row_stores_and_those_of_the_key() {
         let create = "CREATE TABLE `t` ( `a``b` float NOT NULL COMMENT ' GENERATED ALWAYS AS ', `c` varchar(9) COLLATE utf8mb4_bin \
                       GENERATED ALWAYS AS (concat('`',`a``b`)) STORED, `d` float(8,2) DEFAULT NULL, `e` float unsigned, PRIMARY KEY \
-                      (`a``b`,`d`(3) DESC) USING BTREE, KEY `f` (`e`) ) ENGINE=InnoDB";
+                      (`a``b`,`d`(3) DESC) USING BTREE COMMENT 'not `c`, nor `e', KEY `f` (`e`) ) ENGINE=InnoDB";
         let (columns, key) = columns_and_key(create).expect("a definition");
         let columns: Vec<(&str, bool)> = columns.iter().map(|one| (one.name.as_str(), one.is_generated)).collect();
         assert_eq!(columns, [("a`b", false), ("c", true), ("d", false), ("e", false)]);

@@ -25,7 +25,7 @@ use super::literal::{LiteralKind, one_line, split_definition};
 use super::tables::{BaseTable, text};
 use super::{MariaDb, Transaction};
 use crate::engine::insert_lines::InsertLines;
-use crate::engine::{Counts, quote};
+use crate::engine::{Counts, quote, read_numbers};
 use crate::error::{Error, Result};
 use crate::files;
 
@@ -110,7 +110,7 @@ impl MariaDb {
     fn with_rows(&mut self, tables: &[&BaseTable]) -> Result<BTreeSet<String>> {
         // From the rows themselves: a damaged index may contain none.
         let any = |table: &&BaseTable| format!("SELECT 1 FROM {} USE INDEX () LIMIT 1", quote(&table.name));
-        let found = self.numbers(&tables.iter().map(any).collect::<Vec<_>>())?;
+        let found = read_numbers(self, &tables.iter().map(any).collect::<Vec<_>>())?;
         self.run("ROLLBACK TO SAVEPOINT no_table")?;
         let filled = tables.iter().zip(found).filter(|(_, any)| *any > 0);
         Ok(filled.map(|(table, _)| table.name.clone()).collect())

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{IntegrityError, quote};
+use super::super::{AT_ONCE, IntegrityError, quote, read_numbers};
 use super::literal::quoted;
 use super::{MariaDb, Reader as _};
 use crate::error::Result;
 use crate::schema::{Column, ForeignKey, Index, Schema, Table, foreign_keys};
 use crate::value::Row;
 
-/// How many tables one statement asks about.
-const AT_ONCE: usize = 60;
+/// A table with more rows is asked about in a statement of its own: ALTER TABLE of all tables in a statement waits for its end.
+const LARGE: u64 = 20_000;
 
 /// One base table.
 pub(super) struct BaseTable {
@@ -149,8 +149,9 @@ impl MariaDb {
 
     /// Broken foreign keys, counted by one anti-join each, many in one statement.
     pub(super) fn check_references(&mut self) -> Result<Vec<IntegrityError>> {
-        let names: Vec<String> = self.tables()?.into_iter().map(|table| table.name).collect();
-        let (mut faults, mut counts) = (Vec::new(), Vec::new());
+        let tables = self.tables()?;
+        let is_large = |name: &str| tables.iter().any(|table| table.name == name && table.estimate > LARGE);
+        let (mut together, mut alone) = (Vec::new(), Vec::new());
         for reference in self.references()? {
             let columns: Vec<String> = reference
                 .columns
@@ -162,29 +163,24 @@ impl MariaDb {
                 reference.columns.iter().map(|column| format!("c.{} IS NOT NULL", quote(column))).collect();
             let mut sql = format!("SELECT COUNT(*) FROM {} c", quote(&reference.table));
             let mut desired = given;
-            if names.contains(&reference.parent) {
+            if tables.iter().any(|table| table.name == reference.parent) {
                 let pairs = reference.columns.iter().zip(&reference.parent_columns);
                 let pairs: Vec<String> =
                     pairs.map(|(column, to)| format!("p.{} = c.{}", quote(to), quote(column))).collect();
                 sql.push_str(&format!(" LEFT JOIN {} p ON {}", quote(&reference.parent), pairs.join(" AND ")));
                 desired.extend(reference.parent_columns.iter().take(1).map(|to| format!("p.{} IS NULL", quote(to))));
             }
-            faults.push(what);
-            counts.push(format!("{sql} WHERE {}", desired.join(" AND ")));
+            let counted = (what, format!("{sql} WHERE {}", desired.join(" AND ")));
+            if is_large(&reference.table) { alone.push(vec![counted]) } else { together.push(counted) }
         }
-        let faults = faults.into_iter().zip(self.numbers(&counts)?).map(|(what, rows)| IntegrityError { what, rows });
-        Ok(faults.filter(|fault| fault.rows > 0).collect())
-    }
-
-    /// The number that each of `selects` returns, 0 where it returns none. Many of them are one statement.
-    pub(super) fn numbers(&mut self, selects: &[String]) -> Result<Vec<u64>> {
-        let mut numbers = Vec::with_capacity(selects.len());
-        for selects in selects.chunks(AT_ONCE) {
-            let columns: Vec<String> = selects.iter().map(|select| format!("({select}) AS n")).collect();
-            let row = self.one(&format!("SELECT {}", columns.join(", ")))?;
-            numbers.extend((0..selects.len()).map(|at| row.at(at).int().unwrap_or_default().unsigned_abs()));
+        let mut faults = Vec::new();
+        for counted in alone.into_iter().chain([together]) {
+            let (what, counts): (Vec<_>, Vec<_>) = counted.into_iter().unzip();
+            let rows = read_numbers(self, &counts)?.into_iter().map(i64::unsigned_abs);
+            faults.extend(what.into_iter().zip(rows).map(|(what, rows)| IntegrityError { what, rows }));
         }
-        Ok(numbers)
+        faults.retain(|fault| fault.rows > 0);
+        Ok(faults)
     }
 
     fn references(&mut self) -> Result<Vec<Reference>> {

@@ -319,7 +319,7 @@ impl Writer<'_> {
             host.into_iter().for_each(|host| drop(map.insert("docker_host_name".into(), json!(host))));
             return;
         }
-        if is_secret(field, value) && self.exporter.choice.secrets != Secrets::Include {
+        if is_secret(MONITORS.table, field, value) && self.exporter.choice.secrets != Secrets::Include {
             return self.exporter.left_out.push(format!("{subject}: {}", field.column));
         }
         if field.column == "auth_method" && value.text() == Some("bearer") {

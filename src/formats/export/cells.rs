@@ -127,9 +127,18 @@ impl Exporter<'_> {
     }
 }
 
-/// Whether `value` is a secret: any value of a secret field, and a URL with a login in any other.
-pub(super) fn is_secret(field: &Field, value: &Value) -> bool {
-    field.secret || value.text().is_some_and(has_credentials)
+/// The columns of addresses that may have a login. No part of an item has one.
+const ADDRESSES: [(&str, &str); 5] = [
+    ("monitor", "url"),
+    ("monitor", "grpc_url"),
+    ("monitor", "rabbitmq_nodes"),
+    ("docker_host", "docker_daemon"),
+    ("remote_browser", "url"),
+];
+
+/// Whether `value` of `field` in `table` is a secret: any value of a secret field, and an address with a login.
+pub(super) fn is_secret(table: &str, field: &Field, value: &Value) -> bool {
+    field.secret || ADDRESSES.contains(&(table, field.column)) && value.text().is_some_and(has_credentials)
 }
 
 /// An escaped `${`.

@@ -75,10 +75,12 @@ impl<'a> Exporter<'a> {
                         }
                     }
                 }
-                _ if is_secret(field, value) => match self.secret(&subject, field.column, value, &mut left_out) {
-                    Some(node) => node,
-                    None => continue,
-                },
+                _ if is_secret(MONITORS.table, field, value) => {
+                    match self.secret(&subject, field.column, value, &mut left_out) {
+                        Some(node) => node,
+                        None => continue,
+                    }
+                }
                 _ => self.value(field, value),
             };
             entries.push(entry(spelled(&MONITORS, field.column), node));

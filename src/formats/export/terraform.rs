@@ -246,7 +246,7 @@ impl Writer<'_> {
         let json = || serde_json::from_str::<Json>(value.text().unwrap_or_default()).unwrap_or(Json::Null);
         Expression::Is(match field.shape {
             ValueShape::Reference(reference) => self.reference(reference.entity(), value.int().unwrap_or_default()),
-            _ if is_secret(field, value) => {
+            _ if is_secret(MONITORS.table, field, value) => {
                 let text = Json::from(value.to_string());
                 self.secret(&format!("monitor `{path}`"), field.column, &text)
             }

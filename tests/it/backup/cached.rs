@@ -84,6 +84,10 @@ fn a_cache_that_is_damaged_or_of_another_user_is_not_believed() {
     std::os::unix::fs::chown(folder, Some(65534), Some(65534)).unwrap();
     assert_eq!(list(&away), (expected.clone(), 1));
     std::os::unix::fs::chown(folder, Some(0), Some(0)).unwrap();
+    // A folder that everybody can write to.
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::write(&file, whole.replace(&made, "forged")).unwrap();
+    assert_eq!(list(&away), (expected.clone(), 1));
     // One where nothing can be made.
     fs::remove_dir_all(folder).unwrap();
     fs::write(folder, "a file").unwrap();

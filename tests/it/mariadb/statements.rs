@@ -83,3 +83,19 @@ fn a_dump_lets_others_alter_the_tables_that_it_is_not_reading() {
     assert!(altered);
     assert_eq!(counts.unwrap().into_values().collect::<Vec<_>>(), [10, 3_000, 0]);
 }
+
+#[test]
+fn every_column_that_a_row_stores_is_dumped_in_the_order_of_the_key() {
+    let Some(server) = Mariadbd::start() else { return };
+    let address = server.create_database("kuma", "utf8mb4");
+    server.sql(
+        "kuma",
+        "CREATE TABLE k (h INT INVISIBLE DEFAULT 4, g INT AS (id + 1) STORED COMMENT 'it''s `g`', id INT COMMENT ' GENERATED ALWAYS AS ', \
+         `b``,x` VARCHAR(50), c FLOAT, d FLOAT(8,2), CHECK (c > 0 or d <> 'a,b'), PRIMARY KEY (id, `b``,x`(5)) COMMENT 'see `x` (and `y'); \
+         INSERT INTO k (h, id, `b``,x`, c, d) VALUES (5, 2, 'two', 0.1, 1), (6, 1, 'one', 1.25, 2)",
+    );
+    let text = dump(&address, tempfile::tempdir().unwrap().path());
+    let line =
+        "INSERT INTO `k` (`h`,`id`,`b``,x`,`c`,`d`) VALUES (6,1,'one',1.25,2.00),(5,2,'two',0.10000000149011612,1.00);";
+    assert!(text.lines().any(|found| found == line), "{text}");
+}

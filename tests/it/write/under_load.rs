@@ -142,15 +142,17 @@ fn snapshots_under_load_are_of_one_point_in_time_each() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         let load = Load::begin(&lab);
-        let (begun, before) = (Instant::now(), load.commits());
+        let (begun, mut beside) = (Instant::now(), Vec::new());
         for _ in 0..snapshots {
+            let before = load.commits();
             lab.ok("backup create");
+            beside.push(load.commits() - before);
         }
-        let beside = load.commits() - before;
-        let rate = beside as f64 / begun.elapsed().as_secs_f64();
+        let rate = beside.iter().sum::<u64>() as f64 / begun.elapsed().as_secs_f64();
         let longest = load.end();
         // On a busy machine whoever writes may not get a turn during one of them.
-        assert!(beside > snapshots as u64, "{}: {beside} commits, the slowest of {longest:?}", lab.engine());
+        let without = beside.iter().filter(|commits| **commits == 0).count();
+        assert!(without * 5 <= snapshots, "{}: {beside:?} commits, the slowest of {longest:?}", lab.engine());
         assert_eq!(check_balance(&lab), snapshots, "{}", lab.engine());
         println!("{}: {snapshots} snapshots beside {rate:.0} commits/s, the slowest of {longest:?}", lab.engine());
     }
