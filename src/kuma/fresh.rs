@@ -226,7 +226,7 @@ impl Build {
             writer.query(&format!("PRAGMA {setting}"), &[])?;
         }
         // The indexes are sorted beside it: the usual place may have no space, and cannot be reached from here.
-        let folder = to.parent().unwrap_or(Path::new(".")).display().to_string().replace('\'', "''");
+        let folder = files::parent(to).display().to_string().replace('\'', "''");
         writer.query(&format!("PRAGMA temp_store_directory = '{folder}'"), &[])?;
         writer.begin()?;
         for statement in schema::script(recording.sql).filter(|sql| sql.starts_with("CREATE") && !is_late(sql)) {

@@ -250,7 +250,7 @@ impl Journal {
     /// Removes the journal: the instance is in its final state.
     pub fn close(&self) -> Result<()> {
         files::remove(&self.path)?;
-        files::sync_folder(self.path.parent().unwrap_or(Path::new(".")))
+        files::sync_folder(files::parent(&self.path))
     }
 
     /// Reads the open journal in the folder `work`, if there is one.

@@ -117,7 +117,7 @@ pub fn run(args: &InitArgs, context: &mut Context<'_>) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     for file in &planned {
-        files::make_folder(file.path.parent().unwrap_or(Path::new(".")))?;
+        files::make_folder(files::parent(&file.path))?;
         files::replace(&file.path, files::PRIVATE, |out| out.write_all(file.text.as_bytes()))?;
     }
     let found = counted(draft.instances.len(), "instance");

@@ -90,7 +90,7 @@ impl MariaDb {
             put(format!("DROP TABLE IF EXISTS {};\n{create};\n", quote(&table.name)).as_bytes())?;
             let mut rows = 0;
             if filled.contains(&table.name) {
-                rows = self.write_rows_of(&create, "", &mut put, &mut |done| {
+                rows = self.write_rows(&create, "", &mut put, &mut |done| {
                     progress(all + done, estimate.max(all + done));
                 })?;
                 self.run("ROLLBACK TO SAVEPOINT no_table")?;
@@ -123,21 +123,9 @@ impl MariaDb {
         line.ok_or_else(|| self.wrong(format!("the definition of table `{table}` cannot be read")))
     }
 
-    /// Passes the INSERT lines of the rows of `table` that match `filter` (` WHERE …`, or empty) to `put`; returns
-    /// their number.
+    /// Passes the INSERT lines of the rows that match `filter` (` WHERE …`, or empty), of the table whose definition is `create`, to
+    /// `put`; returns their number.
     pub(super) fn write_rows(
-        &mut self,
-        table: &str,
-        filter: &str,
-        put: &mut dyn FnMut(&[u8]) -> Result<()>,
-        progress: &mut dyn FnMut(u64),
-    ) -> Result<u64> {
-        let create = self.definition(table)?;
-        self.write_rows_of(&create, filter, put, progress)
-    }
-
-    /// The same of the table whose definition is `create`.
-    pub(super) fn write_rows_of(
         &mut self,
         create: &str,
         filter: &str,

@@ -192,7 +192,7 @@ impl MariaDb {
     /// Whether the rows of `table` are those of the copy, cell by cell.
     pub(super) fn reads_back(&mut self, table: &CopiedTable, progress: &mut dyn FnMut(u64)) -> Result<bool> {
         let (mut at, mut same) = (0, true);
-        self.write_rows_of(
+        self.write_rows(
             &table.create,
             "",
             &mut |line| {

@@ -100,7 +100,8 @@ impl MariaDb {
             hasher.update(line);
             Ok(())
         };
-        let rows = self.write_rows(table, &filter, &mut add, &mut |_| {})?;
+        let create = self.definition(table)?;
+        let rows = self.write_rows(&create, &filter, &mut add, &mut |_| {})?;
         Ok(RowDigest { rows, hash: hasher.finalize() })
     }
 

@@ -259,7 +259,7 @@ impl MariaDb {
                 Ok(())
             })?;
             let (mut at, mut same) = (kept.lines, true);
-            self.write_rows_of(
+            self.write_rows(
                 &now,
                 &kept.rest(),
                 &mut |line| {
@@ -280,7 +280,7 @@ impl MariaDb {
     /// How much of `table`, whose definition is `now`, is equal to the dump at `from`, counted from its first row.
     fn kept_lines(&mut self, table: &CopiedTable, now: &str, from: &Path) -> Result<KeptRows> {
         let (mut at, mut same) = (0, 0);
-        self.write_rows_of(
+        self.write_rows(
             now,
             "",
             &mut |line| {

@@ -67,7 +67,7 @@ impl MariaDb {
             put(format!("DROP TABLE IF EXISTS {};\n{create};\n", quote(table)).as_bytes())?;
             let source = there.tables.get(table).filter(|_| !own.contains(&table.as_str()));
             let count = match source {
-                None => self.write_rows_of(&create, "", &mut put, &mut |_| {})?,
+                None => self.write_rows(&create, "", &mut put, &mut |_| {})?,
                 Some(source) => {
                     let mut rows = Rows::of(table, described);
                     let mut lines = InsertLines::of(table, rows.columns.iter().map(|column| quote(&column.name)));

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Map, Value as Json, json};
 
-use super::cells::is_secret;
+use super::cells::{has_login, is_secret};
 use super::files::{Labels, Losses, ToolFiles, is_chosen, other_kinds};
 use super::{ExportChoice, Exporter, Secrets};
 use crate::model::entities::{DOCKER_HOSTS, Entity, MONITORS, NOTIFICATIONS, TAGS};
@@ -12,7 +12,6 @@ use crate::model::provider_keys::is_public;
 use crate::model::state::ConfigRows;
 use crate::model::view::{existing_name, read_cell};
 use crate::model::{Field, ValueShape, field};
-use crate::text::has_credentials;
 use crate::value::{Row, Value};
 
 /// Columns of all monitors.
@@ -235,8 +234,8 @@ impl Writer<'_> {
             }
             "docker_hosts" => {
                 for (key, column) in [("connection_type", "docker_type"), ("host", "docker_daemon")] {
-                    let is_login = has_credentials(row.text(column).unwrap_or_default());
-                    if is_login && self.exporter.choice.secrets != Secrets::Include {
+                    let is_secret = has_login(DOCKER_HOSTS.table, column, row.cell(column));
+                    if is_secret && self.exporter.choice.secrets != Secrets::Include {
                         self.exporter.left_out.push(format!("{subject}: {column}"));
                         continue;
                     }

@@ -138,7 +138,12 @@ const ADDRESSES: [(&str, &str); 5] = [
 
 /// Whether `value` of `field` in `table` is a secret: any value of a secret field, and an address with a login.
 pub(super) fn is_secret(table: &str, field: &Field, value: &Value) -> bool {
-    field.secret || ADDRESSES.contains(&(table, field.column)) && value.text().is_some_and(has_credentials)
+    field.secret || has_login(table, field.column, value)
+}
+
+/// Whether `value` of `column` in `table` is an address with a login.
+pub(super) fn has_login(table: &str, column: &str, value: &Value) -> bool {
+    ADDRESSES.contains(&(table, column)) && value.text().is_some_and(has_credentials)
 }
 
 /// An escaped `${`.

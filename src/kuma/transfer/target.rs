@@ -92,7 +92,7 @@ fn load_sqlite(
         }
     }
     // No process uses the file before it is complete. Its indexes are sorted beside it, where the space was checked.
-    let folder = path.parent().unwrap_or(Path::new(".")).display().to_string().replace('\'', "''");
+    let folder = files::parent(path).display().to_string().replace('\'', "''");
     for setting in ["journal_mode = OFF", "synchronous = OFF", "foreign_keys = OFF", "cache_size = -16384"] {
         writer.query(&format!("PRAGMA {setting}"), &[])?;
     }

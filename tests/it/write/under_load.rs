@@ -150,7 +150,7 @@ fn snapshots_under_load_are_of_one_point_in_time_each() {
         }
         let rate = beside.iter().sum::<u64>() as f64 / begun.elapsed().as_secs_f64();
         let longest = load.end();
-        // On a busy machine whoever writes may not get a turn during one of them.
+        // On a busy machine the other client may not commit during one of them.
         let without = beside.iter().filter(|commits| **commits == 0).count();
         assert!(without * 5 <= snapshots, "{}: {beside:?} commits, the slowest of {longest:?}", lab.engine());
         assert_eq!(check_balance(&lab), snapshots, "{}", lab.engine());
