@@ -129,7 +129,13 @@ struct Open {
     node: Node,
     anchor: usize,
     /// In a map, the key whose value is next.
-    key: Option<(String, At)>,
+    key: Option<(Key, At)>,
+}
+
+enum Key {
+    Name(String),
+    /// `<<` without quotes.
+    Merge,
 }
 
 impl Yaml<'_> {
@@ -154,6 +160,7 @@ impl Yaml<'_> {
             if open.len() > DEEPEST {
                 return Err(wrong(&at, format!("is nested deeper than {DEEPEST} levels")));
             }
+            let merge = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text == "<<");
             let (node, anchor) = match event {
                 Event::DocumentStart(..) => {
                     anchors.clear();
@@ -190,7 +197,7 @@ impl Yaml<'_> {
             }
             match open.last_mut() {
                 None => documents.push(node),
-                Some(outer) => outer.take(node)?,
+                Some(outer) => outer.take(node, merge)?,
             }
         }
         Ok(documents)
@@ -241,17 +248,19 @@ impl Yaml<'_> {
 }
 
 impl Open {
-    fn take(&mut self, node: Node) -> Result<(), Problem> {
+    /// The next value of a list, or the next key or value of a map; `merge_key` if it is a plain `<<`.
+    fn take(&mut self, node: Node, merge_key: bool) -> Result<(), Problem> {
         match &mut self.node.data {
             Data::List(items) => items.push(node),
             Data::Map(entries) => match self.key.take() {
                 None => match node.scalar() {
-                    Some(key) => self.key = Some((key, node.at)),
-                    None if node.is_null() => self.key = Some(("null".into(), node.at)),
+                    Some(_) if merge_key => self.key = Some((Key::Merge, node.at)),
+                    Some(key) => self.key = Some((Key::Name(key), node.at)),
+                    None if node.is_null() => self.key = Some((Key::Name("null".into()), node.at)),
                     None => return Err(wrong(&node.at, format!("is {}, which cannot be a key", node.noun()))),
                 },
-                Some((key, at)) if key == "<<" => merge(entries, node, &at)?,
-                Some((key, at)) => match entries.iter().position(|entry| entry.key == key) {
+                Some((Key::Merge, at)) => merge(entries, node, &at)?,
+                Some((Key::Name(key), at)) => match entries.iter().position(|entry| entry.key == key) {
                     // Merged keys are overridden, duplicate keys are an error.
                     Some(before) if entries[before].at != at && !entries[before].merged(&self.node.at) => {
                         return Err(wrong(&at, format!("`{key}` is specified twice")));
