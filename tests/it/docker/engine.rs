@@ -232,10 +232,10 @@ fn puts_a_paused_server_back_as_it_was() {
 #[test]
 fn pauses_what_starts_processes_without_end() {
     let Some(bench) = dockerd::bench() else { return };
-    let busy = "for n in 1 2 3 4 5 6; do (while :; do sh -c :; done) & done; wait";
+    let busy = "for n in 1 2 3; do (while :; do sh -c :; done) & done; wait";
     let server = bench.run_as(&["-d"], Image::Slim.name(), &["--entrypoint", "sh"], &["-c", busy]);
     let container = bench.look(&server);
-    for life in [RunState::Paused, RunState::Running].repeat(rounds::count(10, 40)) {
+    for life in [RunState::Paused, RunState::Running].repeat(rounds::count(3, 40)) {
         bench.docker.put_back(&container, life, GRACE, &mut quiet).unwrap();
         // The engine handles its own events later than it answers, and at times shows the state before for a moment.
         wait_until(10, "the state that was asked for", || bench.look(&server).state.life == life);

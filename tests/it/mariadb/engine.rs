@@ -312,8 +312,7 @@ fn a_reader_changes_nothing() {
     server.sql(
         "kuma",
         "CREATE TABLE t (a INT PRIMARY KEY); INSERT INTO t VALUES (1);
-DELIMITER //
-CREATE FUNCTION f() RETURNS INT BEGIN DELETE FROM t; RETURN 1; END//",
+CREATE FUNCTION f() RETURNS INT BEGIN DELETE FROM t; RETURN 1; END",
     );
     let mut reader = address.reader().unwrap();
     for sql in [

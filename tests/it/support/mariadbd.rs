@@ -10,6 +10,8 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use kumadb::engine::mariadb::Address;
+use mysql_async::prelude::Queryable as _;
+use mysql_async::{Conn, OptsBuilder, Value};
 use tempfile::TempDir;
 
 use super::need;
@@ -92,11 +94,17 @@ impl Mariadbd {
         format!("mysql://{}@localhost/{database}?socket={}", user(), self.socket().display())
     }
 
-    /// Runs SQL through the `mariadb` client and returns what it printed; fails the test if it fails.
+    /// Runs SQL and returns the rows as `mariadb --batch --skip-column-names` prints them; fails the test if it fails. A
+    /// client takes longer to start than most statements take to run.
+    #[track_caller]
     pub fn sql(&self, database: &str, sql: &str) -> String {
-        let output = self.client(database).args(["--batch", "--skip-column-names", "--execute", sql]).output().unwrap();
-        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-        printed(output.stdout)
+        let to = OptsBuilder::default()
+            .socket(Some(self.socket().display().to_string()))
+            .user(Some(user()))
+            .db_name(Some(database).filter(|database| !database.is_empty()))
+            .init(vec!["SET NAMES utf8mb4"]);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(printed_rows(to, sql)).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// How many transactions are open in InnoDB.
@@ -173,6 +181,39 @@ impl Drop for Mariadbd {
             eprintln!("mariadbd said:\n{}", &log[from..]);
         }
     }
+}
+
+async fn printed_rows(to: OptsBuilder, sql: &str) -> mysql_async::Result<String> {
+    let mut server = Conn::new(to).await?;
+    let mut lines = Vec::new();
+    let mut result = server.query_iter(sql).await?;
+    while !result.is_empty() {
+        result.for_each(|row| print_row(&row, &mut lines)).await?;
+    }
+    server.disconnect().await?;
+    Ok(printed(lines))
+}
+
+fn print_row(row: &mysql_async::Row, lines: &mut Vec<u8>) {
+    for at in 0..row.len() {
+        if at > 0 {
+            lines.push(b'\t');
+        }
+        let Some(Value::Bytes(text)) = row.as_ref(at) else {
+            lines.extend(b"NULL");
+            continue;
+        };
+        for byte in text {
+            match byte {
+                0 => lines.extend(b"\\0"),
+                b'\t' => lines.extend(b"\\t"),
+                b'\n' => lines.extend(b"\\n"),
+                b'\\' => lines.extend(b"\\\\"),
+                other => lines.push(*other),
+            }
+        }
+    }
+    lines.push(b'\n');
 }
 
 /// The user who runs the test, whom MariaDB takes by his socket.
