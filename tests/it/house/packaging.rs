@@ -9,7 +9,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::house::layers::root;
-use crate::support::need;
+use crate::support::{need, rounds};
 
 /// Runs `program`, which must succeed; what it printed.
 #[track_caller]
@@ -80,7 +80,7 @@ fn use_it(root: &Path) {
 #[test]
 fn packages_install_run_and_purge_without_a_snapshot_less() {
     // Packing takes most of a minute.
-    if std::env::var_os("KUMADB_TEST_LONG").is_none() {
+    if !rounds::is_long() {
         return;
     }
     for name in ["dpkg", "dpkg-deb", "rpm", "rpmbuild"] {
@@ -137,7 +137,7 @@ const END_OF_TOUR: &str = "monitors        10 (9 active)\n";
 fn the_tour_goes_to_its_end() {
     let shown = run(root().join("docs/tour"), &[env!("CARGO_BIN_EXE_kumadb")]);
     assert!(shown.contains(END_OF_TOUR), "{shown}");
-    if std::env::var_os("KUMADB_TEST_LONG").is_none() {
+    if !rounds::is_long() {
         return;
     }
     // And where there is nothing but a shell.
@@ -241,6 +241,7 @@ fn workflows_run_nothing_but_scripts_that_are_tested() {
     }
     let expected = [
         ".ci/run",
+        "packaging/aur",
         "packaging/check-tag",
         "packaging/collect",
         "packaging/image",
@@ -248,6 +249,73 @@ fn workflows_run_nothing_but_scripts_that_are_tested() {
         "packaging/release",
     ];
     assert_eq!(seen.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+}
+
+/// `packaging/aur` for the release in `folder`.
+fn pkgbuild(folder: &Path) -> std::process::Output {
+    let url = "https://example.org/kumadb/releases/download/v0";
+    Command::new(root().join("packaging/aur")).arg(folder).arg(url).output().unwrap()
+}
+
+#[test]
+fn the_recipe_for_arch_linux_has_every_machine_of_the_release() {
+    let place = tempfile::tempdir().unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    let name = |machine: &str| format!("kumadb-{version}-{machine}.tar.gz");
+    let (x86, arm) = (name("x86_64-unknown-linux-musl"), name("armv7-unknown-linux-musleabihf"));
+    fs::write(place.path().join("SHA256SUMS"), format!("aa  {x86}\nbb  {arm}\ncc  kumadb_{version}-1_amd64.deb\n"))
+        .unwrap();
+    let recipe = String::from_utf8(pkgbuild(place.path()).stdout).unwrap();
+    let lines = [
+        format!("pkgver={version}"),
+        "arch=(x86_64 armv7h)".to_owned(),
+        "url=https://example.org/kumadb".to_owned(),
+        format!("source_x86_64=('https://example.org/kumadb/releases/download/v0/{x86}')"),
+        "sha256sums_x86_64=('aa')".to_owned(),
+        format!("source_armv7h=('https://example.org/kumadb/releases/download/v0/{arm}')"),
+        "sha256sums_armv7h=('bb')".to_owned(),
+    ];
+    for line in lines {
+        assert!(recipe.lines().any(|found| found == line), "{line}: {recipe}");
+    }
+    fs::write(place.path().join("SHA256SUMS"), "aa  kumadb-0.0.0-x86_64-unknown-linux-musl.tar.gz\n").unwrap();
+    let refused = pkgbuild(place.path());
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+}
+
+/// In the long form, because it needs three more packages.
+#[test]
+fn the_package_of_arch_linux_installs_what_the_others_install() {
+    if !rounds::is_long() {
+        return;
+    }
+    if need::program(&["makepkg"]).is_none() {
+        return need::left_out("the program makepkg").unwrap_or_default();
+    }
+    let Some(files) = release() else { return };
+    let work = tempfile::tempdir().unwrap();
+    let recipe = pkgbuild(files.path());
+    assert!(recipe.status.success(), "{recipe:?}");
+    fs::write(work.path().join("PKGBUILD"), recipe.stdout).unwrap();
+    let archive = only(files.path(), "-musl.tar.gz");
+    fs::copy(&archive, work.path().join(archive.file_name().unwrap())).unwrap();
+    // It refuses to run as root, and asks pacman about nothing that matters here.
+    run("chown", &["-R", "65534:65534", work.path().to_str().unwrap()]);
+    let made = Command::new("setpriv")
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "makepkg", "--nodeps"])
+        .env("PACMAN", "true")
+        .env("HOME", work.path())
+        .current_dir(work.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let package = fs::read_dir(work.path()).unwrap().flatten().map(|entry| entry.path());
+    let package = package.into_iter().find(|path| path.to_string_lossy().contains(".pkg.tar")).unwrap();
+    let listed = run("tar", &["-tf", package.to_str().unwrap()]);
+    for file in INSTALLED {
+        let file = file.replace("zsh/vendor-completions", "zsh/site-functions");
+        assert!(listed.lines().any(|line| line == file), "{file}: {listed}");
+    }
 }
 
 #[test]
