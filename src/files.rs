@@ -38,8 +38,8 @@ pub use folder::{
 pub use list::JsonList;
 pub use lock::{Lock, remove_left_lock};
 pub use look::{
-    About, about, about_target, check_readable, exists, folder_identity, is_file, is_folder, is_there, link_target,
-    look, look_into, nearest, real,
+    About, about, about_target, check_readable, exists, folder_identity, identity, identity_of, is_file, is_folder,
+    is_there, link_target, look, look_into, nearest, real,
 };
 pub use mount::{FileSystem, LockScope, file_system};
 pub use owner::{

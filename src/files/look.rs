@@ -1,5 +1,6 @@
 //! What is at a path. No link is followed below a folder that is not ours, and none at the end of a path, except by what is named `target`, `real`, `is_file` or `is_folder`.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -76,16 +77,26 @@ pub fn about(path: &Path) -> Result<About> {
     look(path)?.ok_or_else(|| Error::file("access", path)(io::ErrorKind::NotFound.into()))
 }
 
-/// Device and inode of the folder at `path`, which show whether another program that opens that path gets the same folder.
+/// Device and inode of what is at `path`, which show whether another program that opens that path gets the same.
 #[allow(clippy::unnecessary_cast, reason = "on macOS some of them have other types")]
-pub fn folder_identity(path: &Path) -> Result<(u64, u64)> {
+pub fn identity(path: &Path) -> Result<(u64, u64)> {
     let found = door::look(path).and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()));
     let found = found.map_err(Error::file("access", path))?;
-    if FileType::from_raw_mode(found.st_mode).is_dir() {
-        Ok((found.st_dev as u64, found.st_ino as u64))
-    } else {
-        Err(Error::file("access", path)(io::ErrorKind::NotADirectory.into()))
-    }
+    Ok((found.st_dev as u64, found.st_ino as u64))
+}
+
+/// The same of an open file.
+#[allow(clippy::unnecessary_cast, reason = "on macOS some of them have other types")]
+pub fn identity_of(file: &File) -> io::Result<(u64, u64)> {
+    let found = rustix::fs::fstat(file)?;
+    Ok((found.st_dev as u64, found.st_ino as u64))
+}
+
+/// The same, where a folder must be.
+pub fn folder_identity(path: &Path) -> Result<(u64, u64)> {
+    let found = identity(path)?;
+    let is_folder = look(path)?.is_some_and(|at| at.is_folder());
+    if is_folder { Ok(found) } else { Err(Error::file("access", path)(io::ErrorKind::NotADirectory.into())) }
 }
 
 /// What `path` leads to: a link that the user named is followed.

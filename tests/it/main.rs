@@ -26,6 +26,7 @@ mod backup {
     pub mod check;
     pub mod earlier;
     pub mod encrypted;
+    mod locks;
     pub mod names;
     pub mod pending;
     pub mod prune;

@@ -1,17 +1,17 @@
 //! What a file is that should be a SQLite database and is not: each by its name, with the command that helps.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::journal::DATABASE;
+use super::raw_file::RawFile;
 use crate::error::{DatabaseError, Error, Result};
 use crate::files;
 use crate::text::quoted;
 
 /// Bytes that are read to recognise a file.
-const HEAD: usize = 4096;
+pub(super) const HEAD: usize = 4096;
 
 /// Pages that are read to distinguish an encrypted file from one whose first page was overwritten.
 const SAMPLES: u64 = 64;
@@ -76,13 +76,12 @@ pub(super) fn refuse(path: &Path, head: &[u8]) -> Error {
 
 /// Whether the file at `path`, which is not a link, has the header of a SQLite database.
 pub fn is_database(path: &Path) -> bool {
-    let head = files::open_regular(path).and_then(|mut file| head_of(&mut file, path));
-    head.is_ok_and(|head| head.starts_with(DATABASE))
+    read_head(path, HEAD).is_ok_and(|head| head.starts_with(DATABASE))
 }
 
 /// What the file at `path` is, where that is known and it is neither a database nor in the format of a snapshot.
 pub fn other_format(path: &Path) -> Option<Error> {
-    let head = head_of(&mut files::open_regular(path).ok()?, path).ok()?;
+    let head = read_head(path, HEAD).ok()?;
     if of_snapshot(&head).is_some() || head.is_empty() || head.starts_with(DATABASE) {
         return None;
     }
@@ -94,7 +93,7 @@ pub fn other_format(path: &Path) -> Option<Error> {
 
 /// What the file at `path` is, where it is in the format of a snapshot.
 pub fn snapshot_format(path: &Path) -> Option<&'static str> {
-    of_snapshot(&head_of(&mut files::open_regular(path).ok()?, path).ok()?)
+    of_snapshot(&read_head(path, HEAD).ok()?)
 }
 
 fn of_snapshot(head: &[u8]) -> Option<&'static str> {
@@ -128,10 +127,23 @@ pub(super) fn refuse_folder(path: &Path) -> Result<()> {
     }
 }
 
-/// The first bytes of `file`.
-pub(super) fn head_of(file: &mut File, path: &Path) -> Result<Vec<u8>> {
-    let mut head = Vec::new();
-    file.take(HEAD as u64).read_to_end(&mut head).map_err(Error::file("read", path))?;
+/// The first `length` bytes of the file at `path`, which may be a database; less, if it is shorter.
+pub(super) fn read_head(path: &Path, length: usize) -> Result<Vec<u8>> {
+    let file = RawFile::of(path)?;
+    head_of(&file, path, length)
+}
+
+/// The first `length` bytes of `file`; less, if it is shorter.
+pub(super) fn head_of(file: &File, path: &Path, length: usize) -> Result<Vec<u8>> {
+    let mut head = vec![0; length];
+    let mut read = 0;
+    while read < length {
+        match file.read_at(&mut head[read..], read as u64).map_err(Error::file("read", path))? {
+            0 => break,
+            count => read += count,
+        }
+    }
+    head.truncate(read);
     Ok(head)
 }
 

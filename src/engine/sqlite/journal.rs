@@ -15,6 +15,7 @@ use std::sync::{Arc, PoisonError};
 use chrono::{DateTime, Utc};
 use rusqlite::OpenFlags;
 
+use super::raw_file::RawFile;
 use super::{Look, Sqlite, SqliteFile};
 use crate::error::{DatabaseError, Error, Result};
 use crate::files;
@@ -258,7 +259,7 @@ impl SqliteFile {
     /// Compares `journal` with the database.
     fn judge(&self, journal: RollbackJournal) -> std::io::Result<JournalFile> {
         let mut bytes = [0; 100];
-        let file = files::open_regular(&self.path).map_err(std::io::Error::other)?;
+        let file = RawFile::of(&self.path).map_err(std::io::Error::other)?;
         let now = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Head::read(&bytes));
         let size = file.metadata()?.len() / u64::from(journal.page_size);
         let before = match journal.head()? {

@@ -5,16 +5,14 @@
 //! reader is open, a checkpoint writes no page to the file that is newer than what this reader sees, and the WAL that has all newer pages
 //! starts again only where the file has all of its pages. So every page that changes in the file while it is copied is in the WAL too,
 //! and opening the copy replaces it.
-//!
-//! Why no file of the database is closed before the connections are: closing one drops the locks of this process on it, and the last
-//! process with locks removes the WAL when it ends.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use rusqlite::OpenFlags;
 
+use super::format::head_of;
+use super::raw_file::RawFile;
 use super::{Sqlite, SqliteFile};
 use crate::engine::Counts;
 use crate::error::{Error, Result};
@@ -30,7 +28,7 @@ impl Sqlite {
         let file = self.source().clone();
         if self.still.is_some() {
             // It has no lock that could be lost. If another process has started to write, the caller notices.
-            let database = files::open_regular(file.path())?;
+            let database = RawFile::of(file.path())?;
             files::copy_kept(&database, to, progress, &file.cancel)?;
             return self.counts().map(Some);
         }
@@ -70,7 +68,8 @@ impl Sqlite {
         to: &Path,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Option<Counts>> {
-        files::copy_kept(self.keep(file.path())?, to, progress, &file.cancel)?;
+        let database = RawFile::of(file.path())?;
+        files::copy_kept(&database, to, progress, &file.cancel)?;
         let connect = || {
             let connection = file.connect(file.path(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
             Ok::<_, Error>(Sqlite::new(connection, file.clone()))
@@ -78,19 +77,21 @@ impl Sqlite {
         // The first sees whether another process commits, the second reads the state that is copied.
         let (watch, mut reader) = (connect()?, connect()?);
         let beside = SqliteFile::new(to).part("-wal");
+        // With each start of a WAL, its header has another salt.
+        let wal_head = |wal: &File| head_of(wal, &beside, 32);
         for _ in 0..TRIES {
             let before = watch.number("PRAGMA data_version")?;
             reader.run("BEGIN")?;
             reader.number("SELECT count(*) FROM sqlite_schema")?;
             files::remove(&beside)?;
-            let wal = match self.keep(&file.part("-wal")) {
+            let wal = match files::open_regular(&file.part("-wal")) {
                 // It was removed by a server that has ended.
                 Err(error) if error.is_missing() => return Ok(None),
                 wal => wal?,
             };
-            files::copy_kept(wal, &beside, &mut |_, _| {}, &file.cancel)?;
+            files::copy_kept(&wal, &beside, &mut |_, _| {}, &file.cancel)?;
             // A WAL that starts again gets another header first, and others see it before it has one.
-            let is_one = head_of_wal(wal, &beside)? == head_of_wal(&files::open(&beside)?, &beside)?;
+            let is_one = wal_head(&wal)? == wal_head(&files::open(&beside)?)?;
             if watch.number("PRAGMA data_version")? == before && is_one {
                 return reader.counts().map(Some);
             }
@@ -98,26 +99,6 @@ impl Sqlite {
         }
         Ok(None)
     }
-
-    /// Opens the file at `path`, which is closed after this connection.
-    fn keep(&mut self, path: &Path) -> Result<&File> {
-        self.open_files.push(files::open_regular(path)?);
-        Ok(&self.open_files[self.open_files.len() - 1])
-    }
-}
-
-/// The header of a WAL: with each start of it, it has another salt. Less, if the file is shorter.
-fn head_of_wal(wal: &File, path: &Path) -> Result<Vec<u8>> {
-    let mut head = vec![0; 32];
-    let mut read = 0;
-    while read < head.len() {
-        match wal.read_at(&mut head[read..], read as u64).map_err(Error::file("read", path))? {
-            0 => break,
-            count => read += count,
-        }
-    }
-    head.truncate(read);
-    Ok(head)
 }
 
 impl SqliteFile {

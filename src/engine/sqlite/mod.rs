@@ -7,6 +7,7 @@ mod journal;
 mod keep;
 mod live;
 mod part;
+mod raw_file;
 mod sql;
 // Other systems are used to reach remote instances only.
 #[cfg(target_os = "linux")]
@@ -14,8 +15,6 @@ mod strange;
 mod syscalls;
 mod tables;
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -28,6 +27,7 @@ pub use self::format::{is_database, other_format, snapshot_format};
 use self::journal::{DATABASE, RolledBackCopy};
 pub use self::journal::{JournalFile, RollbackJournal};
 use self::part::copy_pages;
+use self::raw_file::{ConnectionCount, RawFile};
 use super::{
     Connect, Counts, Depth, EngineKind, IntegrityError, Reader, RowDigest, RowFilter, WriteKey, Writer, quote,
 };
@@ -92,7 +92,7 @@ impl SqliteFile {
     fn examine(&self) -> Result<()> {
         let path = &self.path;
         format::refuse_folder(path)?;
-        let mut file = match files::open_regular(path) {
+        let file = match RawFile::of(path) {
             Err(error) if error.is_missing() && files::exists(&self.part("-wal")) => {
                 return Err(DatabaseError::WalWithoutDatabase(self.part("-wal")).into());
             }
@@ -104,7 +104,7 @@ impl SqliteFile {
                 return Err(Error::File(FileError::Link { path: part }));
             }
         }
-        let head = format::head_of(&mut file, path)?;
+        let head = format::head_of(&file, path, format::HEAD)?;
         if head.is_empty() {
             // A database whose first commit is still in the WAL is an empty file.
             let missing = (!files::exists(&self.part("-wal"))).then(|| DatabaseError::EmptyFile(path.clone()).into());
@@ -194,9 +194,8 @@ impl SqliteFile {
     /// Whether the file header specifies WAL mode: bytes 18 and 19 are the write and read versions.
     fn is_wal(&self) -> Result<bool> {
         self.examine()?;
-        let mut head = [0u8; 20];
-        let mut file = files::open_regular(&self.path)?;
-        Ok(file.read_exact(&mut head).is_ok() && head[18] == 2 && head[19] == 2)
+        let head = format::read_head(&self.path, 20)?;
+        Ok(head.get(18..20) == Some(&[2, 2]))
     }
 
     fn immutable(&self) -> Result<Sqlite> {
@@ -246,8 +245,7 @@ pub(crate) struct Sqlite {
     still: Option<Look>,
     /// The copy that is read instead of the file, because its journal had to be rolled back.
     copy: Option<Arc<RolledBackCopy>>,
-    /// Files of the database that were opened besides: closed before it, they would take its locks away.
-    open_files: Vec<File>,
+    _count: ConnectionCount,
 }
 
 /// Size, modification time, WAL and journal of a file: what changes if another process opens it for writing.
@@ -255,7 +253,8 @@ type Look = (u64, Option<DateTime<Utc>>, bool, bool);
 
 impl Sqlite {
     fn new(connection: Connection, file: SqliteFile) -> Sqlite {
-        Sqlite { connection, file, in_transaction: false, still: None, copy: None, open_files: Vec::new() }
+        let count = ConnectionCount::of(file.path());
+        Sqlite { connection, file, in_transaction: false, still: None, copy: None, _count: count }
     }
 
     /// The file that is read.
