@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::mem;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
 use super::damaged::{DamagedDb, JournalUse, WalUse};
 use super::read::history;
-use crate::engine::sqlite::SqliteFile;
-use crate::engine::{Depth, Writer, points_nowhere, quote};
+use crate::engine::sqlite::{Sqlite, SqliteFile};
+use crate::engine::{Depth, Reader as _, Writer as _, join, points_nowhere, quote};
 use crate::error::{DatabaseError, Error, Result};
 use crate::files::{self, Confined, JsonList};
 use crate::salvage::{DamagedTable, FoundRow, List, RowTally, Survey};
@@ -206,7 +207,7 @@ fn report(table: &DamagedTable) -> TableReport {
 
 /// The new database while it is being built.
 struct Build {
-    writer: Box<dyn Writer>,
+    writer: Sqlite,
     path: PathBuf,
     recording: &'static Recording,
     schema: Schema,
@@ -216,13 +217,13 @@ struct Build {
 impl Build {
     /// Creates the tables. No other process uses the file before it is complete, so it needs no journal.
     fn begin(to: &Path, notes: &Path, recording: &'static Recording) -> Result<Build> {
-        let mut writer: Box<dyn Writer> = Box::new(SqliteFile::new(to).create()?);
+        let mut writer = SqliteFile::new(to).create()?;
         for statement in schema::script(recording.sql).filter(|sql| sql.starts_with("PRAGMA")) {
             if !statement.contains("journal_mode") {
                 writer.query(statement, &[])?;
             }
         }
-        for setting in ["journal_mode = OFF", "synchronous = OFF", "foreign_keys = OFF", "cache_size = -32768"] {
+        for setting in ["journal_mode = OFF", "synchronous = OFF", "foreign_keys = OFF", "cache_size = -24576"] {
             writer.query(&format!("PRAGMA {setting}"), &[])?;
         }
         // The indexes are sorted beside it: the usual place may have no space, and cannot be reached from here.
@@ -239,36 +240,46 @@ impl Build {
     /// Inserts the rows of `table`, certain ones first.
     fn fill(&mut self, survey: &Survey<'_>, table: &DamagedTable) -> Result<TableReport> {
         let mut report = report(table);
-        let (mut left_out, mut copies) = (0, 0);
+        let mut copies = 0;
         let mut statements = BTreeMap::new();
-        let name = &table.shape.table;
-        let is_history = history(&self.schema).contains(name);
-        report.rows = survey.visit(table, &mut |row| -> Result<()> {
-            let cells = self.cells(table, &row)?;
-            let statement = statements.entry(cells.len()).or_insert_with(|| self.statement(table, cells.len()));
-            if self.writer.execute(statement, &cells)? == 0 {
-                if self.is_there(table, &row, &cells)? {
-                    copies += u64::from(!row.certain)
-                } else {
-                    left_out += 1;
-                    let columns = table.shape.columns.iter().cloned().zip(cells.iter().map(Value::json));
-                    let why = "another row has the same id or the same unique value, or a required value is lost";
-                    self.notes.left_out(&RowId { table: name, id: row.rowid }, &columns.collect(), why)?;
+        let is_history = history(&self.schema).contains(&table.shape.table);
+        report.rows = survey.visit_batches(table, &mut |mut rows| -> Result<()> {
+            let cells: Vec<Vec<Value>> = rows.iter_mut().map(|row| self.cells(table, row)).collect::<Result<_>>()?;
+            let mut begin = 0;
+            for same in cells.chunk_by(|one, next| one.len() == next.len()) {
+                let count = same[0].len();
+                let statement = statements.entry(count).or_insert_with(|| self.statement(table, count));
+                let refused = self.writer.execute_each(statement, same)?;
+                for (at, row) in rows[begin..begin + same.len()].iter().enumerate() {
+                    if refused.contains(&at) {
+                        if self.is_there(table, row, &same[at])? {
+                            copies += u64::from(!row.certain);
+                        } else {
+                            report.left_out += 1;
+                            self.note_refused(table, row, &same[at])?;
+                        }
+                    } else if !row.certain && !is_history {
+                        self.notes.doubtful(&RowId { table: &table.shape.table, id: row.rowid }, row.cut)?;
+                    }
                 }
-            } else if !row.certain && !is_history {
-                self.notes.doubtful(&RowId { table: name, id: row.rowid }, row.cut)?;
+                begin += same.len();
             }
             Ok(())
         })?;
         report.rows = without_copies(table, report.rows, copies);
-        report.left_out = left_out;
         Ok(report)
     }
 
-    /// The cells of `row` to insert: with the row id, and in a doubtful row without JSON that would make the server
+    fn note_refused(&mut self, table: &DamagedTable, row: &FoundRow, cells: &[Value]) -> Result<()> {
+        let columns = table.shape.columns.iter().cloned().zip(cells.iter().map(Value::json));
+        let why = "another row has the same id or the same unique value, or a required value is lost";
+        self.notes.left_out(&RowId { table: &table.shape.table, id: row.rowid }, &columns.collect(), why)
+    }
+
+    /// Takes the cells of `row` to insert: with the row id, and in a doubtful row without JSON that would make the server
     /// fail.
-    fn cells(&mut self, table: &DamagedTable, row: &FoundRow) -> Result<Vec<Value>> {
-        let mut cells = row.cells.clone();
+    fn cells(&mut self, table: &DamagedTable, row: &mut FoundRow) -> Result<Vec<Value>> {
+        let mut cells = mem::take(&mut row.cells);
         for (at, cell) in cells.iter_mut().enumerate() {
             if table.shape.is_key(at) {
                 *cell = Value::Int(row.rowid);
@@ -299,10 +310,15 @@ impl Build {
             .collect();
         let marks: Vec<String> = known.iter().map(|(at, _)| format!("?{}", at + 1)).collect();
         let columns: Vec<&str> = known.iter().map(|(_, column)| column.as_str()).collect();
-        // Every parameter is used, also those of columns that the release does not have.
-        let all: Vec<String> = (1..=count).map(|at| format!("?{at}")).collect();
-        let source = if known.len() == count { String::new() } else { format!(" FROM (SELECT {})", all.join(", ")) };
-        format!("INSERT OR IGNORE INTO {} ({}) SELECT {}{source}", quote(name), columns.join(", "), marks.join(", "))
+        let (columns, marks) = (columns.join(", "), marks.join(", "));
+        let source = if known.len() == count {
+            format!("VALUES ({marks})")
+        } else {
+            // Every parameter is used, also those of columns that the release does not have.
+            let all: Vec<String> = (1..=count).map(|at| format!("?{at}")).collect();
+            format!("SELECT {marks} FROM (SELECT {})", all.join(", "))
+        };
+        format!("INSERT OR IGNORE INTO {} ({columns}) {source}", quote(name))
     }
 
     /// Whether the table contains the same row already, from another copy of the page.
@@ -400,7 +416,9 @@ impl Build {
         let nowhere = points_nowhere(key);
         let why = |value: &Value| format!("the row refers to `{}` {value}, which was not recovered", key.table);
         let notes = &mut self.notes;
+        let mut found = 0;
         self.writer.stream(&format!("SELECT * FROM {name} WHERE {nowhere}"), &[], &mut |row| {
+            found += 1;
             let value = row.cell(&key.column);
             let id = row.int("id").unwrap_or_default();
             if empties {
@@ -409,6 +427,9 @@ impl Build {
                 notes.left_out(&RowId { table, id }, &row.json(), &why(value))
             }
         })?;
+        if found == 0 {
+            return Ok(0);
+        }
         let change = if empties {
             format!("UPDATE {name} SET {column} = NULL WHERE {nowhere}")
         } else {
@@ -424,7 +445,10 @@ impl Build {
         }
         self.writer.commit()?;
         self.writer.query("PRAGMA journal_mode = WAL", &[])?;
-        let faults = self.writer.check(Depth::Quick)?;
+        // The disk writes while SQLite checks.
+        let (faults, flushed) = join(|| self.writer.check(Depth::Quick), || files::flush(&self.path));
+        flushed?;
+        let faults = faults?;
         drop(self.writer);
         if !faults.is_empty() {
             let problems = faults.iter().map(ToString::to_string).collect();

@@ -20,6 +20,7 @@ mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::sync::mpsc;
 
 use crate::schema::{self, EngineKind, Recording, Release};
 use crate::value::Value;
@@ -32,6 +33,10 @@ pub use wal::Frames;
 use master::{ReleaseHints, SchemaEntry};
 use page::{Page, PageKind};
 use walk::{Claims, Entries, Leaf, Tree};
+
+/// Rows that are passed to another thread at once, and how many times as many may wait for it.
+const BATCH: usize = 256;
+const BATCHES: usize = 2;
 
 /// The tables that indicate the release.
 const TELLING: [&str; 5] = ["monitor", "heartbeat", "status_page", "maintenance", "knex_migrations"];
@@ -240,6 +245,33 @@ impl<'a> Survey<'a> {
         }
         tally.lost = table.lost(&tally);
         Ok(tally)
+    }
+
+    /// The same for some rows at once, while another thread reads the next ones.
+    pub fn visit_batches<E>(
+        &self,
+        table: &DamagedTable,
+        each: &mut dyn FnMut(Vec<FoundRow>) -> Result<(), E>,
+    ) -> Result<RowTally, E> {
+        let (send, batches) = mpsc::sync_channel(BATCHES);
+        let read = move || {
+            let mut batch = Vec::with_capacity(BATCH);
+            let Ok(tally) = self.visit::<Infallible>(table, &mut |row| {
+                batch.push(row);
+                if batch.len() == BATCH {
+                    // After an error of `each`, they are not received.
+                    let _ = send.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
+                }
+                Ok(())
+            });
+            let _ = send.send(batch);
+            tally
+        };
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(read);
+            batches.into_iter().try_for_each(each)?;
+            Ok(reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
     }
 
     /// The last row of `table` that is certain.

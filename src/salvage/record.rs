@@ -68,6 +68,8 @@ pub fn decode(payload: &[u8], whole: bool) -> Record {
     if header < at || header > payload.len() {
         return Record { whole: false, ..record };
     }
+    // Each cell has at least one byte of the header.
+    record.cells.reserve_exact((header - at).min(WIDEST));
     let mut body = header;
     while at < header {
         if record.cells.len() == WIDEST {

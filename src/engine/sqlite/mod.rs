@@ -284,6 +284,19 @@ impl Sqlite {
             .map_err(|error| self.file.error(error))
     }
 
+    /// Executes `sql` for each of `rows`; returns the positions of those that changed nothing.
+    pub(crate) fn execute_each(&mut self, sql: &str, rows: &[Vec<Value>]) -> Result<Vec<usize>> {
+        let fail = |error| self.file.error(error);
+        let mut statement = self.connection.prepare_cached(sql).map_err(fail)?;
+        let mut unchanged = Vec::new();
+        for (at, row) in rows.iter().enumerate() {
+            if statement.execute(params_from_iter(row.iter().map(Bound))).map_err(fail)? == 0 {
+                unchanged.push(at);
+            }
+        }
+        Ok(unchanged)
+    }
+
     fn tables(&mut self) -> Result<Vec<String>> {
         let rows = self.query(
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
