@@ -6,6 +6,7 @@
 mod confine;
 mod copy;
 mod door;
+mod equal;
 mod folder;
 mod list;
 mod lock;
@@ -31,6 +32,7 @@ pub use copy::{
     hash_regular, hash_written,
 };
 pub use door::{open as open_raw, open_folder, open_strict, resolve_folder, unlink as unlink_raw, unlink_strict};
+pub use equal::EqualCopy;
 pub use folder::{
     claim_folder, entries, folder_size, make_folder, not_ours, remove, remove_empty_folder, remove_folder,
     remove_temp_folders, temp_folder, tree_below,

@@ -69,7 +69,7 @@ pub fn stage_snapshot(
         undo: false,
         undoes: None,
     };
-    StagedCopy::take(CopySource::Still(&copy), folder, &label, &CopyScope::default(), &mut |_, _| {})
+    StagedCopy::take(CopySource::Still(&copy, None), folder, &label, &CopyScope::default(), &mut |_, _| {})
 }
 
 /// Whether `path` is a SQLite database file.

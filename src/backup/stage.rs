@@ -11,7 +11,7 @@ use crate::engine::space::{Layout, TableSpace, read_space};
 use crate::engine::sqlite::SqliteFile;
 use crate::engine::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, join};
 use crate::error::{DatabaseError, Error, Result, SnapshotError};
-use crate::files;
+use crate::files::{self, EqualCopy};
 use crate::kuma::read::{history, read_counts, read_database};
 use crate::model::state::Database;
 
@@ -34,8 +34,8 @@ pub struct StagedCopy {
 
 /// How the copy is made.
 pub enum CopySource<'a> {
-    /// A SQLite database that no process has open: its files are copied as they are.
-    Still(&'a SqliteFile),
+    /// A SQLite database that no process has open: its files are copied as they are, over what [`begin_copy`] has copied.
+    Still(&'a SqliteFile, Option<EqualCopy>),
     /// A database of the server, in use or not: one consistent snapshot through the engine.
     Live(&'a dyn Connect),
     /// The same for a MariaDB database that is open already, and was identified over this connection; it may be empty or belong to
@@ -95,17 +95,19 @@ impl StagedCopy {
         scope: &CopyScope,
         progress: Progress<'_>,
     ) -> Result<StagedCopy> {
-        files::remove_folder(folder)?;
-        files::make_folder(folder)?;
+        if !matches!(source, CopySource::Still(_, Some(_))) {
+            files::remove_folder(folder)?;
+            files::make_folder(folder)?;
+        }
         let proof = match source {
-            CopySource::Still(file) => copy_still(file, folder)?,
+            CopySource::Still(file, early) => copy_still(file, folder, early, progress)?,
             CopySource::Live(connect) => match connect.kind() {
                 EngineKind::Sqlite => copy_live(connect, folder, scope, progress)?,
                 EngineKind::MariaDb => dump_live(connect, open(connect)?, folder, scope, progress)?,
             },
             CopySource::Opened(connect, opened) => dump_live(connect, opened, folder, scope, progress)?,
         };
-        let Proof { engine, database, counts, without, pages, faults, verified, member: copy } = proof;
+        let Proof { engine, database, counts, without, pages, faults, verified, member: copy, read_back } = proof;
         let mut members = vec![copy];
         if let Some(config) = label.config.as_ref().filter(|config| files::exists(config)) {
             files::copy_regular(config, &folder.join("db-config.json"))?;
@@ -139,7 +141,7 @@ impl StagedCopy {
         };
         // Written last: the manifest makes the folder complete.
         manifest.write(folder)?;
-        Ok(StagedCopy { folder: folder.to_owned(), manifest, read_back: false })
+        Ok(StagedCopy { folder: folder.to_owned(), manifest, read_back })
     }
 
     /// The tables of a dump; `None` of a SQLite database. `cancel` ends reading them early.
@@ -210,12 +212,75 @@ struct Proof {
     faults: Vec<IntegrityError>,
     verified: Vec<String>,
     member: Member,
+    /// Whether the copy was read back from the disk.
+    read_back: bool,
 }
 
-/// Copies the files of a database that no process has open, then compares the contents of both.
-fn copy_still(file: &SqliteFile, folder: &Path) -> Result<Proof> {
+/// Copies the file of a database into the new folder `folder` while a server may still write it, so that little of it has to be
+/// copied once the server is stopped. It may be of no single state of the database.
+pub fn begin_copy(file: &SqliteFile, folder: &Path, progress: Progress<'_>) -> Result<EqualCopy> {
+    files::remove_folder(folder)?;
+    files::make_folder(folder)?;
+    let mut copy = EqualCopy::create(&folder.join(SQLITE))?;
+    copy.update(&files::open_regular(file.path())?, progress, &file.cancel())?;
+    Ok(copy)
+}
+
+/// Copies the files of a database that no process has open.
+fn copy_still(file: &SqliteFile, folder: &Path, early: Option<EqualCopy>, progress: Progress<'_>) -> Result<Proof> {
     // Twice: restoring the copy needs a WAL of the same size.
-    files::require_space(folder, 2 * file.size() + SPARE)?;
+    let copied = early.as_ref().map_or(Ok(0), EqualCopy::size)?;
+    files::require_space(folder, (2 * file.size() + SPARE).saturating_sub(copied))?;
+    if file.is_alone()? {
+        return copy_alone(file, folder, early, progress);
+    }
+    if early.is_some() {
+        files::remove(&folder.join(SQLITE))?;
+    }
+    copy_files(file, folder)
+}
+
+/// Copies the one file of a database. The copy has the same bytes, so what SQLite finds in the source is true of it as well, and
+/// all of it runs in parallel.
+fn copy_alone(file: &SqliteFile, folder: &Path, early: Option<EqualCopy>, progress: Progress<'_>) -> Result<Proof> {
+    let (source, cancel) = (file.describe(), file.cancel());
+    let still = file.read_only()?;
+    let copy = || {
+        let mut copy = early.map_or_else(|| EqualCopy::create(&folder.join(SQLITE)), Ok)?;
+        copy.update(&files::open_regular(file.path())?, progress, &cancel)
+    };
+    let measure_all = || {
+        let mut reader = file.read_only()?;
+        let (database, counts) = measure(&mut reader, &source)?;
+        Ok::<_, Error>((database, counts, reader.pages()?, check_sound(&mut reader, &source, Depth::References)?))
+    };
+    let check_file = || check_sound(&mut file.read_only()?, &source, Depth::Structure);
+    let ((copied, measured), faults) = join(|| join(copy, measure_all), check_file);
+    let ((blake3, size), (database, counts, pages, references), mut faults) = (copied?, measured?, faults?);
+    still.check_still()?;
+    faults.extend(references);
+    Ok(Proof {
+        engine: EngineKind::Sqlite,
+        database,
+        counts,
+        without: Vec::new(),
+        pages: Some(pages),
+        verified: verified("quick_check", &faults),
+        faults,
+        member: Member { name: SQLITE.to_owned(), size, blake3 },
+        read_back: true,
+    })
+}
+
+/// What is verified of a copy with these `faults`, as its manifest lists it.
+fn verified(check: &str, faults: &[IntegrityError]) -> Vec<String> {
+    let references = faults.is_empty().then_some("foreign keys");
+    let verified = ["pages", "schema", "migrations", "counts", check].into_iter().chain(references).chain(["hash"]);
+    verified.map(str::to_owned).collect()
+}
+
+/// Copies the files of a database with a WAL or a journal into one, then compares the contents of both.
+fn copy_files(file: &SqliteFile, folder: &Path) -> Result<Proof> {
     let copy = SqliteFile::new(folder.join(SQLITE)).cancelled_by(file.cancel());
     file.copy_rolled_back(&copy)?;
     let folding = copy.read_write()?;
@@ -256,17 +321,16 @@ fn verify_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect
     let ((compared, member), faults) = join(|| join(compare_all, || written(folder, SQLITE, &cancel)), check_file);
     let ((database, counts, pages, references), member, mut faults) = (compared?, member?, faults?);
     faults.extend(references);
-    let references = faults.is_empty().then_some("foreign keys");
-    let verified = ["pages", "schema", "migrations", "counts", check].into_iter().chain(references).chain(["hash"]);
     Ok(Proof {
         engine: EngineKind::Sqlite,
         database,
         counts,
         without: Vec::new(),
         pages: Some(pages),
+        verified: verified(check, &faults),
         faults,
-        verified: verified.map(str::to_owned).collect(),
         member,
+        read_back: false,
     })
 }
 
@@ -328,7 +392,8 @@ fn dump_live(
     let references = faults.is_empty().then_some("foreign keys");
     let verified = ["schema", "migrations", "counts"].into_iter().chain(references).chain(["hash"]).chain(full);
     let verified = verified.map(str::to_owned).collect();
-    Ok(Proof { engine: EngineKind::MariaDb, database, counts, without, pages: None, faults, verified, member })
+    let (engine, pages, read_back) = (EngineKind::MariaDb, None, false);
+    Ok(Proof { engine, database, counts, without, pages, faults, verified, member, read_back })
 }
 
 fn open(connect: &dyn Connect) -> Result<Opened> {

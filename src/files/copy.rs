@@ -65,7 +65,7 @@ pub fn copy_kept(mut source: &File, to: &Path, progress: &mut dyn FnMut(u64, u64
 }
 
 /// The nearest folder above the temporary ones of this process, which are gone when the user reads the error.
-fn lasting(folder: &Path) -> &Path {
+pub(super) fn lasting(folder: &Path) -> &Path {
     let is_temporary = |part: &Path| {
         let name = part.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with(TEMPORARY) || name.starts_with(&TEMPORARY[1..])
@@ -74,12 +74,12 @@ fn lasting(folder: &Path) -> &Path {
 }
 
 #[cfg(target_os = "linux")]
-fn reflink(source: &File, copy: &File) -> bool {
+pub(super) fn reflink(source: &File, copy: &File) -> bool {
     rustix::fs::ioctl_ficlone(copy, source).is_ok()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn reflink(_source: &File, _copy: &File) -> bool {
+pub(super) fn reflink(_source: &File, _copy: &File) -> bool {
     false
 }
 

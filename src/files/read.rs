@@ -109,6 +109,15 @@ pub(super) fn drop_cached(file: &File) {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn drop_cached(_file: &File) {}
 
+/// The same for `size` bytes from `at` on.
+#[cfg(target_os = "linux")]
+pub(super) fn drop_cached_part(file: &File, at: u64, size: u64) {
+    let _ = rustix::fs::fadvise(file, at, std::num::NonZeroU64::new(size), rustix::fs::Advice::DontNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn drop_cached_part(_file: &File, _at: u64, _size: u64) {}
+
 /// Opens the socket at `path`, to be connected to, which must be below `folder` and is reached through no link: a service of
 /// this machine may let its own users in through a socket without a password.
 pub fn open_socket(folder: &Path, path: &Path) -> io::Result<OwnedFd> {

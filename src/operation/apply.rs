@@ -13,11 +13,12 @@ use super::run::{Run, Write};
 use super::transact::try_before_stop;
 use super::work::{Mode, Outcome, Replacement, Settings, Transaction, Work};
 use super::{Observer, Step, compact, label, pending, space, upgrade};
-use crate::backup::stage::{CopyScope, CopySource, Opened, SnapshotLabel};
+use crate::backup::stage::{CopyScope, CopySource, Opened, SnapshotLabel, begin_copy};
 use crate::backup::{Changed, Guarded, StagedCopy, Store};
 use crate::docker::RunState;
 use crate::engine::{Connect, EngineKind, Reader};
 use crate::error::{DatabaseError, DockerError, Error, OperationError, Result};
+use crate::files;
 use crate::instance::{DbLocation, Instance, Server, Session};
 use crate::kuma::mark::read_mark;
 use crate::kuma::read::{read_any_database, read_database, read_last_beat, read_shown_state, read_table_hashes};
@@ -106,6 +107,7 @@ impl Run<'_> {
     fn forward(&mut self, work: &Work<'_>, observer: &mut dyn Observer) -> Result<()> {
         let live = self.journal.record.live();
         if self.journal.record.was_running() && !live {
+            self.copy_early(work, observer)?;
             self.stop(observer)?;
         }
         observer.step(&Step::Open)?;
@@ -132,8 +134,10 @@ impl Run<'_> {
             return self.salvage(file, *release, observer).map(|()| Vec::new());
         }
         let connect = session.connect();
+        let early = self.early.take();
         let (reader, database) = match (self.read_before(connect, work), work.load(), &self.instance.place) {
             (Err(error), Some(load), DbLocation::Sqlite(file)) if error.is_unreadable() => {
+                drop(early);
                 return self.replace(file, load.desired, observer).map(|()| Vec::new());
             }
             (opened, ..) => opened?,
@@ -142,7 +146,7 @@ impl Run<'_> {
             DbLocation::Sqlite(file) => {
                 // Its files are copied.
                 drop(reader);
-                CopySource::Still(file)
+                CopySource::Still(file, early)
             }
             _ => CopySource::Opened(connect, (reader, database.clone())),
         };
@@ -258,6 +262,22 @@ impl Run<'_> {
         self.note_changed(guarded.writer(), changed, &write.database.schema, &write.staged.manifest.counts);
         self.committed();
         observer.step(&Step::Committed)
+    }
+
+    /// Copies a SQLite database before its server is stopped, so that little of it has to be copied while it is. Nothing is concluded
+    /// from this copy: what cannot be copied now is an error, if at all, when the database is staged.
+    fn copy_early(&mut self, work: &Work<'_>, observer: &mut dyn Observer) -> Result<()> {
+        let DbLocation::Sqlite(file) = &self.instance.place else { return Ok(()) };
+        if matches!(work, Work::Replacement(Replacement::Salvage(_))) {
+            return Ok(());
+        }
+        let folder = self.staged_folder();
+        match begin_copy(file, &folder, &mut |done, total| observer.progress(done, total)) {
+            Ok(copy) => self.early = Some(copy),
+            Err(error @ Error::Operation(OperationError::Interrupted { .. })) => return Err(error),
+            Err(_) => files::remove_folder(&folder)?,
+        }
+        Ok(())
     }
 
     /// Opens the database, and reads what it is before anything is changed.

@@ -10,7 +10,7 @@ use crate::backup::StagedCopy;
 use crate::engine::Connect;
 use crate::engine::mariadb::Address;
 use crate::error::{DockerError, Error, Result};
-use crate::files::Lock;
+use crate::files::{EqualCopy, Lock};
 use crate::instance::Instance;
 use crate::kuma::read::TableHashes;
 use crate::model::state::{Database, Fingerprint};
@@ -31,6 +31,8 @@ pub(super) struct Run<'a> {
     pub(super) fits: bool,
     /// Files in `screenshots/` will be restored, so the undo snapshot has those that are there now.
     pub(super) screenshots: bool,
+    /// The staged copy as far as it was made while the server was running.
+    pub(super) early: Option<EqualCopy>,
     /// The external database that a conversion of this process fills.
     pub(super) target: Option<Address>,
     pub(super) since: Instant,
@@ -53,8 +55,22 @@ impl<'a> Run<'a> {
     pub(super) fn new(instance: &'a Instance, settings: &'a Settings, journal: Journal, lock: Lock) -> Run<'a> {
         let (since, outcome) = (Instant::now(), Outcome::default());
         let (attempted, wrote, replaced, fits, screenshots) = (false, false, false, false, false);
-        let target = None;
-        Run { instance, settings, journal, lock, attempted, wrote, replaced, fits, screenshots, target, since, outcome }
+        let (early, target) = (None, None);
+        Run {
+            instance,
+            settings,
+            journal,
+            lock,
+            attempted,
+            wrote,
+            replaced,
+            fits,
+            screenshots,
+            early,
+            target,
+            since,
+            outcome,
+        }
     }
 }
 

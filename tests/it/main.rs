@@ -32,6 +32,7 @@ mod backup {
     pub mod prune;
     pub mod retention;
     pub mod snapshots;
+    mod staged;
     pub mod store_faults;
     pub mod stores;
     mod stream;

@@ -279,6 +279,11 @@ impl SqliteFile {
         DatabaseError::ForeignJournal { journal: self.part("-journal"), why }.into()
     }
 
+    /// Whether the file alone is the database: it has no WAL, and no journal that matters.
+    pub(crate) fn is_alone(&self) -> Result<bool> {
+        Ok(!self.has_wal() && matches!(self.journal()?, JournalFile::None))
+    }
+
     fn has_wal(&self) -> bool {
         matches!(files::look(&self.part("-wal")), Ok(Some(wal)) if wal.size > 0)
     }

@@ -316,7 +316,7 @@ impl Sqlite {
 
     /// Fails if another process, for example a server that starts, has started to write the file that is read without a
     /// lock.
-    fn check_still(&self) -> Result<()> {
+    pub(crate) fn check_still(&self) -> Result<()> {
         match &self.still {
             Some(look) if *look != self.file.look() => Err(fault::busy(&self.file)),
             _ => Ok(()),

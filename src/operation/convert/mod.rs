@@ -242,7 +242,7 @@ impl Run<'_> {
         observer.step(&Step::Hold { bytes: self.instance.size() })?;
         let began = Instant::now();
         let source = match &self.instance.place {
-            DbLocation::Sqlite(file) => CopySource::Still(file),
+            DbLocation::Sqlite(file) => CopySource::Still(file, None),
             _ => CopySource::Live(connect),
         };
         let label = SnapshotLabel { undo: true, ..label(self.instance, &self.settings.verb) };
