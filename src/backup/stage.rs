@@ -222,7 +222,7 @@ pub fn begin_copy(file: &SqliteFile, folder: &Path, progress: Progress<'_>) -> R
     files::remove_folder(folder)?;
     files::make_folder(folder)?;
     let mut copy = EqualCopy::create(&folder.join(SQLITE))?;
-    copy.update(&files::open_regular(file.path())?, progress, &file.cancel())?;
+    file.copy_to(&mut copy, progress)?;
     Ok(copy)
 }
 
@@ -243,11 +243,11 @@ fn copy_still(file: &SqliteFile, folder: &Path, early: Option<EqualCopy>, progre
 /// Copies the one file of a database. The copy has the same bytes, so what SQLite finds in the source is true of it as well, and
 /// all of it runs in parallel.
 fn copy_alone(file: &SqliteFile, folder: &Path, early: Option<EqualCopy>, progress: Progress<'_>) -> Result<Proof> {
-    let (source, cancel) = (file.describe(), file.cancel());
+    let source = file.describe();
     let still = file.read_only()?;
     let copy = || {
         let mut copy = early.map_or_else(|| EqualCopy::create(&folder.join(SQLITE)), Ok)?;
-        copy.update(&files::open_regular(file.path())?, progress, &cancel)
+        file.copy_to(&mut copy, progress)
     };
     let measure_all = || {
         let mut reader = file.read_only()?;

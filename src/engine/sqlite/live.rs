@@ -16,7 +16,7 @@ use super::raw_file::RawFile;
 use super::{Sqlite, SqliteFile};
 use crate::engine::Counts;
 use crate::error::{Error, Result};
-use crate::files;
+use crate::files::{self, EqualCopy};
 
 /// How often a commit may come between the two files, before SQLite has to copy the pages.
 const TRIES: usize = 20;
@@ -102,6 +102,12 @@ impl Sqlite {
 }
 
 impl SqliteFile {
+    /// Makes `copy` equal to the file as it is, without its WAL and its journal; returns the hash, in hex, and the size.
+    pub(crate) fn copy_to(&self, copy: &mut EqualCopy, progress: &mut dyn FnMut(u64, u64)) -> Result<(String, u64)> {
+        let file = RawFile::of(&self.path)?;
+        copy.update(&file, progress, &self.cancel)
+    }
+
     /// Checkpoints the WAL of a copy into it, and removes the WAL. Nothing is flushed.
     fn fold_wal(&self) -> Result<()> {
         let folding = self.read_write()?;
