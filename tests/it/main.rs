@@ -121,6 +121,7 @@ mod mariadb {
     pub mod errors;
     pub mod exchange;
     pub mod load;
+    mod pair;
     mod permit;
     pub mod schema;
     mod statements;

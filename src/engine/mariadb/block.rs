@@ -1,6 +1,7 @@
 //! Waiting for MariaDB: what a connection waits for ends when the run has to end.
 
 use std::future::{Future, poll_fn};
+use std::iter;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
@@ -25,13 +26,55 @@ const TICK: Duration = Duration::from_millis(100);
 const KILL_TIME: Duration = Duration::from_millis(500);
 
 /// One batch of rows that have arrived, in rows and in bytes of their cells.
-const BATCH: (usize, usize) = (512, 128 << 10);
+const BATCH: (usize, usize) = (1024, 64 << 10);
 
 /// Batches that wait to be processed. A batch has more bytes than its size if a single row has.
 const QUEUED: usize = 1;
 
-/// The cells of a row as MariaDB sent them.
-pub(super) type RawRow = Vec<Option<mysql_async::Value>>;
+/// A cell as MariaDB sent it; `None` for NULL.
+type Cell<'a> = Option<&'a [u8]>;
+
+/// Rows that have arrived, cell by cell as MariaDB sent them.
+pub(super) struct Batch {
+    /// All cells, one after another.
+    bytes: Vec<u8>,
+    /// Where each cell ends; `None` for NULL.
+    ends: Vec<Option<usize>>,
+    /// The number of cells in a row.
+    width: usize,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.ends.len() > self.width * BATCH.0 || self.bytes.len() >= BATCH.1
+    }
+
+    fn add(&mut self, row: &mysql_async::Row) {
+        for at in 0..self.width {
+            self.ends.push(match row.as_ref(at) {
+                Some(mysql_async::Value::Bytes(bytes)) => {
+                    self.bytes.extend_from_slice(bytes);
+                    Some(self.bytes.len())
+                }
+                _ => None,
+            });
+        }
+    }
+
+    /// Passes the cells of each row to `each`.
+    pub(super) fn each(&self, each: &mut dyn FnMut(&[Cell<'_>]) -> Result<()>) -> Result<()> {
+        let (mut cells, mut start) = (Vec::with_capacity(self.width), 0);
+        for ends in self.ends.chunks(self.width.max(1)) {
+            cells.clear();
+            cells.extend(ends.iter().map(|end| {
+                let end = (*end)?;
+                Some(&self.bytes[std::mem::replace(&mut start, end)..end])
+            }));
+            each(&cells)?;
+        }
+        Ok(())
+    }
+}
 
 /// Streamed rows.
 pub(super) struct Rows<'a> {
@@ -45,75 +88,73 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    /// Passes each row to `each`.
-    pub(super) fn each(self, each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
+    /// Passes each row to `each`. Rows are received in another thread, while `each` runs.
+    pub(super) fn each(mut self, each: &mut dyn FnMut(Row) -> Result<()>) -> Result<()> {
         let (columns, shapes) = (self.columns.clone(), self.shapes.clone());
-        let read = |(cell, shape): (_, &LiteralKind)| match cell {
-            Some(mysql_async::Value::Bytes(bytes)) => shape.read(bytes),
-            _ => Value::Null,
+        let read = |(cell, shape): (&Cell<'_>, &LiteralKind)| cell.map_or(Value::Null, |cell| shape.read(cell));
+        let mut pass = |batch: Batch| {
+            batch.each(&mut |cells| each(Row::new(columns.clone(), cells.iter().zip(&shapes).map(read).collect())))
         };
-        self.each_raw(&mut |cells| each(Row::new(columns.clone(), cells.into_iter().zip(&shapes).map(read).collect())))
-    }
-
-    /// The same with the cells of each row as MariaDB sent them. They are received in another thread, while `each` runs.
-    pub(super) fn each_raw(mut self, each: &mut dyn FnMut(RawRow) -> Result<()>) -> Result<()> {
         let is_ended = AtomicBool::new(false);
         let (first, is_last) = self.receive(&is_ended)?;
         if is_last {
-            return first.into_iter().try_for_each(each);
+            return pass(first);
         }
         let (queue, batches) = mpsc::sync_channel(QUEUED);
         let process = || {
-            let processed = first.into_iter().chain(batches.iter().flatten()).try_for_each(each);
+            let processed = iter::once(first).chain(&batches).try_for_each(pass);
             is_ended.store(true, Ordering::Relaxed);
             drop(batches);
             processed
         };
         let receive = || {
             let queue = queue;
-            loop {
-                let (batch, is_last) = self.receive(&is_ended)?;
-                // Who does not take it has failed, and returns the reason.
-                if queue.send(batch).is_err() || is_last {
-                    return Ok(());
-                }
-            }
+            // Who does not take it has failed, and returns the reason.
+            self.each_batch(&is_ended, &mut |batch| Ok(queue.send(batch).is_ok()))
         };
         let (processed, received) = join(process, receive);
         processed.and(received)
     }
 
+    /// Passes rows to `each` as they arrive, until it returns `false`; once it `is_ended`, without waiting for more.
+    pub(super) fn each_batch(
+        mut self,
+        is_ended: &AtomicBool,
+        each: &mut dyn FnMut(Batch) -> Result<bool>,
+    ) -> Result<()> {
+        loop {
+            let (batch, is_last) = self.receive(is_ended)?;
+            if !each(batch)? || is_last {
+                return Ok(());
+            }
+        }
+    }
+
     /// The next rows, and whether they are the last ones. Rows that have arrived do not wait for others; once it `is_ended`, there may be
     /// none.
-    fn receive(&mut self, is_ended: &AtomicBool) -> Result<(Vec<RawRow>, bool)> {
-        let result = &mut self.result;
+    fn receive(&mut self, is_ended: &AtomicBool) -> Result<(Batch, bool)> {
+        let (result, width) = (&mut self.result, self.columns.len());
         let batch = async {
-            let (mut rows, mut size) = (Vec::new(), 0);
-            while rows.len() < BATCH.0 && size < BATCH.1 {
+            let mut batch = Batch { bytes: Vec::new(), ends: Vec::new(), width };
+            while !batch.is_full() {
                 let mut next = pin!(result.next());
                 // A row that has not arrived is asked for again: the connection gives it as a whole.
                 let arrived = poll_fn(|context| match next.as_mut().poll(context) {
                     Poll::Ready(row) => Poll::Ready(Some(row)),
-                    Poll::Pending if !rows.is_empty() || is_ended.load(Ordering::Relaxed) => Poll::Ready(None),
+                    Poll::Pending if !batch.ends.is_empty() || is_ended.load(Ordering::Relaxed) => Poll::Ready(None),
                     Poll::Pending => Poll::Pending,
                 });
                 let Some(row) = arrived.await else { break };
-                let Some(row) = row? else { return Ok((rows, true)) };
-                let cells = row.unwrap_raw();
-                let bytes = |cell: &Option<mysql_async::Value>| match cell {
-                    Some(mysql_async::Value::Bytes(bytes)) => bytes.len(),
-                    _ => 0,
-                };
-                size += cells.iter().map(bytes).sum::<usize>();
-                rows.push(cells);
+                let Some(row) = row? else { return Ok((batch, true)) };
+                batch.add(&row);
             }
-            Ok((rows, false))
+            Ok((batch, false))
         };
-        let (rows, is_last) = until(self.runtime, self.address, self.id, batch)?;
+        let (batch, is_last) = until(self.runtime, self.address, self.id, batch)?;
         if !is_last {
             check(self.runtime, self.address, self.id)?;
         }
-        Ok((rows, is_last))
+        Ok((batch, is_last))
     }
 }
 

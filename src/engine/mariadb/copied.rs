@@ -219,7 +219,7 @@ fn read_literal(literal: &[u8], kind: Option<LiteralKind>) -> Option<Value> {
         }
         number => {
             if let Some(kind) = kind {
-                return Some(kind.read(number.to_vec()));
+                return Some(kind.read(number));
             }
             let number = std::str::from_utf8(number).ok()?;
             let real = || number.parse().ok().map(Value::Real);

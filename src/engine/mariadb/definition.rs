@@ -316,7 +316,7 @@ fn rewrite_quoted(text: &str, quote: char, out: &mut String) -> Option<usize> {
 pub(super) struct DefinedColumn {
     pub(super) name: String,
     /// The rest of its definition, from the type on.
-    rest: String,
+    pub(super) rest: String,
     /// Whether MariaDB computes its values.
     pub(super) is_generated: bool,
 }

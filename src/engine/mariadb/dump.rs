@@ -19,10 +19,12 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
-use super::definition::columns_and_key;
+use super::definition::{DefinedColumn, columns_and_key};
 use super::dump_text::{FIRST, LAST, SETTINGS, created_table, each_line, table_end};
 use super::literal::{LiteralKind, one_line, split_definition};
+use super::pair::Pair;
 use super::tables::{BaseTable, text};
+use super::texts::each_text;
 use super::{MariaDb, Transaction};
 use crate::engine::insert_lines::InsertLines;
 use crate::engine::{Counts, quote, read_numbers};
@@ -32,9 +34,28 @@ use crate::files;
 /// Rows between two calls of `progress`.
 const STRIDE: u64 = 1_000;
 
+/// Bytes of a table that are read by one query, if two connections read it.
+const PART: u64 = 2 << 20;
+
+/// Types of cells that may have more than 64 KB: too much for the rows of a part to wait in memory.
+const LONG: [&str; 5] = ["mediumtext", "mediumblob", "longtext", "longblob", "json"];
+
+/// What is dumped.
+struct Content<'a> {
+    tables: Vec<BaseTable>,
+    /// The tables whose rows are left out.
+    without: &'a [String],
+    pair: Option<Pair>,
+}
+
 /// The query and columns of one table.
-pub(super) struct TableQuery {
-    select: String,
+struct TableQuery {
+    table: String,
+    columns: String,
+    /// The names of the primary key.
+    order: String,
+    /// The primary key, if it is one integer and a row has at most a few times 64 KB.
+    counted: Option<String>,
     lines: InsertLines,
 }
 
@@ -49,8 +70,9 @@ impl MariaDb {
             return Err(self.wrong("a dump cannot be made inside of a transaction"));
         }
         let file = files::create_private(to)?;
-        self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT")?;
-        let written = self.write_all(&file, to, without, progress);
+        let tables = self.tables()?;
+        let pair = self.begin_snapshot(tables.iter().filter(|table| !without.contains(&table.name)))?;
+        let written = self.write_all(&file, to, Content { tables, without, pair }, progress);
         let ended = self.run("ROLLBACK");
         match written.and_then(|counts| ended.map(|_| counts)) {
             Ok(counts) => Ok(counts),
@@ -66,7 +88,7 @@ impl MariaDb {
         &mut self,
         file: &File,
         to: &Path,
-        without: &[String],
+        mut content: Content<'_>,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Counts> {
         let mut out = BufWriter::with_capacity(1 << 18, file);
@@ -80,19 +102,21 @@ impl MariaDb {
         put(SETTINGS.as_bytes())?;
         // Rolling back to it releases the metadata lock of a table before the next one is read; ALTER TABLE waits for it.
         self.run("SAVEPOINT no_table")?;
-        let tables = self.tables()?;
-        let read: Vec<&BaseTable> = tables.iter().filter(|table| !without.contains(&table.name)).collect();
+        let read = content.tables.iter().filter(|table| !content.without.contains(&table.name));
+        let read: Vec<&BaseTable> = read.collect();
         let estimate: u64 = read.iter().map(|table| table.estimate).sum();
         let filled = self.with_rows(&read)?;
         let (mut counts, mut all) = (Counts::new(), 0);
-        for table in &tables {
+        for table in &content.tables {
             let create = self.definition(&table.name)?;
             put(format!("DROP TABLE IF EXISTS {};\n{create};\n", quote(&table.name)).as_bytes())?;
             let mut rows = 0;
             if filled.contains(&table.name) {
-                rows = self.write_rows(&create, "", &mut put, &mut |done| {
-                    progress(all + done, estimate.max(all + done));
-                })?;
+                let mut counted = |done| progress(all + done, estimate.max(all + done));
+                rows = match content.pair.as_mut().filter(|pair| pair.has(&table.name)) {
+                    Some(pair) => self.write_in_parts(pair, (&create, table.bytes), &mut put, &mut counted)?,
+                    None => self.write_rows(&create, "", &mut put, &mut counted)?,
+                };
                 self.run("ROLLBACK TO SAVEPOINT no_table")?;
             }
             put(table_end(&table.name, rows).as_bytes())?;
@@ -132,22 +156,103 @@ impl MariaDb {
         put: &mut dyn FnMut(&[u8]) -> Result<()>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<u64> {
-        let layout =
-            TableQuery::of(create, filter).ok_or_else(|| self.wrong("the definition of a table cannot be read"))?;
-        let rows = self.rows(layout.select)?;
-        let shapes: Vec<LiteralKind> = rows.shapes.clone();
-        let (mut lines, mut text) = (layout.lines, Vec::new());
-        rows.each_raw(&mut |cells| {
-            text.clear();
-            for (at, (cell, shape)) in cells.iter().zip(&shapes).enumerate() {
-                text.push(if at == 0 { b'(' } else { b',' });
-                match cell {
-                    Some(mysql_async::Value::Bytes(bytes)) => shape.write(bytes, &mut text),
-                    _ => text.extend_from_slice(b"NULL"),
-                }
-            }
-            text.push(b')');
-            lines.add(&text, put)?;
+        let query = self.query_of(create)?;
+        let selects = [query.select(filter)];
+        query.write(vec![self], &selects, put, progress)
+    }
+
+    fn query_of(&self, create: &str) -> Result<TableQuery> {
+        TableQuery::of(create).ok_or_else(|| self.wrong("the definition of a table cannot be read"))
+    }
+
+    /// The same for all rows of a table with so many bytes, over both connections of `pair`.
+    fn write_in_parts(
+        &mut self,
+        pair: &mut Pair,
+        (create, bytes): (&str, u64),
+        put: &mut dyn FnMut(&[u8]) -> Result<()>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64> {
+        let query = self.query_of(create)?;
+        let range = match query.range() {
+            Some(range) => self.all(&range)?,
+            None => Vec::new(),
+        };
+        let end = |at| range.first().and_then(|row| row.at(at).int());
+        let selects = match end(0).zip(end(1)) {
+            Some(range) => query.parts(range, bytes / PART + 2),
+            None => vec![query.select("")],
+        };
+        pair.other.run("SAVEPOINT no_table")?;
+        let count = query.write(vec![self, &mut pair.other], &selects, put, progress)?;
+        pair.other.run("ROLLBACK TO SAVEPOINT no_table")?;
+        Ok(count)
+    }
+}
+
+impl TableQuery {
+    /// For the table of `create`; `None` if that cannot be read.
+    fn of(create: &str) -> Option<TableQuery> {
+        let table = created_table(create.as_bytes())?;
+        let (columns, key) = columns_and_key(create)?;
+        let stored: Vec<_> = columns.iter().filter(|column| !column.is_generated).collect();
+        let cells: Vec<String> = stored.iter().map(|column| column.cell()).collect();
+        let is_long = |column: &&DefinedColumn| LONG.iter().any(|long| column.rest.starts_with(long));
+        let is_whole = |column: &&&DefinedColumn| LiteralKind::of_type(&column.rest) == Some(LiteralKind::Whole);
+        let counted = match key.as_slice() {
+            [name] if !stored.iter().any(is_long) => stored.iter().find(|column| column.name == *name).filter(is_whole),
+            _ => None,
+        };
+        let key: Vec<String> = key.iter().map(|name| quote(name)).collect();
+        Some(TableQuery {
+            columns: cells.join(","),
+            order: key.join(","),
+            counted: counted.map(|column| quote(&column.name)),
+            lines: InsertLines::of(&table, stored.iter().map(|column| quote(&column.name))),
+            table: quote(&table),
+        })
+    }
+
+    /// The query for the rows that match `filter` (` WHERE …`, or empty), in the order of the primary key.
+    fn select(&self, filter: &str) -> String {
+        let (columns, table, order) = (&self.columns, &self.table, &self.order);
+        match order.as_str() {
+            "" => format!("SELECT {columns} FROM {table}{filter}"),
+            _ => format!("SELECT {columns} FROM {table} FORCE INDEX (PRIMARY){filter} ORDER BY {order}"),
+        }
+    }
+
+    /// The query for the first and the last value of a primary key that is one integer.
+    fn range(&self) -> Option<String> {
+        let key = self.counted.as_ref()?;
+        Some(format!("SELECT MIN({key}), MAX({key}) FROM {}", self.table))
+    }
+
+    /// `count` queries, at least two, that together return all rows in order, for keys from `first` to `last`.
+    fn parts(&self, (first, last): (i64, i64), count: u64) -> Vec<String> {
+        let (key, first) = (&self.order, i128::from(first));
+        let step = (i128::from(last) - first) / i128::from(count) + 1;
+        let bound = |n: u64| first + step * i128::from(n);
+        let limits = |n: u64| {
+            // The first and the last one have one limit: no row is outside of all parts.
+            let from = (n > 0).then(|| format!("{key} >= {}", bound(n)));
+            let to = (n + 1 < count).then(|| format!("{key} < {}", bound(n + 1)));
+            from.into_iter().chain(to).collect::<Vec<_>>().join(" AND ")
+        };
+        (0..count).map(|n| self.select(&format!(" WHERE {}", limits(n)))).collect()
+    }
+
+    /// Passes the INSERT lines of the rows that `selects` return to `put`; returns their number.
+    fn write(
+        self,
+        connections: Vec<&mut MariaDb>,
+        selects: &[String],
+        put: &mut dyn FnMut(&[u8]) -> Result<()>,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<u64> {
+        let mut lines = self.lines;
+        each_text(connections, selects, &mut |row| {
+            lines.add(row, put)?;
             if lines.count().is_multiple_of(STRIDE) {
                 progress(lines.count());
             }
@@ -156,24 +261,6 @@ impl MariaDb {
         let count = lines.end(put)?;
         progress(count);
         Ok(count)
-    }
-}
-
-impl TableQuery {
-    /// For the rows of the table of `create` that match `filter`, in the order of its primary key; `None` if `create` cannot be read.
-    fn of(create: &str, filter: &str) -> Option<TableQuery> {
-        let table = created_table(create.as_bytes())?;
-        let (columns, key) = columns_and_key(create)?;
-        let stored: Vec<_> = columns.iter().filter(|column| !column.is_generated).collect();
-        let cells: Vec<String> = stored.iter().map(|column| column.cell()).collect();
-        let mut select = format!("SELECT {} FROM {}", cells.join(","), quote(&table));
-        if key.is_empty() {
-            select.push_str(filter)
-        } else {
-            let key: Vec<String> = key.iter().map(|name| quote(name)).collect();
-            select.push_str(&format!(" FORCE INDEX (PRIMARY){filter} ORDER BY {}", key.join(",")))
-        }
-        Some(TableQuery { select, lines: InsertLines::of(&table, stored.iter().map(|column| quote(&column.name))) })
     }
 }
 

@@ -146,7 +146,8 @@ impl Filler {
     /// Creates the table of `create`, fills it by the statement `rows`, and then adds its other keys.
     fn make_kept(&mut self, create: &str, rows: Vec<u8>) -> Result<()> {
         let (bare, keys) = split_keys(create);
-        self.run("SET SESSION unique_checks = 0, check_constraint_checks = 0")?;
+        // Not `unique_checks = 0`: then MariaDB would sort the rows before it inserts them, in twice the time.
+        self.run("SET SESSION check_constraint_checks = 0")?;
         self.run(bare)?;
         self.run(rows)?;
         keys.map_or(Ok(()), |keys| self.run(keys))

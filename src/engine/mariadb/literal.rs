@@ -63,19 +63,17 @@ impl LiteralKind {
     }
 
     /// The cell that MariaDB sent as `bytes`. An integer beyond 63 bits stays text.
-    pub(super) fn read(self, bytes: Vec<u8>) -> Value {
-        if self == LiteralKind::Bytes {
-            return Value::Blob(bytes);
-        }
-        let text = match String::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => return Value::Blob(error.into_bytes()),
+    pub(super) fn read(self, bytes: &[u8]) -> Value {
+        let text = match std::str::from_utf8(bytes) {
+            Ok(text) if self != LiteralKind::Bytes => text,
+            _ => return Value::Blob(bytes.to_vec()),
         };
-        match self {
-            LiteralKind::Whole => text.parse().map_or(Value::Text(text), Value::Int),
-            LiteralKind::Float => text.parse().map_or(Value::Text(text), Value::Real),
-            _ => Value::Text(text),
-        }
+        let number = match self {
+            LiteralKind::Whole => text.parse().ok().map(Value::Int),
+            LiteralKind::Float => text.parse().ok().map(Value::Real),
+            _ => None,
+        };
+        number.unwrap_or_else(|| Value::Text(text.to_owned()))
     }
 
     /// Appends the cell that MariaDB sent as `bytes` as a literal of the same value.

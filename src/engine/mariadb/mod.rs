@@ -18,12 +18,14 @@ mod fill;
 mod keep;
 mod literal;
 mod load;
+mod pair;
 mod permit;
 pub mod regroup;
 mod rows;
 pub mod scratch;
 mod shadow;
 mod tables;
+mod texts;
 mod transfer;
 
 use std::path::Path;

@@ -18,6 +18,8 @@ pub(super) struct BaseTable {
     pub(super) engine: String,
     /// MariaDB's estimate of its rows.
     pub(super) estimate: u64,
+    /// The bytes of its rows, as MariaDB estimates them.
+    pub(super) bytes: u64,
 }
 
 impl BaseTable {
@@ -39,7 +41,7 @@ impl MariaDb {
     /// All base tables of the database, sorted by name.
     pub(super) fn tables(&mut self) -> Result<Vec<BaseTable>> {
         let rows = self.all(
-            "SELECT TABLE_NAME, ENGINE, TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
+            "SELECT TABLE_NAME, ENGINE, TABLE_ROWS, DATA_LENGTH FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
              AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED')",
         )?;
         let mut tables: Vec<BaseTable> = rows
@@ -48,6 +50,7 @@ impl MariaDb {
                 name: text(row, 0),
                 engine: text(row, 1),
                 estimate: row.at(2).int().unwrap_or_default().unsigned_abs(),
+                bytes: row.at(3).int().unwrap_or_default().unsigned_abs(),
             })
             .collect();
         tables.sort_by(|a, b| a.name.cmp(&b.name));
