@@ -279,9 +279,10 @@ impl SqliteFile {
         DatabaseError::ForeignJournal { journal: self.part("-journal"), why }.into()
     }
 
-    /// Whether the file alone is the database: it has no WAL, and no journal that matters.
+    /// Whether the file alone is the database, and a process that starts to write it would be noticed: WAL mode without a WAL, and
+    /// without a journal that matters.
     pub(crate) fn is_alone(&self) -> Result<bool> {
-        Ok(!self.has_wal() && matches!(self.journal()?, JournalFile::None))
+        Ok(self.is_still()? && matches!(self.journal()?, JournalFile::None))
     }
 
     fn has_wal(&self) -> bool {

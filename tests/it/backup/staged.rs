@@ -78,6 +78,15 @@ fn it_has_what_is_only_in_the_wal() {
 }
 
 #[test]
+fn it_is_the_stopped_database_without_wal_mode_too() {
+    let lab = Lab::sqlite("2.5.3");
+    let (file, folder, early) = begin(&lab);
+    run(file.path(), "PRAGMA journal_mode = DELETE; UPDATE setting SET value = 'other' WHERE `key` = 'key 7'");
+    let staged = complete(&file, &folder, early).unwrap();
+    assert_eq!(fs::read(file.path()).unwrap(), fs::read(staged.database()).unwrap());
+}
+
+#[test]
 fn a_file_that_was_put_at_its_path_is_neither_written_nor_used() {
     let lab = Lab::sqlite("2.5.3");
     let (file, folder, early) = begin(&lab);
