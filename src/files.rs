@@ -50,7 +50,7 @@ pub use owner::{
 };
 pub use pin::{Pinned, open_below, read_below};
 pub use read::{
-    open, open_regular, open_socket, open_stored, open_to_write, open_uncached, read_first_line, read_most,
+    open, open_regular, open_socket, open_stored, open_to_write, open_uncached, read_block, read_first_line, read_most,
     read_small_text, read_text, read_whole,
 };
 

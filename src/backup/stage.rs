@@ -229,14 +229,17 @@ pub fn begin_copy(file: &SqliteFile, folder: &Path, progress: Progress<'_>) -> R
 /// Copies the files of a database that no process has open.
 fn copy_still(file: &SqliteFile, folder: &Path, early: Option<EqualCopy>, progress: Progress<'_>) -> Result<Proof> {
     // Twice: restoring the copy needs a WAL of the same size.
-    let copied = early.as_ref().map_or(Ok(0), EqualCopy::size)?;
-    files::require_space(folder, (2 * file.size() + SPARE).saturating_sub(copied))?;
+    let needed = 2 * file.size() + SPARE;
     if file.is_alone()? {
+        let copied = early.as_ref().map_or(Ok(0), EqualCopy::size)?;
+        files::require_space(folder, needed.saturating_sub(copied))?;
         return copy_alone(file, folder, early, progress);
     }
-    if early.is_some() {
+    // Its space is free only when it is closed.
+    if early.map(drop).is_some() {
         files::remove(&folder.join(SQLITE))?;
     }
+    files::require_space(folder, needed)?;
     copy_files(file, folder)
 }
 
@@ -244,7 +247,7 @@ fn copy_still(file: &SqliteFile, folder: &Path, early: Option<EqualCopy>, progre
 /// all of it runs in parallel.
 fn copy_alone(file: &SqliteFile, folder: &Path, early: Option<EqualCopy>, progress: Progress<'_>) -> Result<Proof> {
     let source = file.describe();
-    let still = file.read_only()?;
+    let still = file.immutable()?;
     let copy = || {
         let mut copy = early.map_or_else(|| EqualCopy::create(&folder.join(SQLITE)), Ok)?;
         file.copy_to(&mut copy, progress)

@@ -1,16 +1,16 @@
 //! Copies of files, and their hashes.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
-use super::read::drop_cached;
+use super::read::{drop_cached, read_block};
 use super::{TEMPORARY, create_private, door, open, open_below, open_regular, open_uncached, parent, require_space};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 
 /// Bytes that are copied between two looks for a request to end.
-const PIECE: u64 = 16 << 20;
+const PIECE: u64 = 1 << 20;
 
 /// Copies `from` byte for byte to the new private file `to` and flushes it. Shares the blocks where the file system can (Btrfs,
 /// XFS): then it takes no time and no space.
@@ -39,9 +39,9 @@ fn copy_open(source: File, to: &Path, cancel: &Cancel) -> Result<()> {
     copy.sync_all().map_err(Error::file("flush", to))
 }
 
-/// The same for `source`, which is open at its beginning and stays open. The copy is not flushed. `progress` is called with (done, total)
-/// in bytes.
-pub fn copy_kept(mut source: &File, to: &Path, progress: &mut dyn FnMut(u64, u64), cancel: &Cancel) -> Result<File> {
+/// The same for `source`, which stays open and may be read by others meanwhile. The copy is not flushed. `progress` is called with (done,
+/// total) in bytes.
+pub fn copy_kept(source: &File, to: &Path, progress: &mut dyn FnMut(u64, u64), cancel: &Cancel) -> Result<File> {
     let mut copy = create_private(to)?;
     if reflink(source, &copy) {
         return Ok(copy);
@@ -52,12 +52,15 @@ pub fn copy_kept(mut source: &File, to: &Path, progress: &mut dyn FnMut(u64, u64
     let total = source.metadata().map_err(Error::file("read", to))?.len();
     let mut left = total;
     require_space(lasting(parent(to)), left)?;
+    let mut piece = vec![0; PIECE.min(left) as usize];
     while left > 0 {
-        let mut piece = source.by_ref().take(PIECE.min(left));
-        match io::copy(&mut piece, &mut copy).map_err(Error::file("write", to))? {
-            0 => break,
-            copied => left -= copied,
+        let room = (piece.len() as u64).min(left) as usize;
+        let count = read_block(source, total - left, &mut piece[..room]).map_err(Error::file("read", to))?;
+        if count == 0 {
+            break;
         }
+        copy.write_all(&piece[..count]).map_err(Error::file("write", to))?;
+        left -= count as u64;
         progress(total - left, total);
         cancel.check()?;
     }

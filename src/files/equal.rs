@@ -7,12 +7,14 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::copy::{lasting, reflink};
-use super::{create_private, hash_written, parent, read, require_space};
+use super::read::{self, read_block};
+use super::{create_private, hash_written, parent, require_space};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result, SnapshotError};
 
-/// Bytes that are read at once.
-const BLOCK: usize = 1 << 20;
+/// Bytes that are read at once, and read back from the disk if any of them were written: a system drops pages from its cache only in
+/// units of up to 2 MB.
+const BLOCK: usize = 2 << 20;
 
 /// Bytes that are written at once where the files differ.
 const PAGE: usize = 4096;
@@ -62,9 +64,10 @@ impl EqualCopy {
                 break;
             }
             hasher.update(&block[..count]);
-            if !is_shared {
-                self.write_changed(at, &block[..count], &mut there, &mut written)
-                    .map_err(Error::file("write", &self.path))?;
+            let changed = !is_shared
+                && self.write_changed(at, &block[..count], &mut there).map_err(Error::file("write", &self.path))?;
+            if changed {
+                written.push(at);
             }
             at += count as u64;
             progress(at, total);
@@ -74,7 +77,7 @@ impl EqualCopy {
         if is_shared {
             read::drop_cached(&self.file);
         }
-        written.iter().for_each(|(from, to)| read::drop_cached_part(&self.file, *from, to - from));
+        written.iter().for_each(|at| read::drop_cached_part(&self.file, *at, BLOCK as u64));
         let hashed = (hasher.finalize().to_hex().to_string(), at);
         if hash_written(&self.path, cancel)? == hashed {
             Ok(hashed)
@@ -83,38 +86,21 @@ impl EqualCopy {
         }
     }
 
-    /// Writes the pages of `block` that differ from those at `at`, and adds where they are to `written`.
-    fn write_changed(&self, at: u64, block: &[u8], there: &mut [u8], written: &mut Vec<(u64, u64)>) -> io::Result<()> {
+    /// Writes the pages of `block` that differ from those at `at`; returns whether there are any.
+    fn write_changed(&self, at: u64, block: &[u8], there: &mut [u8]) -> io::Result<bool> {
         let count = read_block(&self.file, at, &mut there[..block.len()])?;
         if there[..count] == *block {
-            return Ok(());
+            return Ok(false);
+        }
+        if count == 0 {
+            return self.file.write_all_at(block, at).map(|()| true);
         }
         let old = there[..count].chunks(PAGE).map(Some).chain(std::iter::repeat(None));
         for (number, (new, old)) in block.chunks(PAGE).zip(old).enumerate() {
-            if Some(new) == old {
-                continue;
-            }
-            let from = at + (number * PAGE) as u64;
-            self.file.write_all_at(new, from)?;
-            match written.last_mut() {
-                Some((_, to)) if *to == from => *to += new.len() as u64,
-                _ => written.push((from, from + new.len() as u64)),
+            if Some(new) != old {
+                self.file.write_all_at(new, at + (number * PAGE) as u64)?;
             }
         }
-        Ok(())
+        Ok(true)
     }
-}
-
-/// Fills `block` from `at` on; returns how many bytes there are, fewer at the end.
-fn read_block(file: &File, at: u64, block: &mut [u8]) -> io::Result<usize> {
-    let mut done = 0;
-    while done < block.len() {
-        match file.read_at(&mut block[done..], at + done as u64) {
-            Ok(0) => break,
-            Ok(count) => done += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(done)
 }

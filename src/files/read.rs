@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags};
@@ -91,6 +92,20 @@ pub fn open_regular(path: &Path) -> Result<File> {
 /// Opens the existing regular file at `path` for writing; the file itself must not be a link.
 pub fn open_to_write(path: &Path) -> Result<File> {
     door::open_file(path, OFlags::WRONLY).map_err(Error::file("write", path))
+}
+
+/// Fills `block` from `at` on; returns how many bytes there are, fewer at the end.
+pub fn read_block(file: &File, at: u64, block: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while done < block.len() {
+        match file.read_at(&mut block[done..], at + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
 }
 
 /// Opens `path` to be read from the disk rather than from the page cache, where the system supports that.

@@ -271,6 +271,7 @@ impl Run<'_> {
         if matches!(work, Work::Replacement(Replacement::Salvage(_))) {
             return Ok(());
         }
+        observer.step(&Step::CopyEarly { bytes: self.instance.size() })?;
         let folder = self.staged_folder();
         match begin_copy(file, &folder, &mut |done, total| observer.progress(done, total)) {
             Ok(copy) => self.early = Some(copy),

@@ -86,6 +86,7 @@ pub enum Step {
     WaitSettled { waited: Duration },
     Stop { container: String },
     Open,
+    CopyEarly { bytes: u64 },
     Hold { bytes: u64 },
     Held { bytes: u64, took: Duration },
     Begin,
@@ -177,6 +178,7 @@ impl Step {
                 | Step::WaitSettled { .. }
                 | Step::Stop { .. }
                 | Step::Open
+                | Step::CopyEarly { .. }
                 | Step::Hold { .. }
                 | Step::Held { .. }
                 | Step::Put { .. }
@@ -225,6 +227,7 @@ impl fmt::Display for Step {
             Step::WaitSettled { waited } => write!(f, "still migrating after {} s", waited.as_secs()),
             Step::Stop { container } => write!(f, "stopping container {container}"),
             Step::Open => f.write_str("opening database"),
+            Step::CopyEarly { bytes: size } => write!(f, "copying database while the server runs ({})", bytes(*size)),
             Step::Hold { bytes: 0 } => f.write_str("copying database"),
             Step::Hold { bytes: size } => write!(f, "copying database ({})", bytes(*size)),
             Step::Held { bytes: size, took } => {

@@ -34,9 +34,17 @@ use master::{ReleaseHints, SchemaEntry};
 use page::{Page, PageKind};
 use walk::{Claims, Entries, Leaf, Tree};
 
-/// Rows that are passed to another thread at once, and how many times as many may wait for it.
-const BATCH: usize = 256;
+/// Rows that are passed to another thread at once, in rows and in bytes of their cells; and how many times as many may wait for it.
+const BATCH: (usize, usize) = (256, 1 << 20);
 const BATCHES: usize = 2;
+
+fn size_of_cell(cell: &Value) -> usize {
+    match cell {
+        Value::Text(text) => text.len(),
+        Value::Blob(bytes) => bytes.len(),
+        _ => 0,
+    }
+}
 
 /// The tables that indicate the release.
 const TELLING: [&str; 5] = ["monitor", "heartbeat", "status_page", "maintenance", "knex_migrations"];
@@ -255,22 +263,24 @@ impl<'a> Survey<'a> {
     ) -> Result<RowTally, E> {
         let (send, batches) = mpsc::sync_channel(BATCHES);
         let read = move || {
-            let mut batch = Vec::with_capacity(BATCH);
-            let Ok(tally) = self.visit::<Infallible>(table, &mut |row| {
+            let (mut batch, mut bytes) = (Vec::with_capacity(BATCH.0), 0);
+            let tally = self.visit(table, &mut |row| {
+                bytes += row.cells.iter().map(size_of_cell).sum::<usize>();
                 batch.push(row);
-                if batch.len() == BATCH {
-                    // After an error of `each`, they are not received.
-                    let _ = send.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
+                if batch.len() < BATCH.0 && bytes < BATCH.1 {
+                    return Ok(());
                 }
-                Ok(())
-            });
-            let _ = send.send(batch);
-            tally
+                bytes = 0;
+                send.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH.0)))
+            })?;
+            send.send(batch).map(|()| tally)
         };
         std::thread::scope(|scope| {
             let reading = scope.spawn(read);
             batches.into_iter().try_for_each(each)?;
-            Ok(reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            let read = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // Every batch was received, so none was refused.
+            Ok(read.unwrap_or_default())
         })
     }
 

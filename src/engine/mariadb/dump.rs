@@ -37,6 +37,9 @@ const STRIDE: u64 = 1_000;
 /// Bytes of a table that are read by one query, if two connections read it.
 const PART: u64 = 2 << 20;
 
+/// The number of such queries for one table: its size is what MariaDB reports.
+const MOST_PARTS: u64 = 4096;
+
 /// Types of cells that may have more than 64 KB: too much for the rows of a part to wait in memory.
 const LONG: [&str; 5] = ["mediumtext", "mediumblob", "longtext", "longblob", "json"];
 
@@ -179,10 +182,11 @@ impl MariaDb {
             None => Vec::new(),
         };
         let end = |at| range.first().and_then(|row| row.at(at).int());
-        let selects = match end(0).zip(end(1)) {
-            Some(range) => query.parts(range, bytes / PART + 2),
-            None => vec![query.select("")],
+        let Some(range) = end(0).zip(end(1)) else {
+            let selects = [query.select("")];
+            return query.write(vec![self], &selects, put, progress);
         };
+        let selects = query.parts(range, (bytes / PART + 2).min(MOST_PARTS));
         pair.other.run("SAVEPOINT no_table")?;
         let count = query.write(vec![self, &mut pair.other], &selects, put, progress)?;
         pair.other.run("ROLLBACK TO SAVEPOINT no_table")?;

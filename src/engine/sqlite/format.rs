@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use super::journal::DATABASE;
-use super::raw_file::RawFile;
+use super::raw_file;
 use crate::error::{DatabaseError, Error, Result};
 use crate::files;
 use crate::text::quoted;
@@ -129,21 +129,14 @@ pub(super) fn refuse_folder(path: &Path) -> Result<()> {
 
 /// The first `length` bytes of the file at `path`, which may be a database; less, if it is shorter.
 pub(super) fn read_head(path: &Path, length: usize) -> Result<Vec<u8>> {
-    let file = RawFile::of(path)?;
-    head_of(&file, path, length)
+    raw_file::with_file(path, |file| head_of(file, path, length))
 }
 
 /// The first `length` bytes of `file`; less, if it is shorter.
 pub(super) fn head_of(file: &File, path: &Path, length: usize) -> Result<Vec<u8>> {
     let mut head = vec![0; length];
-    let mut read = 0;
-    while read < length {
-        match file.read_at(&mut head[read..], read as u64).map_err(Error::file("read", path))? {
-            0 => break,
-            count => read += count,
-        }
-    }
-    head.truncate(read);
+    let count = files::read_block(file, 0, &mut head).map_err(Error::file("read", path))?;
+    head.truncate(count);
     Ok(head)
 }
 

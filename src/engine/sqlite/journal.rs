@@ -15,8 +15,7 @@ use std::sync::{Arc, PoisonError};
 use chrono::{DateTime, Utc};
 use rusqlite::OpenFlags;
 
-use super::raw_file::RawFile;
-use super::{Look, Sqlite, SqliteFile};
+use super::{Look, Sqlite, SqliteFile, raw_file};
 use crate::error::{DatabaseError, Error, Result};
 use crate::files;
 
@@ -259,9 +258,12 @@ impl SqliteFile {
     /// Compares `journal` with the database.
     fn judge(&self, journal: RollbackJournal) -> std::io::Result<JournalFile> {
         let mut bytes = [0; 100];
-        let file = RawFile::of(&self.path).map_err(std::io::Error::other)?;
-        let now = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Head::read(&bytes));
-        let size = file.metadata()?.len() / u64::from(journal.page_size);
+        let read = raw_file::with_file(&self.path, |file| {
+            let now = file.read_exact_at(&mut bytes, 0).ok().and_then(|()| Head::read(&bytes));
+            Ok((now, file.metadata().map_err(Error::file("read", &self.path))?.len()))
+        });
+        let (now, size) = read.map_err(std::io::Error::other)?;
+        let size = size / u64::from(journal.page_size);
         let before = match journal.head()? {
             Some(None) => return Ok(JournalFile::Foreign("its first page is not that of a SQLite database".into())),
             head => head.flatten(),

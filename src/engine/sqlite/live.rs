@@ -12,7 +12,7 @@ use std::path::Path;
 use rusqlite::OpenFlags;
 
 use super::format::head_of;
-use super::raw_file::RawFile;
+use super::raw_file::with_file;
 use super::{Sqlite, SqliteFile};
 use crate::engine::Counts;
 use crate::error::{Error, Result};
@@ -28,8 +28,7 @@ impl Sqlite {
         let file = self.source().clone();
         if self.still.is_some() {
             // It has no lock that could be lost. If another process has started to write, the caller notices.
-            let database = RawFile::of(file.path())?;
-            files::copy_kept(&database, to, progress, &file.cancel)?;
+            with_file(file.path(), |database| files::copy_kept(database, to, progress, &file.cancel))?;
             return self.counts().map(Some);
         }
         // What is known of a journal that was rolled back is in a copy of its own.
@@ -68,8 +67,7 @@ impl Sqlite {
         to: &Path,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Option<Counts>> {
-        let database = RawFile::of(file.path())?;
-        files::copy_kept(&database, to, progress, &file.cancel)?;
+        with_file(file.path(), |database| files::copy_kept(database, to, progress, &file.cancel))?;
         let connect = || {
             let connection = file.connect(file.path(), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
             Ok::<_, Error>(Sqlite::new(connection, file.clone()))
@@ -104,8 +102,7 @@ impl Sqlite {
 impl SqliteFile {
     /// Makes `copy` equal to the file as it is, without its WAL and its journal; returns the hash, in hex, and the size.
     pub(crate) fn copy_to(&self, copy: &mut EqualCopy, progress: &mut dyn FnMut(u64, u64)) -> Result<(String, u64)> {
-        let file = RawFile::of(&self.path)?;
-        copy.update(&file, progress, &self.cancel)
+        with_file(&self.path, |file| copy.update(file, progress, &self.cancel))
     }
 
     /// Checkpoints the WAL of a copy into it, and removes the WAL. Nothing is flushed.

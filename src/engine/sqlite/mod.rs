@@ -27,7 +27,7 @@ pub use self::format::{is_database, other_format, snapshot_format};
 use self::journal::{DATABASE, RolledBackCopy};
 pub use self::journal::{JournalFile, RollbackJournal};
 use self::part::copy_pages;
-use self::raw_file::{ConnectionCount, RawFile};
+use self::raw_file::ConnectionCount;
 use super::{
     Connect, Counts, Depth, EngineKind, IntegrityError, Reader, RowDigest, RowFilter, WriteKey, Writer, quote,
 };
@@ -92,11 +92,11 @@ impl SqliteFile {
     fn examine(&self) -> Result<()> {
         let path = &self.path;
         format::refuse_folder(path)?;
-        let file = match RawFile::of(path) {
+        let head = match format::read_head(path, format::HEAD) {
             Err(error) if error.is_missing() && files::exists(&self.part("-wal")) => {
                 return Err(DatabaseError::WalWithoutDatabase(self.part("-wal")).into());
             }
-            opened => opened?,
+            read => read?,
         };
         // A link beside it would be the database's too: its WAL, for instance.
         for part in self.parts() {
@@ -104,7 +104,6 @@ impl SqliteFile {
                 return Err(Error::File(FileError::Link { path: part }));
             }
         }
-        let head = format::head_of(&file, path, format::HEAD)?;
         if head.is_empty() {
             // A database whose first commit is still in the WAL is an empty file.
             let missing = (!files::exists(&self.part("-wal"))).then(|| DatabaseError::EmptyFile(path.clone()).into());
@@ -198,7 +197,8 @@ impl SqliteFile {
         Ok(head.get(18..20) == Some(&[2, 2]))
     }
 
-    fn immutable(&self) -> Result<Sqlite> {
+    /// Opens it to be read without a lock; [`Sqlite::check_still`] finds out whether a process has opened it since.
+    pub(crate) fn immutable(&self) -> Result<Sqlite> {
         let look = self.look();
         let connection = self.connect(self.uri()?, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)?;
         Ok(Sqlite { still: Some(look), ..Sqlite::new(connection, self.clone()) })

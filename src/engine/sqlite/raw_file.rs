@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -49,41 +48,27 @@ impl Drop for ConnectionCount {
     }
 }
 
-/// A database file, opened for reading at positions.
-pub(super) struct RawFile {
-    file: Arc<File>,
-    database: PathBuf,
+/// Opens the regular file at `database`, which must not be a link, and passes it to `read`, which reads at positions: others may read it
+/// at the same time.
+pub(super) fn with_file<T>(database: &Path, read: impl FnOnce(&File) -> Result<T>) -> Result<T> {
+    let file = match known_file(database)? {
+        Some(known) => known,
+        None => Arc::new(files::open_regular(database)?),
+    };
+    let result = read(&file);
+    // Without connections it is closed here, before one can be counted.
+    let mut all = connected();
+    match all.get_mut(database) {
+        Some(found) if !found.files.iter().any(|known| Arc::ptr_eq(known, &file)) => found.files.push(file),
+        _ => drop(file),
+    }
+    result
 }
 
-impl RawFile {
-    /// Opens the regular file at `database`, which must not be a link.
-    pub(super) fn of(database: &Path) -> Result<RawFile> {
-        let raw = |file| RawFile { file, database: database.to_owned() };
-        let known = connected().get(database).map_or(Vec::new(), |found| found.files.clone());
-        if !known.is_empty() {
-            let wanted = files::identity(database)?;
-            if let Some(same) = known.into_iter().find(|file| files::identity_of(file).ok() == Some(wanted)) {
-                return Ok(raw(same));
-            }
-        }
-        files::open_regular(database).map(|file| raw(Arc::new(file)))
-    }
-}
-
-impl Deref for RawFile {
-    type Target = File;
-
-    fn deref(&self) -> &File {
-        &self.file
-    }
-}
-
-impl Drop for RawFile {
-    fn drop(&mut self) {
-        if let Some(database) = connected().get_mut(&self.database)
-            && !database.files.iter().any(|file| Arc::ptr_eq(file, &self.file))
-        {
-            database.files.push(self.file.clone());
-        }
-    }
+/// The file that was opened before, if it is still the one at `database`.
+fn known_file(database: &Path) -> Result<Option<Arc<File>>> {
+    let all = connected();
+    let Some(found) = all.get(database).filter(|found| !found.files.is_empty()) else { return Ok(None) };
+    let wanted = files::identity(database)?;
+    Ok(found.files.iter().find(|file| files::identity_of(file).ok() == Some(wanted)).cloned())
 }

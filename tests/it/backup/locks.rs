@@ -40,6 +40,13 @@ fn a_reader_keeps_its_lock_whatever_else_is_read() {
     drop(second);
     let copy = lab.root.path().join("copy.db");
     reader.dump(&copy, &["heartbeat".to_owned()], &mut |_, _| {}).unwrap();
+    // One descriptor is read by all of them.
+    let whole = ["one.db", "two.db"].map(|name| lab.root.path().join(name));
+    for to in &whole {
+        reader.dump(to, &[], &mut |_, _| {}).unwrap();
+    }
+    let [one, two] = whole.map(|path| std::fs::read(path).unwrap());
+    assert!(one == two && one.len() > 100_000, "{} and {} bytes", one.len(), two.len());
 
     input.write_all(b"INSERT INTO setting (key, value) VALUES ('b', '2');\n").unwrap();
     drop(input);
