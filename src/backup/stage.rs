@@ -221,6 +221,8 @@ struct Proof {
 pub fn begin_copy(file: &SqliteFile, folder: &Path, progress: Progress<'_>) -> Result<EqualCopy> {
     files::remove_folder(folder)?;
     files::make_folder(folder)?;
+    // Before the server that writes to the same disk is left with none.
+    files::require_space(folder, space_of(file))?;
     let mut copy = EqualCopy::create(&folder.join(SQLITE))?;
     file.copy_to(&mut copy, progress)?;
     Ok(copy)
@@ -228,19 +230,22 @@ pub fn begin_copy(file: &SqliteFile, folder: &Path, progress: Progress<'_>) -> R
 
 /// Copies the files of a database that no process has open.
 fn copy_still(file: &SqliteFile, folder: &Path, early: Option<EqualCopy>, progress: Progress<'_>) -> Result<Proof> {
-    // Twice: restoring the copy needs a WAL of the same size.
-    let needed = 2 * file.size() + SPARE;
     if file.is_alone()? {
-        let copied = early.as_ref().map_or(Ok(0), EqualCopy::size)?;
-        files::require_space(folder, needed.saturating_sub(copied))?;
+        let copied = early.as_ref().map_or(Ok(0), EqualCopy::own_size)?;
+        files::require_space(folder, space_of(file).saturating_sub(copied))?;
         return copy_alone(file, folder, early, progress);
     }
     // Its space is free only when it is closed.
     if early.map(drop).is_some() {
         files::remove(&folder.join(SQLITE))?;
     }
-    files::require_space(folder, needed)?;
+    files::require_space(folder, space_of(file))?;
     copy_files(file, folder)
+}
+
+/// What a copy of `file` needs, twice its size: restoring it needs a WAL of the same size.
+fn space_of(file: &SqliteFile) -> u64 {
+    2 * file.size() + SPARE
 }
 
 /// Copies the one file of a database. The copy has the same bytes, so what SQLite finds in the source is true of it as well, and

@@ -25,16 +25,22 @@ const PAGE: usize = 4096;
 pub struct EqualCopy {
     file: File,
     path: PathBuf,
+    /// Its blocks are those of the source, which need space when either is written.
+    is_shared: bool,
 }
 
 impl EqualCopy {
     /// Creates it at `path`, empty.
     pub fn create(path: &Path) -> Result<EqualCopy> {
-        Ok(EqualCopy { file: create_private(path)?, path: path.to_owned() })
+        Ok(EqualCopy { file: create_private(path)?, path: path.to_owned(), is_shared: false })
     }
 
-    /// Its size in bytes.
-    pub fn size(&self) -> Result<u64> {
+    /// The bytes that it has for itself.
+    pub fn own_size(&self) -> Result<u64> {
+        if self.is_shared { Ok(0) } else { self.size() }
+    }
+
+    fn size(&self) -> Result<u64> {
         Ok(self.file.metadata().map_err(Error::file("read", &self.path))?.len())
     }
 
@@ -52,7 +58,7 @@ impl EqualCopy {
     ) -> Result<(String, u64)> {
         // No more than its present size: a file that grows could fill the disk.
         let total = source.metadata().map_err(Error::file("read", &self.path))?.len();
-        let is_shared = reflink(source, &self.file);
+        self.is_shared = reflink(source, &self.file);
         require_space(lasting(parent(&self.path)), total.saturating_sub(self.size()?))?;
         let (mut block, mut there, mut hasher) = (vec![0; BLOCK], vec![0; BLOCK], blake3::Hasher::new());
         let (mut at, mut written) = (0, Vec::new());
@@ -64,7 +70,7 @@ impl EqualCopy {
                 break;
             }
             hasher.update(&block[..count]);
-            let changed = !is_shared
+            let changed = !self.is_shared
                 && self.write_changed(at, &block[..count], &mut there).map_err(Error::file("write", &self.path))?;
             if changed {
                 written.push(at);
@@ -74,7 +80,7 @@ impl EqualCopy {
         }
         let flushed = self.file.set_len(at).and_then(|()| self.file.sync_all());
         flushed.map_err(Error::file("flush", &self.path))?;
-        if is_shared {
+        if self.is_shared {
             read::drop_cached(&self.file);
         }
         written.iter().for_each(|at| read::drop_cached_part(&self.file, *at, BLOCK as u64));

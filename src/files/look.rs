@@ -78,25 +78,33 @@ pub fn about(path: &Path) -> Result<About> {
 }
 
 /// Device and inode of what is at `path`, which show whether another program that opens that path gets the same.
-#[allow(clippy::unnecessary_cast, reason = "on macOS some of them have other types")]
 pub fn identity(path: &Path) -> Result<(u64, u64)> {
-    let found = door::look(path).and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()));
-    let found = found.map_err(Error::file("access", path))?;
-    Ok((found.st_dev as u64, found.st_ino as u64))
+    stat(path).map(|found| ids(&found))
 }
 
 /// The same of an open file.
-#[allow(clippy::unnecessary_cast, reason = "on macOS some of them have other types")]
 pub fn identity_of(file: &File) -> io::Result<(u64, u64)> {
-    let found = rustix::fs::fstat(file)?;
-    Ok((found.st_dev as u64, found.st_ino as u64))
+    Ok(ids(&rustix::fs::fstat(file)?))
 }
 
 /// The same, where a folder must be.
 pub fn folder_identity(path: &Path) -> Result<(u64, u64)> {
-    let found = identity(path)?;
-    let is_folder = look(path)?.is_some_and(|at| at.is_folder());
-    if is_folder { Ok(found) } else { Err(Error::file("access", path)(io::ErrorKind::NotADirectory.into())) }
+    let found = stat(path)?;
+    if FileType::from_raw_mode(found.st_mode).is_dir() {
+        Ok(ids(&found))
+    } else {
+        Err(Error::file("access", path)(io::ErrorKind::NotADirectory.into()))
+    }
+}
+
+fn stat(path: &Path) -> Result<Stat> {
+    let found = door::look(path).and_then(|found| found.ok_or_else(|| io::ErrorKind::NotFound.into()));
+    found.map_err(Error::file("access", path))
+}
+
+#[allow(clippy::unnecessary_cast, reason = "on macOS some of them have other types")]
+fn ids(found: &Stat) -> (u64, u64) {
+    (found.st_dev as u64, found.st_ino as u64)
 }
 
 /// What `path` leads to: a link that the user named is followed.

@@ -265,7 +265,8 @@ impl Run<'_> {
     }
 
     /// Copies a SQLite database before its server is stopped, so that little of it has to be copied while it is. Nothing is concluded
-    /// from this copy: what cannot be copied now is an error, if at all, when the database is staged.
+    /// from this copy: what cannot be copied now is an error, if at all, when the database is staged. Too little space is one now, unless
+    /// the database may be damaged and replaced, which needs less.
     fn copy_early(&mut self, work: &Work<'_>, observer: &mut dyn Observer) -> Result<()> {
         let DbLocation::Sqlite(file) = &self.instance.place else { return Ok(()) };
         if matches!(work, Work::Replacement(Replacement::Salvage(_))) {
@@ -276,6 +277,7 @@ impl Run<'_> {
         match begin_copy(file, &folder, &mut |done, total| observer.progress(done, total)) {
             Ok(copy) => self.early = Some(copy),
             Err(error @ Error::Operation(OperationError::Interrupted { .. })) => return Err(error),
+            Err(error) if error.is_full() && work.load().is_none() => return Err(error),
             Err(_) => files::remove_folder(&folder)?,
         }
         Ok(())
