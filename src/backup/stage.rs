@@ -216,6 +216,30 @@ struct Proof {
     read_back: bool,
 }
 
+impl Proof {
+    /// Of a whole copy with these rows and pages, in which `check` found only `faults`; not read back from the disk.
+    fn of_sqlite(
+        (database, counts, pages): (Database, Counts, u64),
+        check: &str,
+        faults: Vec<IntegrityError>,
+        member: Member,
+    ) -> Proof {
+        let references = faults.is_empty().then_some("foreign keys");
+        let verified = ["pages", "schema", "migrations", "counts", check].into_iter().chain(references).chain(["hash"]);
+        Proof {
+            engine: EngineKind::Sqlite,
+            database,
+            counts,
+            without: Vec::new(),
+            pages: Some(pages),
+            verified: verified.map(str::to_owned).collect(),
+            faults,
+            member,
+            read_back: false,
+        }
+    }
+}
+
 /// Copies the file of a database into the new folder `folder` while a server may still write it, so that little of it has to be
 /// copied once the server is stopped. It may be of no single state of the database.
 pub fn begin_copy(file: &SqliteFile, folder: &Path, progress: Progress<'_>) -> Result<EqualCopy> {
@@ -267,24 +291,8 @@ fn copy_alone(file: &SqliteFile, folder: &Path, early: Option<EqualCopy>, progre
     let ((blake3, size), (database, counts, pages, references), mut faults) = (copied?, measured?, faults?);
     still.check_still()?;
     faults.extend(references);
-    Ok(Proof {
-        engine: EngineKind::Sqlite,
-        database,
-        counts,
-        without: Vec::new(),
-        pages: Some(pages),
-        verified: verified("quick_check", &faults),
-        faults,
-        member: Member { name: SQLITE.to_owned(), size, blake3 },
-        read_back: true,
-    })
-}
-
-/// What is verified of a copy with these `faults`, as its manifest lists it.
-fn verified(check: &str, faults: &[IntegrityError]) -> Vec<String> {
-    let references = faults.is_empty().then_some("foreign keys");
-    let verified = ["pages", "schema", "migrations", "counts", check].into_iter().chain(references).chain(["hash"]);
-    verified.map(str::to_owned).collect()
+    let member = Member { name: SQLITE.to_owned(), size, blake3 };
+    Ok(Proof { read_back: true, ..Proof::of_sqlite((database, counts, pages), "quick_check", faults, member) })
 }
 
 /// Copies the files of a database with a WAL or a journal into one, then compares the contents of both.
@@ -329,17 +337,7 @@ fn verify_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect
     let ((compared, member), faults) = join(|| join(compare_all, || written(folder, SQLITE, &cancel)), check_file);
     let ((database, counts, pages, references), member, mut faults) = (compared?, member?, faults?);
     faults.extend(references);
-    Ok(Proof {
-        engine: EngineKind::Sqlite,
-        database,
-        counts,
-        without: Vec::new(),
-        pages: Some(pages),
-        verified: verified(check, &faults),
-        faults,
-        member,
-        read_back: false,
-    })
+    Ok(Proof::of_sqlite((database, counts, pages), check, faults, member))
 }
 
 /// Structural damage is an error; broken references are recorded in the manifest, because they are common and fixed in other

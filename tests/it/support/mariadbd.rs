@@ -190,7 +190,7 @@ async fn printed_rows(to: OptsBuilder, sql: &str) -> mysql_async::Result<String>
     while !result.is_empty() {
         result.for_each(|row| print_row(&row, &mut lines)).await?;
     }
-    // After SHUTDOWN, nobody may hear it.
+    // After SHUTDOWN, the server may have closed the connection already.
     let _ = server.disconnect().await;
     Ok(printed(lines))
 }
