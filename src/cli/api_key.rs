@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::document::{Read, plan_on, read_written};
 use super::format::FormatArgs;
+use super::lazy::Lazy;
 use super::user::PlannedChange;
 use super::write::{WriteArgs, read_from};
 use crate::cli::apply::carry_out_planned;
@@ -24,13 +25,13 @@ pub enum ApiKeyVerb {
     #[command(visible_alias = "ls")]
     List(FormatArgs),
     /// Create an API key and print it once
-    Add(AddArgs),
+    Add(Lazy<AddArgs>),
     /// Disable an API key
-    Disable(ApiKeyArgs),
+    Disable(Lazy<ApiKeyArgs>),
     /// Enable an API key
-    Enable(ApiKeyArgs),
+    Enable(Lazy<ApiKeyArgs>),
     /// Delete an API key
-    Delete(ApiKeyArgs),
+    Delete(Lazy<ApiKeyArgs>),
 }
 
 #[derive(Args, Debug)]

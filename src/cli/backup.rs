@@ -9,6 +9,7 @@ use super::check::{self, CheckArgs};
 use super::fleet::{self, Fleet, FleetArgs};
 use super::format::FormatArgs;
 use super::instance::are_ambiguous;
+use super::lazy::Lazy;
 use super::prune::{self, PruneArgs};
 use super::schedule::{self, ScheduleArgs};
 use super::show::{self, ShowArgs};
@@ -29,20 +30,20 @@ use crate::value::local_time;
 #[derive(Debug, Subcommand)]
 pub enum BackupVerb {
     /// Create and verify a snapshot without stopping the server
-    Create(CreateArgs),
+    Create(Lazy<CreateArgs>),
     /// List snapshots
     #[command(visible_alias = "ls")]
-    List(ListArgs),
+    List(Lazy<ListArgs>),
     /// Show snapshot details
-    Show(ShowArgs),
+    Show(Lazy<ShowArgs>),
     /// Verify snapshots by reading every byte
-    Verify(VerifyArgs),
+    Verify(Lazy<VerifyArgs>),
     /// Check the age of the newest backup, for Nagios, cron and health checks
-    Check(CheckArgs),
+    Check(Lazy<CheckArgs>),
     /// Delete snapshots according to a retention policy
-    Prune(PruneArgs),
+    Prune(Lazy<PruneArgs>),
     /// Run scheduled jobs in the foreground
-    Schedule(ScheduleArgs),
+    Schedule(Lazy<ScheduleArgs>),
 }
 
 #[derive(Args, Debug)]

@@ -7,6 +7,7 @@ use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
 use super::examples::{EXAMPLES, NOTES, TOOLS};
 use super::format::OutputFormat;
+use super::lazy::lazily;
 use super::{Cli, monitor, ui};
 
 /// Lines are no longer than this, however wide the terminal is.
@@ -50,14 +51,13 @@ impl Cli {
     pub fn try_read(typed: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
         let typed: Vec<OsString> = typed.into_iter().collect();
         let is_typed = |name: &str| typed.iter().any(|word| word == name);
-        let command = || if is_typed("add") { with_types(is_typed) } else { Cli::command() };
         // Most command lines need none of the help pages.
         let shows = ["--help", "-h", "help", "--version", "-V"].into_iter().any(is_typed);
-        if !shows && let Ok(cli) = Cli::matched(&mut command(), &typed) {
+        if !shows && let Ok(cli) = Cli::matched(&mut lazily(Cli::command), &typed) {
             return Ok(cli);
         }
         let is_long = is_typed("--help") || typed.get(1).is_some_and(|word| word == "help");
-        let mut command = finished(command(), is_long);
+        let mut command = finished(Cli::command(), is_long);
         if is_typed("-v") || is_typed("--verbose") {
             command = command.version(build());
         }
@@ -111,13 +111,7 @@ fn is_json(matches: &ArgMatches) -> bool {
 
 /// The whole command line, with every help page.
 pub fn command() -> Command {
-    finished(with_types(|_| true), true)
-}
-
-/// Every command, with the options of the types of monitors that `is_typed`, and without what help pages end with.
-fn with_types(is_typed: impl Fn(&str) -> bool) -> Command {
-    let with_types = |add| monitor::add::with_types(add, is_typed);
-    Cli::command().mut_subcommand("monitor", |monitor| monitor.mut_subcommand("add", with_types))
+    finished(Cli::command(), true)
 }
 
 /// `command` with its help pages; the list of verbs is followed by the global options when the help is a long one.

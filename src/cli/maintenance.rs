@@ -11,6 +11,7 @@ use super::Context;
 use super::apply::carry_out_planned;
 use super::document::{plan_on, read_written};
 use super::format::FormatArgs;
+use super::lazy::Lazy;
 use super::monitor::PickArgs;
 use super::user::PlannedChange;
 use super::write::{WriteArgs, read_from};
@@ -34,11 +35,11 @@ pub enum MaintenanceVerb {
     #[command(visible_alias = "ls")]
     List(FormatArgs),
     /// Start a maintenance window now
-    Start(StartArgs),
+    Start(Lazy<StartArgs>),
     /// Schedule a maintenance window
-    Schedule(ScheduleArgs),
+    Schedule(Lazy<ScheduleArgs>),
     /// End maintenance windows now
-    End(EndArgs),
+    End(Lazy<EndArgs>),
 }
 
 #[derive(Args, Debug)]

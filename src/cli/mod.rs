@@ -23,6 +23,7 @@ mod history;
 mod init;
 mod inputs;
 mod instance;
+mod lazy;
 mod list_map;
 mod location;
 mod maintenance;
@@ -77,6 +78,8 @@ use crate::files::Confined;
 use crate::instance::{Instance, Location, Locator};
 use crate::operation::{Journal, repair_owner};
 use crate::remote::Overrides;
+
+use lazy::Lazy;
 
 pub use completion::answer as complete;
 pub use help::command;
@@ -193,9 +196,9 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// List Uptime Kuma instances on this host
-    Find(find::FindArgs),
+    Find(Lazy<find::FindArgs>),
     /// Show release, size, monitors, container and last backup
-    Status(status::StatusArgs),
+    Status(Lazy<status::StatusArgs>),
     /// List, show, add, edit and delete monitors
     #[command(subcommand, visible_alias = "monitors")]
     Monitor(monitor::MonitorVerb),
@@ -203,23 +206,23 @@ enum Verb {
     #[command(subcommand)]
     Maintenance(maintenance::MaintenanceVerb),
     /// Write status, uptime and outages to an HTML page
-    Report(report::ReportArgs),
+    Report(Lazy<report::ReportArgs>),
     /// Show what applying fixtures would change
-    Plan(plan::PlanArgs),
+    Plan(Lazy<plan::PlanArgs>),
     /// Compare fixtures with an instance (exit 20 on any difference)
-    Drift(drift::DriftArgs),
+    Drift(Lazy<drift::DriftArgs>),
     /// Apply fixtures (YAML, JSON, TOML, CSV) to an instance
-    Apply(apply::ApplyArgs),
+    Apply(Lazy<apply::ApplyArgs>),
     /// Export configuration to a file
-    Export(export::ExportArgs),
+    Export(Lazy<export::ExportArgs>),
     /// Create a new instance: data folder or MariaDB tables
-    Init(init::InitArgs),
+    Init(Lazy<init::InitArgs>),
     /// Diagnose and repair an instance
-    Doctor(doctor::DoctorArgs),
+    Doctor(Lazy<doctor::DoctorArgs>),
     /// Check the web UI, /metrics and badges
-    Probe(probe::ProbeArgs),
+    Probe(Lazy<probe::ProbeArgs>),
     /// Send a heartbeat to a push monitor
-    Push(push::PushArgs),
+    Push(Lazy<push::PushArgs>),
     /// Manage users, passwords and 2FA
     #[command(subcommand, visible_alias = "users")]
     User(user::UserVerb),
@@ -230,42 +233,42 @@ enum Verb {
     #[command(subcommand)]
     Backup(backup::BackupVerb),
     /// Restore a snapshot (backs up the current state first)
-    Restore(restore::RestoreArgs),
+    Restore(Lazy<restore::RestoreArgs>),
     /// Undo the newest change
-    Undo(undo::UndoArgs),
+    Undo(Lazy<undo::UndoArgs>),
     /// Upgrade the database to a newer release of the server
-    Upgrade(upgrade::UpgradeArgs),
+    Upgrade(Lazy<upgrade::UpgradeArgs>),
     /// Convert the database: SQLite to MariaDB, or back
-    Convert(convert::ConvertArgs),
+    Convert(Lazy<convert::ConvertArgs>),
     /// Recover rows from a damaged kuma.db into a new one
-    Salvage(salvage::SalvageArgs),
+    Salvage(Lazy<salvage::SalvageArgs>),
     /// Show and prune heartbeat history
     #[command(subcommand)]
     History(history::HistoryVerb),
     /// Reclaim unused disk space
-    Vacuum(vacuum::VacuumArgs),
+    Vacuum(Lazy<vacuum::VacuumArgs>),
     /// Query the database, or change rows safely
-    Sql(sql::SqlArgs),
+    Sql(Lazy<sql::SqlArgs>),
     /// Restart the server and verify that it is running
-    Restart(restart::RestartArgs),
+    Restart(Lazy<restart::RestartArgs>),
     /// Show or follow the server's log
-    Logs(restart::LogsArgs),
+    Logs(Lazy<restart::LogsArgs>),
     /// Finish or roll back an interrupted operation
-    Recover(recover::RecoverArgs),
+    Recover(Lazy<recover::RecoverArgs>),
     /// Write or check the config file
     #[command(subcommand)]
     Config(config::ConfigVerb),
     /// List the formats that plan and apply read
-    Formats(list_map::FormatsArgs),
+    Formats(Lazy<list_map::FormatsArgs>),
     /// Print the JSON Schema of fixtures, for editors
-    Schema(export::SchemaArgs),
+    Schema(Lazy<export::SchemaArgs>),
     /// Print a completion script for a shell
-    Completions(shell::CompletionsArgs),
+    Completions(Lazy<shell::CompletionsArgs>),
     /// Print or write manual pages
-    Man(shell::ManArgs),
+    Man(Lazy<shell::ManArgs>),
     /// Run a job that kumadb on another host has sent
     #[command(hide = true)]
-    RemoteJob(remote_job::RemoteJobArgs),
+    RemoteJob(Lazy<remote_job::RemoteJobArgs>),
 }
 
 impl Cli {

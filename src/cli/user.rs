@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 use super::Context;
 use super::format::FormatArgs;
 use super::inputs::Inputs;
+use super::lazy::Lazy;
 use super::password::PasswordArgs;
 use super::write::{WriteArgs, WriteRequest, carry_out, input, read_from};
 use crate::error::{Error, Exit, InputError, Problem, Result};
@@ -25,21 +26,21 @@ pub enum UserVerb {
     #[command(visible_alias = "ls")]
     List(FormatArgs),
     /// Add a user
-    Add(AddArgs),
+    Add(Lazy<AddArgs>),
     /// Reset a user's password and end their sessions
-    Password(PasswordVerb),
+    Password(Lazy<PasswordVerb>),
     /// Rename a user
-    Rename(RenameArgs),
+    Rename(Lazy<RenameArgs>),
     /// Disable two-factor authentication of a user
     #[command(name = "disable-2fa")]
-    Disable2fa(WhoArgs),
+    Disable2fa(Lazy<WhoArgs>),
     /// Activate an inactive user
-    Activate(WhoArgs),
+    Activate(Lazy<WhoArgs>),
     /// Assign orphaned items to a user
-    Adopt(WhoArgs),
+    Adopt(Lazy<WhoArgs>),
     /// Sign out all users by replacing the session secret
     #[command(name = "sign-out")]
-    SignOut(SignOutArgs),
+    SignOut(Lazy<SignOutArgs>),
 }
 
 #[derive(Args, Debug)]

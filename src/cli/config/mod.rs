@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::Context;
+use crate::cli::lazy::Lazy;
 use crate::config::{ConfigFile, read_config};
 use crate::error::{Error, Exit, FileError, InputError, Result};
 use crate::files;
@@ -16,9 +17,9 @@ use crate::files;
 #[derive(Debug, Subcommand)]
 pub enum ConfigVerb {
     /// Write a config file for the instances on this machine
-    Init(init::InitArgs),
+    Init(Lazy<init::InitArgs>),
     /// Check the config file and show when each job is due
-    Check(check::CheckArgs),
+    Check(Lazy<check::CheckArgs>),
 }
 
 pub fn run(verb: &ConfigVerb, context: &mut Context<'_>) -> Result<Exit> {

@@ -6,14 +6,15 @@ mod stats;
 use clap::Subcommand;
 
 use super::Context;
+use crate::cli::lazy::Lazy;
 use crate::error::{Exit, Result};
 
 #[derive(Debug, Subcommand)]
 pub enum HistoryVerb {
     /// Show size, growth and largest monitors of the heartbeat history
-    Stats(stats::StatsArgs),
+    Stats(Lazy<stats::StatsArgs>),
     /// Delete old heartbeats and statistics
-    Prune(prune::PruneArgs),
+    Prune(Lazy<prune::PruneArgs>),
 }
 
 pub fn run(verb: &HistoryVerb, context: &mut Context<'_>) -> Result<Exit> {

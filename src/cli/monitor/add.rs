@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::fields::{self, described, placeholder, sentence};
 use crate::cli::write::{WriteArgs, WriteRequest, carry_out, read_state};
-use crate::cli::{Context, Ui};
+use crate::cli::{Context, Ui, lazy};
 use crate::error::{Error, Exit, InputError, Problem, Result, TargetError};
 use crate::instance::Instance;
 use crate::kuma::init::random_text;
@@ -108,7 +108,9 @@ impl LinkArgs {
 
 impl clap::Args for AddArgs {
     fn augment_args(command: Command) -> Command {
-        command.subcommand_required(true).subcommand_value_name("TYPE").subcommand_help_heading("Types")
+        let command = command.subcommand_required(true).subcommand_value_name("TYPE").subcommand_help_heading("Types");
+        let types = kinds(schema::newest()).map(|kind| lazy::with_options(Command::new(kind.name), with_options));
+        command.subcommands(types)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -141,23 +143,18 @@ impl FromArgMatches for AddArgs {
     }
 }
 
-/// `command` with a command for each type. Their options are most of the command line, so only those of types that `is_typed` are
-/// made.
-pub fn with_types(command: Command, is_typed: impl Fn(&str) -> bool) -> Command {
-    let newest = schema::newest();
-    kinds(newest).fold(command, |command, kind| {
-        let since = if kind.since > OLDEST { format!(", since {}", kind.since) } else { String::new() };
-        let about = format!("{}{since}", kind.title);
-        let one = Command::new(kind.name);
-        let one = if is_typed(kind.name) { with_options(one, kind, newest) } else { one };
-        // The docs of structs of options become the description of the type, so its own come last.
-        let note = if kind.note.is_empty() { String::new() } else { format!("; {}", kind.note) };
-        command.subcommand(one.about(about.clone()).long_about(format!("{about}{note}")))
-    })
+/// `one`, the command of a type of monitor, with its description.
+fn with_about(one: Command, kind: &MonitorType) -> Command {
+    let since = if kind.since > OLDEST { format!(", since {}", kind.since) } else { String::new() };
+    let about = format!("{}{since}", kind.title);
+    let note = if kind.note.is_empty() { String::new() } else { format!("; {}", kind.note) };
+    one.about(about.clone()).long_about(format!("{about}{note}"))
 }
 
-/// `one`, which adds a monitor of type `kind`, with its options.
-fn with_options(mut one: Command, kind: &'static MonitorType, newest: Release) -> Command {
+/// `one`, which adds a monitor of the type that it is named after, with its options.
+fn with_options(mut one: Command) -> Command {
+    let newest = schema::newest();
+    let Some(kind) = kind(one.get_name()) else { return one };
     let mut usage = format!("kumadb monitor add {}", kind.name);
     let mut width = usage.len();
     for option in options(kind, newest) {
@@ -175,7 +172,8 @@ fn with_options(mut one: Command, kind: &'static MonitorType, newest: Release) -
         let is_brief = option.required || BRIEF.contains(&option.field.column);
         one = one.arg(arg.hide_short_help(!is_brief));
     }
-    let one = WriteArgs::augment_args(DuplicateArgs::augment_args(LinkArgs::augment_args(one)));
+    // The docs of structs of options become the description of the type, so its own come last.
+    let one = with_about(WriteArgs::augment_args(DuplicateArgs::augment_args(LinkArgs::augment_args(one))), kind);
     one.override_usage(format!("{usage} [OPTIONS]"))
 }
 

@@ -22,6 +22,7 @@ use super::Context;
 use super::inputs::Inputs;
 use super::observe::SourceArgs;
 use super::write::read_from;
+use crate::cli::lazy::Lazy;
 use crate::error::{Exit, Hint, Result};
 use crate::instance::Instance;
 use crate::kuma::read::{Columns, read_monitors, read_state};
@@ -32,26 +33,26 @@ use crate::plan::pick::Pick;
 pub enum MonitorVerb {
     /// List monitors with their status
     #[command(visible_alias = "ls")]
-    List(list::ListArgs),
+    List(Lazy<list::ListArgs>),
     /// Show status, uptime, response times and fields of a monitor
-    Show(show::ShowArgs),
+    Show(Lazy<show::ShowArgs>),
     /// Show the uptime of monitors
-    Uptime(uptime::UptimeArgs),
+    Uptime(Lazy<uptime::UptimeArgs>),
     /// List the outages of monitors
-    Outages(outages::OutagesArgs),
+    Outages(Lazy<outages::OutagesArgs>),
     /// Add a monitor
-    Add(add::AddArgs),
+    Add(Lazy<add::AddArgs>),
     /// Change fields, tags and notifications of monitors
-    Edit(edit::EditArgs),
+    Edit(Lazy<edit::EditArgs>),
     /// Copy a monitor
-    Clone(clone::CloneArgs),
+    Clone(Lazy<clone::CloneArgs>),
     /// Delete monitors with their history
     #[command(visible_alias = "rm")]
-    Delete(delete::DeleteArgs),
+    Delete(Lazy<delete::DeleteArgs>),
     /// Pause monitors
-    Pause(active::ActiveArgs),
+    Pause(Lazy<active::ActiveArgs>),
     /// Resume paused monitors
-    Resume(active::ActiveArgs),
+    Resume(Lazy<active::ActiveArgs>),
 }
 
 impl MonitorVerb {
