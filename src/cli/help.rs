@@ -53,7 +53,7 @@ impl Cli {
         let is_typed = |name: &str| typed.iter().any(|word| word == name);
         // Most command lines need none of the help pages.
         let shows = ["--help", "-h", "help", "--version", "-V"].into_iter().any(is_typed);
-        if !shows && let Ok(cli) = Cli::matched(&mut lazily(Cli::command), &typed) {
+        if !shows && let Ok(cli) = lazily(|| Cli::matched(&mut Cli::command(), &typed)) {
             return Ok(cli);
         }
         let is_long = is_typed("--help") || typed.get(1).is_some_and(|word| word == "help");

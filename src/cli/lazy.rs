@@ -9,13 +9,13 @@ thread_local! {
     static IS_LAZY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `make` returns, in which the options of verbs are made when they are typed. Help pages need those of all verbs: they are
+/// What `read` returns, in which the options of verbs are made when they are typed. Help pages need those of all verbs: they are
 /// made without this.
-pub fn lazily<T>(make: impl FnOnce() -> T) -> T {
+pub fn lazily<T>(read: impl FnOnce() -> T) -> T {
     IS_LAZY.set(true);
-    let made = make();
+    let result = read();
     IS_LAZY.set(false);
-    made
+    result
 }
 
 /// `command` with what `options` adds to it: now, or when it is typed.
