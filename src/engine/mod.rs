@@ -153,6 +153,10 @@ pub trait Writer: Reader {
     /// Inserts `rows` with `columns`, as fast as the engine can.
     fn insert(&mut self, table: &str, columns: &[&str], rows: &mut dyn Iterator<Item = Vec<Value>>) -> Result<u64>;
 
+    /// The faults that the open transaction can have caused, if it has changed no other tables than `changed`: in their structure (not
+    /// on MariaDB, where to check it would commit), and in their references. In all tables, where a trigger can have changed others.
+    fn check_changed(&mut self, changed: &BTreeSet<String>) -> Result<Vec<IntegrityError>>;
+
     /// Makes the transaction durable.
     fn commit(&mut self) -> Result<()>;
 

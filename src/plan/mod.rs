@@ -12,6 +12,7 @@ pub(crate) mod names;
 pub(crate) mod pick;
 pub mod user;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::entities::is_secret_setting;
 use crate::model::state::Fingerprint;
+use crate::schema::Schema;
 use crate::value::{Row, Value};
 
 pub use cells::InsertCells;
@@ -161,6 +163,38 @@ impl Plan {
     /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+
+    /// The tables of `schema` in which it can change rows: those of its steps, and those that refer to rows that it deletes or to a
+    /// column that it sets, at any distance.
+    pub fn changed_tables(&self, schema: &Schema) -> BTreeSet<String> {
+        let keys = |parent: &str| {
+            let keys =
+                schema.tables.iter().flat_map(|(name, table)| table.foreign_keys.iter().map(move |key| (name, key)));
+            keys.filter(|(_, key)| key.table.eq_ignore_ascii_case(parent)).collect::<Vec<_>>()
+        };
+        let mut changed: BTreeSet<String> = self.steps.iter().map(|step| step.table.clone()).collect();
+        let mut parents: BTreeSet<&str> = BTreeSet::new();
+        for step in &self.steps {
+            let reaches = match &step.change {
+                Change::Insert { .. } => false,
+                Change::Update { set, .. } => keys(&step.table)
+                    .iter()
+                    .any(|(_, key)| set.iter().any(|one| one.column.eq_ignore_ascii_case(&key.to))),
+                Change::Delete { .. } => true,
+            };
+            if reaches {
+                parents.insert(&step.table);
+            }
+        }
+        let mut open: Vec<&str> = parents.iter().copied().collect();
+        while let Some(parent) = open.pop() {
+            open.extend(
+                keys(parent).into_iter().map(|(child, _)| child.as_str()).filter(|child| parents.insert(child)),
+            );
+        }
+        changed.extend(parents.into_iter().map(str::to_owned));
+        changed
     }
 
     /// Adds an insert and returns its position, for [`Cell::IdOf`].

@@ -180,6 +180,7 @@ mod upgrade {
 /// The one write path, made to fail.
 mod write {
     pub mod attack;
+    pub mod checks;
     pub mod confined;
     pub mod every_point;
     pub mod every_point_of_history;

@@ -76,7 +76,7 @@ impl Filler {
         if !wrong.is_empty() {
             return Err(Error::Operation(OperationError::ChecksFailed(wrong)));
         }
-        self.db.check_references()
+        self.db.check_references(None)
     }
 
     /// Creates `table` with its rows from the dump at `from`, and reads all of it back; returns the difference.

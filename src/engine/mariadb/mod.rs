@@ -28,6 +28,7 @@ mod tables;
 mod texts;
 mod transfer;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -362,7 +363,7 @@ impl Reader for MariaDb {
             Depth::Full => self.check_tables("EXTENDED")?,
         };
         if depth != Depth::Structure {
-            faults.extend(self.check_references()?);
+            faults.extend(self.check_references(None)?);
         }
         Ok(faults)
     }
@@ -400,6 +401,11 @@ impl Writer for MariaDb {
         }
         let sql = self.filled(sql, params)?;
         self.change(sql)
+    }
+
+    fn check_changed(&mut self, changed: &BTreeSet<String>) -> Result<Vec<IntegrityError>> {
+        let only = if self.has_triggers()? { None } else { Some(changed) };
+        self.check_references(only)
     }
 
     /// The next statement is built while MariaDB executes the previous one.

@@ -1,6 +1,7 @@
 //! SQLite: `kuma.db` and its WAL; safe to read while the server runs, written only while it is stopped.
 
 mod cell;
+mod check;
 mod fault;
 mod format;
 mod journal;
@@ -15,6 +16,7 @@ mod strange;
 mod syscalls;
 mod tables;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -366,31 +368,7 @@ impl Reader for Sqlite {
     }
 
     fn check(&mut self, depth: Depth) -> Result<Vec<IntegrityError>> {
-        let mut problems = Vec::new();
-        let structure = match depth {
-            Depth::References => None,
-            Depth::Structure | Depth::Quick => Some("PRAGMA quick_check(20)"),
-            Depth::Full => Some("PRAGMA integrity_check(20)"),
-        };
-        if let Some(sql) = structure {
-            for row in self.query(sql, &[])? {
-                match row.at(0).text() {
-                    Some("ok") | None => {}
-                    Some(line) => problems.push(IntegrityError { what: line.to_owned(), rows: 0 }),
-                }
-            }
-        }
-        if depth == Depth::Structure {
-            return Ok(problems);
-        }
-        let broken = "SELECT `table`, `parent`, count(*) AS n FROM pragma_foreign_key_check GROUP BY 1, 2";
-        for row in self.query(broken, &[])? {
-            problems.push(IntegrityError {
-                what: format!("`{}` refers to a `{}` that does not exist", row.cell("table"), row.cell("parent")),
-                rows: row.int("n").unwrap_or_default().unsigned_abs(),
-            });
-        }
-        Ok(problems)
+        self.check_all(depth)
     }
 
     fn dump(&mut self, to: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
@@ -433,6 +411,10 @@ impl Writer for Sqlite {
         let changed =
             statement.execute(params_from_iter(params.iter().map(Bound))).map_err(|error| self.file.error(error))?;
         Ok(changed as u64)
+    }
+
+    fn check_changed(&mut self, changed: &BTreeSet<String>) -> Result<Vec<IntegrityError>> {
+        self.check_tables(changed)
     }
 
     fn insert(&mut self, table: &str, columns: &[&str], rows: &mut dyn Iterator<Item = Vec<Value>>) -> Result<u64> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use kumadb::engine::mariadb::{Address, count_dump};
+use kumadb::engine::{Connect as _, WriteKey};
 use kumadb::error::{DatabaseError, Error, OperationError, SnapshotError};
 
 use crate::mariadb::engine::{dump, writer};
@@ -38,7 +39,7 @@ fn change(server: &Mariadbd) {
 }
 
 fn load(address: &Address, file: &Path) -> kumadb::Result<()> {
-    writer(address).load(file, &[], &mut |done, total| assert!(done <= total))
+    address.writer(&WriteKey::for_tests())?.load(file, &[], &mut |done, total| assert!(done <= total))
 }
 
 /// The dump without what a load leaves as it is.

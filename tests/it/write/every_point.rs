@@ -177,6 +177,10 @@ impl Writer for Counted<Box<dyn Writer>> {
         self.1.pass()?;
         self.0.insert(table, columns, rows)
     }
+    fn check_changed(&mut self, changed: &BTreeSet<String>) -> Result<Vec<IntegrityError>> {
+        self.1.pass()?;
+        self.0.check_changed(changed)
+    }
     fn commit(&mut self) -> Result<()> {
         self.1.pass()?;
         self.0.commit()?;
