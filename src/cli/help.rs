@@ -7,7 +7,7 @@ use clap::{ArgMatches, Command, CommandFactory as _, FromArgMatches as _};
 
 use super::examples::{EXAMPLES, NOTES, TOOLS};
 use super::format::OutputFormat;
-use super::lazy::lazily;
+use super::lazy::{Lazily, lazily};
 use super::{Cli, monitor, ui};
 
 /// Lines are no longer than this, however wide the terminal is.
@@ -53,11 +53,12 @@ impl Cli {
         let is_typed = |name: &str| typed.iter().any(|word| word == name);
         // Most command lines need none of the help pages.
         let shows = ["--help", "-h", "help", "--version", "-V"].into_iter().any(is_typed);
-        if !shows && let Ok(cli) = lazily(|| Cli::matched(&mut Cli::command(), &typed)) {
+        if !shows && let Ok(cli) = lazily(Lazily::Verbs, || Cli::matched(&mut Cli::command(), &typed)) {
             return Ok(cli);
         }
         let is_long = is_typed("--help") || typed.get(1).is_some_and(|word| word == "help");
-        let mut command = finished(Cli::command(), is_long);
+        let whose = if is_typed("add") { Lazily::Nothing } else { Lazily::Types };
+        let mut command = finished(lazily(whose, Cli::command), is_long);
         if is_typed("-v") || is_typed("--verbose") {
             command = command.version(build());
         }

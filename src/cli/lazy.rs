@@ -5,22 +5,33 @@ use std::ops::{Deref, DerefMut};
 
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 
-thread_local! {
-    static IS_LAZY: Cell<bool> = const { Cell::new(false) };
+/// Whose options are made when they are typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lazily {
+    /// Nobody's: for what shows all of them.
+    Nothing,
+    /// Those of the types of `monitor add`, which are more than all others together.
+    Types,
+    /// Those of every verb. Their global options come first then, so help pages are not made from it, and no verb may have an option
+    /// that is called like a global one.
+    Verbs,
 }
 
-/// What `read` returns, in which the options of verbs are made when they are typed. Help pages need those of all verbs: they are
-/// made without this.
-pub fn lazily<T>(read: impl FnOnce() -> T) -> T {
-    IS_LAZY.set(true);
+thread_local! {
+    static LAZILY: Cell<Lazily> = const { Cell::new(Lazily::Nothing) };
+}
+
+/// What `read` returns, in which the options of `whose` are made when they are typed.
+pub fn lazily<T>(whose: Lazily, read: impl FnOnce() -> T) -> T {
+    LAZILY.set(whose);
     let result = read();
-    IS_LAZY.set(false);
+    LAZILY.set(Lazily::Nothing);
     result
 }
 
-/// `command` with what `options` adds to it: now, or when it is typed.
-pub fn with_options(command: Command, options: fn(Command) -> Command) -> Command {
-    if IS_LAZY.get() { command.defer(options) } else { options(command) }
+/// `command` with what `options` adds to it: when it is typed, where `whose` options are made lazily.
+pub fn with_options(command: Command, whose: Lazily, options: fn(Command) -> Command) -> Command {
+    if LAZILY.get() >= whose { command.defer(options) } else { options(command) }
 }
 
 /// The options of a verb.
@@ -43,11 +54,11 @@ impl<T> DerefMut for Lazy<T> {
 
 impl<T: Args> Args for Lazy<T> {
     fn augment_args(command: Command) -> Command {
-        with_options(command, T::augment_args)
+        with_options(command, Lazily::Verbs, T::augment_args)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        with_options(command, T::augment_args_for_update)
+        with_options(command, Lazily::Verbs, T::augment_args_for_update)
     }
 }
 

@@ -153,8 +153,10 @@ pub trait Writer: Reader {
     /// Inserts `rows` with `columns`, as fast as the engine can.
     fn insert(&mut self, table: &str, columns: &[&str], rows: &mut dyn Iterator<Item = Vec<Value>>) -> Result<u64>;
 
-    /// The faults that the open transaction can have caused, if it has changed no other tables than `changed`: in their structure (not
-    /// on MariaDB, where to check it would commit), and in their references. In all tables, where a trigger can have changed others.
+    /// The faults in the tables `changed`, the only ones that the open transaction can have changed: in their structure (not on
+    /// MariaDB, where to check it would commit), and in their references. In all tables, where there is a trigger, which can have changed
+    /// others; MariaDB shows those that the account may create. A page that belongs to two tables is only found by
+    /// [`check`](Reader::check).
     fn check_changed(&mut self, changed: &BTreeSet<String>) -> Result<Vec<IntegrityError>>;
 
     /// Makes the transaction durable.

@@ -6,8 +6,9 @@ use clap::{ArgMatches, Args as _, Command, FromArgMatches};
 use serde_json::json;
 
 use super::fields::{self, described, placeholder, sentence};
+use crate::cli::lazy::{self, Lazily};
 use crate::cli::write::{WriteArgs, WriteRequest, carry_out, read_state};
-use crate::cli::{Context, Ui, lazy};
+use crate::cli::{Context, Ui};
 use crate::error::{Error, Exit, InputError, Problem, Result, TargetError};
 use crate::instance::Instance;
 use crate::kuma::init::random_text;
@@ -109,7 +110,8 @@ impl LinkArgs {
 impl clap::Args for AddArgs {
     fn augment_args(command: Command) -> Command {
         let command = command.subcommand_required(true).subcommand_value_name("TYPE").subcommand_help_heading("Types");
-        let types = kinds(schema::newest()).map(|kind| lazy::with_options(Command::new(kind.name), with_options));
+        let types = kinds(schema::newest())
+            .map(|kind| lazy::with_options(Command::new(kind.name), Lazily::Types, with_options));
         command.subcommands(types)
     }
 

@@ -25,7 +25,11 @@ impl Sqlite {
         if !self.query("SELECT 1 FROM sqlite_schema WHERE type = 'trigger' LIMIT 1", &[])?.is_empty() {
             return self.check_all(Depth::Quick);
         }
-        let mut faults = Vec::new();
+        // The first is the list of tables and the free pages; the other is written with each row that gets an id.
+        let mut faults = self.structure("PRAGMA quick_check(sqlite_schema)")?;
+        if !self.query("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'", &[])?.is_empty() {
+            faults.extend(self.structure("PRAGMA quick_check(sqlite_sequence)")?);
+        }
         for table in changed {
             faults.extend(self.structure(&format!("PRAGMA quick_check({})", quote(table)))?);
             faults.extend(self.references("pragma_foreign_key_check(?)", &[Value::from(table.as_str())])?);

@@ -80,6 +80,20 @@ fn sqlite_checks_the_structure_of_the_tables_that_changed() {
 }
 
 #[test]
+fn sqlite_checks_the_free_pages_with_any_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = database(folder.path());
+    let mut bytes = std::fs::read(file.path()).unwrap();
+    // The number of free pages in the header.
+    bytes[39] = 3;
+    std::fs::write(file.path(), bytes).unwrap();
+    let mut writer = file.writer(&WriteKey::for_tests()).unwrap();
+    writer.begin().unwrap();
+    let found = faults(&mut *writer, "other").join(" ");
+    assert!(found.contains("reelist"), "{found}");
+}
+
+#[test]
 fn mariadb_checks_the_tables_that_changed() {
     let Some(server) = Mariadbd::start() else { return };
     let address = server.create_database("kuma", "utf8mb4");
