@@ -404,8 +404,7 @@ impl Writer for MariaDb {
     }
 
     fn check_changed(&mut self, changed: &BTreeSet<String>) -> Result<Vec<IntegrityError>> {
-        let only = if self.has_triggers()? { None } else { Some(changed) };
-        self.check_references(only)
+        self.check_references(Some(changed))
     }
 
     /// The next statement is built while MariaDB executes the previous one.

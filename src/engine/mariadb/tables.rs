@@ -150,18 +150,16 @@ impl MariaDb {
         Ok(faults)
     }
 
-    pub(super) fn has_triggers(&mut self) -> Result<bool> {
-        let sql = "SELECT 1 FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = DATABASE() LIMIT 1";
-        Ok(!self.all(sql)?.is_empty())
-    }
-
-    /// Broken foreign keys of the tables `only`, or of all; counted by one anti-join each, many in one statement.
+    /// Broken foreign keys of the tables `only`, or of all, also where a trigger can have changed others; counted by one anti-join
+    /// each, many in one statement.
     pub(super) fn check_references(&mut self, only: Option<&BTreeSet<String>>) -> Result<Vec<IntegrityError>> {
         let tables = self.tables()?;
         let is_large = |name: &str| tables.iter().any(|table| table.name == name && table.estimate > LARGE);
         let (mut together, mut alone) = (Vec::new(), Vec::new());
-        let is_checked = |reference: &Reference| only.is_none_or(|only| only.contains(&reference.table));
-        for reference in self.references()?.into_iter().filter(is_checked) {
+        let (references, has_triggers) = self.references()?;
+        let is_checked =
+            |reference: &Reference| has_triggers || only.is_none_or(|only| only.contains(&reference.table));
+        for reference in references.into_iter().filter(is_checked) {
             let columns: Vec<String> = reference
                 .columns
                 .iter()
@@ -192,12 +190,15 @@ impl MariaDb {
         Ok(faults)
     }
 
-    fn references(&mut self) -> Result<Vec<Reference>> {
+    /// The references, and whether a table has a trigger.
+    fn references(&mut self) -> Result<(Vec<Reference>, bool)> {
         let rows = self.all(
-            "SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME \
+            "SELECT TABLE_NAME, CONSTRAINT_NAME, COLUMN_NAME, REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME, \
+             EXISTS (SELECT * FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA = DATABASE()) \
              FROM information_schema.KEY_COLUMN_USAGE WHERE TABLE_SCHEMA = DATABASE() AND REFERENCED_TABLE_NAME IS NOT NULL \
              ORDER BY TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION",
         )?;
+        let has_triggers = rows.first().is_some_and(|row| row.at(5).truthy());
         let mut references: BTreeMap<(String, String), Reference> = BTreeMap::new();
         for row in rows {
             let reference = references.entry((text(&row, 0), text(&row, 1))).or_insert_with(|| Reference {
@@ -209,7 +210,7 @@ impl MariaDb {
             reference.columns.push(text(&row, 2));
             reference.parent_columns.push(text(&row, 4));
         }
-        Ok(references.into_values().collect())
+        Ok((references.into_values().collect(), has_triggers))
     }
 
     /// Other objects of the database, each as the statement that creates it, on one line. The server itself has none; a
