@@ -13,7 +13,7 @@ use rusqlite::OpenFlags;
 
 use super::format::head_of;
 use super::raw_file::with_file;
-use super::{Sqlite, SqliteFile};
+use super::{Sqlite, SqliteFile, copy_pages};
 use crate::engine::Counts;
 use crate::error::{Error, Result};
 use crate::files::{self, EqualCopy};
@@ -22,9 +22,42 @@ use crate::files::{self, EqualCopy};
 const TRIES: usize = 20;
 
 impl Sqlite {
+    /// The dump, if no process opens a file that is read without a lock.
+    pub(super) fn dump_once(
+        &mut self,
+        to: &Path,
+        without: &[String],
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Counts> {
+        if !without.is_empty() {
+            return self.dump_part(to, without, progress);
+        }
+        if let Some(counts) = self.copy_files(to, progress)? {
+            self.check_still()?;
+            return Ok(counts);
+        }
+        drop(files::create_private(to)?);
+        // The open read transaction pins one snapshot: without it the backup restarts at every commit of the server and
+        // never ends under load.
+        self.run("BEGIN")?;
+        let copied = self.counts().and_then(|counts| {
+            let file = SqliteFile::new(to);
+            let fail = |error| file.error(error);
+            let mut copy = file.connect(file.path(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            // An incomplete copy is useless: the caller flushes the complete one.
+            copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").map_err(fail)?;
+            copy_pages(&self.file, &self.connection, &mut copy, progress)?;
+            Ok(counts)
+        });
+        self.run("COMMIT")?;
+        let counts = copied?;
+        self.check_still()?;
+        Ok(counts)
+    }
+
     /// Copies the files to the new file `to`, which is not flushed; returns the rows per table. `None`, and no copy, where this is not
     /// possible: without a WAL, or where commits come too fast.
-    pub(super) fn copy_files(&mut self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Option<Counts>> {
+    fn copy_files(&mut self, to: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Option<Counts>> {
         let file = self.source().clone();
         if self.still.is_some() {
             // It has no lock that could be lost. If another process has started to write, the caller notices.

@@ -42,6 +42,9 @@ use crate::value::{Row, Value};
 /// Instructions of SQLite between two looks for a request to end: some milliseconds.
 const LOOK: std::ffi::c_int = 100_000;
 
+/// How often a dump begins again because a server has started.
+const REOPENED: usize = 3;
+
 /// One SQLite file.
 #[derive(Clone, Debug)]
 pub struct SqliteFile {
@@ -372,30 +375,17 @@ impl Reader for Sqlite {
     }
 
     fn dump(&mut self, to: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
-        if !without.is_empty() {
-            return self.dump_part(to, without, progress);
+        for _ in 0..REOPENED {
+            match self.dump_once(to, without, progress) {
+                // A server that starts is no reason to fail: it is read beside that server.
+                Err(_) if self.check_still().is_err() => {
+                    SqliteFile::new(to).parts().iter().try_for_each(|part| files::remove(part))?;
+                    *self = self.file.read_only()?;
+                }
+                dumped => return dumped,
+            }
         }
-        if let Some(counts) = self.copy_files(to, progress)? {
-            self.check_still()?;
-            return Ok(counts);
-        }
-        drop(files::create_private(to)?);
-        // The open read transaction pins one snapshot: without it the backup restarts at every commit of the server and
-        // never ends under load.
-        self.run("BEGIN")?;
-        let copied = self.counts().and_then(|counts| {
-            let file = SqliteFile::new(to);
-            let fail = |error| file.error(error);
-            let mut copy = file.connect(file.path(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            // An incomplete copy is useless: the caller flushes the complete one.
-            copy.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").map_err(fail)?;
-            copy_pages(&self.file, &self.connection, &mut copy, progress)?;
-            Ok(counts)
-        });
-        self.run("COMMIT")?;
-        let counts = copied?;
-        self.check_still()?;
-        Ok(counts)
+        self.dump_once(to, without, progress)
     }
 }
 

@@ -7,7 +7,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kumadb::backup::Store;
+use kumadb::engine::Connect as _;
 use kumadb::engine::mariadb::Address;
+use kumadb::engine::sqlite::SqliteFile;
 
 use crate::cli::monitor::furnish;
 use crate::mariadb::engine::writer;
@@ -175,6 +177,27 @@ fn snapshots_beside_a_server_that_restarts_are_of_one_point_in_time_each() {
     load.end();
     assert_eq!(check_balance(&lab), snapshots);
     println!("{snapshots} snapshots beside {commits} commits");
+}
+
+#[test]
+fn a_server_that_starts_during_a_snapshot_is_read_beside() {
+    let lab = Lab::sqlite("2.5.3");
+    let file = lab.folder().join("kuma.db");
+    for without in [&[][..], &["heartbeat".to_owned()]] {
+        // Nobody has it open, so it is read without a lock.
+        lab.sql("PRAGMA journal_mode = WAL");
+        assert!(!file.with_extension("db-wal").exists());
+        let mut reader = SqliteFile::new(&file).reader().unwrap();
+        let before = reader.query("SELECT count(*) FROM tag", &[]).unwrap()[0].at(0).int().unwrap();
+        let server = rusqlite::Connection::open(&file).unwrap();
+        server.execute("INSERT INTO tag (name, color) VALUES ('new', '#000000')", []).unwrap();
+        let copy = lab.root.path().join(format!("copy-{}.db", without.len()));
+        let counts = reader.dump(&copy, without, &mut |_, _| {}).unwrap();
+        assert_eq!(counts["tag"] as i64, before + 1);
+        let copied = rusqlite::Connection::open(&copy).unwrap();
+        assert_eq!(copied.query_row("SELECT count(*) FROM tag", [], |row| row.get::<_, i64>(0)).unwrap(), before + 1);
+        assert_eq!(copied.query_row("PRAGMA quick_check", [], |row| row.get::<_, String>(0)).unwrap(), "ok");
+    }
 }
 
 /// Runs `line` on `lab` and kills it after each of `count` moments that lie evenly between its start and its end, or after
