@@ -377,7 +377,7 @@ impl Reader for Sqlite {
     fn dump(&mut self, to: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
         for _ in 0..REOPENED {
             match self.dump_once(to, without, progress) {
-                // A server that starts is no reason to fail: it is read beside that server.
+                // A server has started: the database is read beside it instead.
                 Err(_) if self.check_still().is_err() => {
                     SqliteFile::new(to).parts().iter().try_for_each(|part| files::remove(part))?;
                     *self = self.file.read_only()?;
