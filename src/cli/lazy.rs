@@ -5,10 +5,10 @@ use std::ops::{Deref, DerefMut};
 
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 
-/// Whose options are made when they are typed.
+/// Which options are made when they are typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lazily {
-    /// Nobody's: for what shows all of them.
+    /// No options: help pages, manual pages and completion need all of them.
     Nothing,
     /// Those of the types of `monitor add`, which are more than all others together.
     Types,
@@ -21,7 +21,7 @@ thread_local! {
     static LAZILY: Cell<Lazily> = const { Cell::new(Lazily::Nothing) };
 }
 
-/// What `read` returns, in which the options of `whose` are made when they are typed.
+/// What `read` returns, while the options of `whose` are made when they are typed.
 pub fn lazily<T>(whose: Lazily, read: impl FnOnce() -> T) -> T {
     LAZILY.set(whose);
     let result = read();
@@ -30,7 +30,7 @@ pub fn lazily<T>(whose: Lazily, read: impl FnOnce() -> T) -> T {
 }
 
 /// `command` with what `options` adds to it: when it is typed, where `whose` options are made lazily.
-pub fn with_options(command: Command, whose: Lazily, options: fn(Command) -> Command) -> Command {
+pub fn add_options(command: Command, whose: Lazily, options: fn(Command) -> Command) -> Command {
     if LAZILY.get() >= whose { command.defer(options) } else { options(command) }
 }
 
@@ -54,11 +54,11 @@ impl<T> DerefMut for Lazy<T> {
 
 impl<T: Args> Args for Lazy<T> {
     fn augment_args(command: Command) -> Command {
-        with_options(command, Lazily::Verbs, T::augment_args)
+        add_options(command, Lazily::Verbs, T::augment_args)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        with_options(command, Lazily::Verbs, T::augment_args_for_update)
+        add_options(command, Lazily::Verbs, T::augment_args_for_update)
     }
 }
 

@@ -282,8 +282,9 @@ fn make(
             made.after = read_fingerprint(guarded.writer(), schema)?;
         }
         Transaction::Statistics(order) => {
-            let (correction, after) = statistics::replace(guarded, schema, order, observer)?;
-            (made.corrected, made.after) = (Some(correction), after);
+            made.corrected = Some(statistics::replace(guarded, schema, order, observer)?);
+            check_all(guarded, observer)?;
+            made.after = read_fingerprint(guarded.writer(), schema)?;
         }
     }
     Ok(made)

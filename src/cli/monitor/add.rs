@@ -110,8 +110,8 @@ impl LinkArgs {
 impl clap::Args for AddArgs {
     fn augment_args(command: Command) -> Command {
         let command = command.subcommand_required(true).subcommand_value_name("TYPE").subcommand_help_heading("Types");
-        let types = kinds(schema::newest())
-            .map(|kind| lazy::with_options(Command::new(kind.name), Lazily::Types, with_options));
+        let types =
+            kinds(schema::newest()).map(|kind| lazy::add_options(Command::new(kind.name), Lazily::Types, with_options));
         command.subcommands(types)
     }
 

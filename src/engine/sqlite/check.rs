@@ -27,7 +27,7 @@ impl Sqlite {
         }
         // The first is the list of tables and the free pages; the other is written with each row that gets an id.
         let mut faults = self.structure("PRAGMA quick_check(sqlite_schema)")?;
-        if !self.query("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence'", &[])?.is_empty() {
+        if self.has_sequence("main")? {
             faults.extend(self.structure("PRAGMA quick_check(sqlite_sequence)")?);
         }
         for table in changed {

@@ -375,17 +375,18 @@ impl Reader for Sqlite {
     }
 
     fn dump(&mut self, to: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {
-        for _ in 0..REOPENED {
-            match self.dump_once(to, without, progress) {
+        let mut left = REOPENED;
+        loop {
+            let dumped = self.dump_once(to, without, progress);
+            match self.check_still() {
+                Ok(()) => return dumped,
+                Err(error) if left == 0 => return Err(error),
                 // A server has started: the database is read beside it instead.
-                Err(_) if self.check_still().is_err() => {
-                    SqliteFile::new(to).parts().iter().try_for_each(|part| files::remove(part))?;
-                    *self = self.file.read_only()?;
-                }
-                dumped => return dumped,
+                Err(_) => left -= 1,
             }
+            SqliteFile::new(to).parts().iter().try_for_each(|part| files::remove(part))?;
+            *self = self.file.read_only()?;
         }
-        self.dump_once(to, without, progress)
     }
 }
 

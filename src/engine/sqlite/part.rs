@@ -57,8 +57,6 @@ impl Sqlite {
         copy.run(&format!("PRAGMA user_version = {version}"))?;
         let counts = copy.counts()?;
         copy.run("COMMIT; DETACH other")?;
-        drop(copy);
-        self.check_still()?;
         Ok(counts)
     }
 
@@ -132,7 +130,7 @@ impl Sqlite {
         self.connection.execute("ATTACH ? AS other", [uri]).map(drop).map_err(|error| other.error(error))
     }
 
-    fn has_sequence(&self, schema: &str) -> Result<bool> {
+    pub(super) fn has_sequence(&self, schema: &str) -> Result<bool> {
         Ok(self.number(&format!("SELECT count(*) FROM {schema}.sqlite_schema WHERE name = 'sqlite_sequence'"))? > 0)
     }
 }

@@ -184,7 +184,7 @@ fn a_server_that_starts_during_a_snapshot_is_read_beside() {
     let lab = Lab::sqlite("2.5.3");
     let file = lab.folder().join("kuma.db");
     for without in [&[][..], &["heartbeat".to_owned()]] {
-        // Nobody has it open, so it is read without a lock.
+        // No process has it open, so it is read without a lock.
         lab.sql("PRAGMA journal_mode = WAL");
         assert!(!file.with_extension("db-wal").exists());
         let mut reader = SqliteFile::new(&file).reader().unwrap();
