@@ -51,6 +51,7 @@ pub mod instance;
 pub mod kuma;
 pub mod model;
 pub mod operation;
+pub(crate) mod pages;
 pub mod plan;
 pub(crate) mod remote;
 pub mod report;

@@ -284,9 +284,9 @@ fn copy_alone(file: &SqliteFile, folder: &Path, early: Option<EqualCopy>, progre
     let measure_all = || {
         let mut reader = file.read_only()?;
         let (database, counts) = measure(&mut reader, &source)?;
-        Ok::<_, Error>((database, counts, reader.pages()?, check_sound(&mut reader, &source, Depth::References)?))
+        Ok::<_, Error>((database, counts, reader.pages()?, sound(reader.check(Depth::References)?, &source)?))
     };
-    let check_file = || check_sound(&mut file.read_only()?, &source, Depth::Structure);
+    let check_file = || sound(file.check_structure()?, &source);
     let ((copied, measured), faults) = join(|| join(copy, measure_all), check_file);
     let ((blake3, size), (database, counts, pages, references), mut faults) = (copied?, measured?, faults?);
     still.check_still()?;
@@ -322,7 +322,7 @@ fn copy_files(file: &SqliteFile, folder: &Path) -> Result<Proof> {
 fn verify_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect, full: bool) -> Result<Proof> {
     let (source, cancel) = (source.describe(), source.cancel());
     let copy = SqliteFile::new(folder.join(SQLITE)).cancelled_by(cancel.clone());
-    let (check, depth) = if full { ("integrity_check", Depth::Full) } else { ("quick_check", Depth::Structure) };
+    let check = if full { "integrity_check" } else { "quick_check" };
     let compare_all = || {
         let mut copied = copy.read_only()?;
         let (database, counts) = measure(&mut copied, "the copy")?;
@@ -330,10 +330,13 @@ fn verify_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect
         compare("migrations", &there.0.migrations, &database.migrations)?;
         compare("rows per table", &there.1, &counts)?;
         // The full check includes references.
-        let faults = if full { Vec::new() } else { check_sound(&mut copied, &source, Depth::References)? };
+        let faults = if full { Vec::new() } else { sound(copied.check(Depth::References)?, &source)? };
         Ok::<_, Error>((database, counts, copied.pages()?, faults))
     };
-    let check_file = || check_sound(&mut copy.read_only()?, &source, depth);
+    let check_file = || {
+        let faults = if full { copy.read_only()?.check(Depth::Full) } else { copy.check_structure() };
+        sound(faults?, &source)
+    };
     let ((compared, member), faults) = join(|| join(compare_all, || written(folder, SQLITE, &cancel)), check_file);
     let ((database, counts, pages, references), member, mut faults) = (compared?, member?, faults?);
     faults.extend(references);
@@ -342,8 +345,8 @@ fn verify_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect
 
 /// Structural damage is an error; broken references are recorded in the manifest, because they are common and fixed in other
 /// ways.
-fn check_sound(reader: &mut dyn Reader, database: &str, depth: Depth) -> Result<Vec<IntegrityError>> {
-    let (damage, faults): (Vec<_>, Vec<_>) = reader.check(depth)?.into_iter().partition(|fault| fault.rows == 0);
+fn sound(faults: Vec<IntegrityError>, database: &str) -> Result<Vec<IntegrityError>> {
+    let (damage, faults): (Vec<_>, Vec<_>) = faults.into_iter().partition(|fault| fault.rows == 0);
     if damage.is_empty() {
         Ok(faults)
     } else {
@@ -389,7 +392,7 @@ fn dump_live(
     let counts = source.dump(&copy, &without, progress)?;
     compare("tables", &database.schema.names(), &counts.keys().map(String::as_str).collect())?;
     let depth = if scope.full_check { Depth::Full } else { Depth::References };
-    let check_source = || check_sound(&mut *source, &connect.describe(), depth);
+    let check_source = || sound(source.check(depth)?, &connect.describe());
     let count = || compare("rows per table", &counts, &count_dump(&copy)?);
     let (faults, (counted, member)) =
         join(check_source, || join(count, || written(folder, MARIADB, &connect.cancel())));

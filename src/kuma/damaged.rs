@@ -1,7 +1,6 @@
 //! The files of a damaged database, and whether to use its WAL and its rollback journal.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::read::history;
@@ -15,7 +14,7 @@ use crate::schema::{self, EngineKind, Release};
 pub struct DamagedDb {
     path: PathBuf,
     file: Box<dyn Bytes>,
-    wal: Option<OnDisk>,
+    wal: Option<File>,
     frames: Option<Frames>,
     journal: JournalUse,
 }
@@ -57,12 +56,12 @@ impl DamagedDb {
     pub fn open(path: &Path) -> Result<DamagedDb> {
         let parts = SqliteFile::new(path);
         let beside = parts.part("-wal");
-        let wal = if files::exists(&beside) { Some(OnDisk::open(&beside)?) } else { None };
+        let wal = if files::exists(&beside) { Some(files::open_regular(&beside)?) } else { None };
         let mut journal = JournalUse::None;
         let file: Box<dyn Bytes> = if wal.is_some() && !files::exists(path) {
             Box::new(Vec::new())
         } else {
-            let (file, beside) = (OnDisk::open(path)?, parts.journal()?);
+            let (file, beside) = (files::open_regular(path)?, parts.journal()?);
             journal = (&beside).into();
             match beside {
                 JournalFile::Own(journal) => Box::new(RolledBack { file, journal }),
@@ -155,47 +154,9 @@ fn is_better(alone: &WalEffect, with: &WalEffect) -> bool {
     }
 }
 
-/// A read-only file. Parts with read errors are empty, and the rest is read.
-struct OnDisk {
-    file: File,
-    size: u64,
-}
-
-impl OnDisk {
-    fn open(path: &Path) -> Result<OnDisk> {
-        let file = files::open_regular(path)?;
-        let size = file.metadata().map_err(Error::file("read", path))?.len();
-        Ok(OnDisk { file, size })
-    }
-}
-
-impl Bytes for OnDisk {
-    fn size(&self) -> u64 {
-        self.size
-    }
-
-    fn read_at(&self, at: u64, into: &mut [u8]) -> usize {
-        read_at(&self.file, at, into)
-    }
-}
-
-/// Reads up to the end or the first error.
-fn read_at(file: &File, at: u64, into: &mut [u8]) -> usize {
-    let mut done = 0;
-    while done < into.len() {
-        match file.read_at(&mut into[done..], at + done as u64) {
-            Ok(0) => break,
-            Ok(count) => done += count,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => break,
-        }
-    }
-    done
-}
-
 /// A file as it was before the transaction that its journal rolls back.
 struct RolledBack {
-    file: OnDisk,
+    file: File,
     journal: RollbackJournal,
 }
 
@@ -213,7 +174,7 @@ impl Bytes for RolledBack {
             let end = into.len().min(done + (size - within) as usize);
             let part = &mut into[done..end];
             let read = match self.journal.place(number) {
-                Some(place) => read_at(self.journal.file(), place + within, part),
+                Some(place) => self.journal.file().read_at(place + within, part),
                 None => self.file.read_at(at, part),
             };
             done += read;

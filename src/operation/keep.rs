@@ -151,12 +151,17 @@ impl Run<'_> {
         // References from the rows that stay are those of the staged copy, where they were checked.
         let is_pruned = |table: &str| pruning.delete_plans.iter().any(|plan| plan.table.eq_ignore_ascii_case(table));
         let is_referred = schema.tables.values().flat_map(|table| &table.foreign_keys).any(|key| is_pruned(&key.table));
-        let depth = if is_referred { Depth::Quick } else { Depth::Structure };
-        let mut second = SqliteFile::new(&path).cancelled_by(write.connect.cancel()).reader()?;
-        let (faults, deleted) = join(
-            || made.check(depth),
-            || expected.check(&mut *second, &pruning.delete_plans, &write.staged.manifest.counts),
-        );
+        let made_file = SqliteFile::new(&path).cancelled_by(write.connect.cancel());
+        let mut second = made_file.reader()?;
+        let check = || {
+            let mut faults = made_file.check_structure()?;
+            if is_referred {
+                faults.extend(made.check(Depth::References)?);
+            }
+            Ok::<_, Error>(faults)
+        };
+        let (faults, deleted) =
+            join(check, || expected.check(&mut *second, &pruning.delete_plans, &write.staged.manifest.counts));
         check_known(&faults?, guarded.before())?;
         drop(second);
         let (written, hashes) = write_settings(&mut made, &pruning.settings, write.hashes)?;

@@ -1,8 +1,7 @@
 //! The numbered pages of a database file, alone or with its WAL applied.
 
-use super::bytes::Bytes;
-use super::page::{self, Page};
 use super::wal::Frames;
+use crate::pages::{Bytes, Page, fills};
 
 /// Page sizes of SQLite, the server's first.
 const SIZES: [usize; 8] = [4096, 1024, 8192, 2048, 16384, 32768, 512, 65536];
@@ -110,7 +109,7 @@ fn sample(file: &dyn Bytes, size: usize) -> f64 {
         let mut bytes = vec![0; size];
         file.read_at(at * size as u64, &mut bytes);
         seen += 1.0;
-        good += f64::from(u8::from(page::fills(&bytes)));
+        good += f64::from(u8::from(fills(&bytes)));
     }
     if seen == 0.0 { 0.0 } else { good / seen }
 }

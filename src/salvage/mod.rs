@@ -8,11 +8,9 @@
 //! and every intact index agrees. SQLite has no checksums of cells: a changed letter in a text that is in no index
 //! cannot be detected. Every other row is *doubtful*.
 
-mod bytes;
 mod image;
 mod master;
 mod orphans;
-mod page;
 mod record;
 mod shape;
 mod wal;
@@ -22,16 +20,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::mpsc;
 
+use crate::pages::{Page, PageKind};
 use crate::schema::{self, EngineKind, Recording, Release};
 use crate::value::Value;
 
-pub use bytes::Bytes;
+pub use crate::pages::Bytes;
 pub use image::DatabaseImage;
 pub use shape::{RowFit, TableShape};
 pub use wal::Frames;
 
 use master::{ReleaseHints, SchemaEntry};
-use page::{Page, PageKind};
 use walk::{Claims, Entries, Leaf, Tree};
 
 /// Rows that are passed to another thread at once, in rows and in bytes of their cells; and how many times as many may wait for it.

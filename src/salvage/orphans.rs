@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::image::DatabaseImage;
-use super::page::{Page, PageKind};
 use super::shape::{RowFit, TableShape};
 use super::walk::{Claims, trunk_leaves};
 use super::{Survey, record};
+use crate::pages::{Page, PageKind};
 use crate::value::Value;
 
 /// Orphan pages.

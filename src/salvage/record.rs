@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::bytes::{be32, varint};
 use super::image::DatabaseImage;
-use super::page::{Page, PageCell};
+use crate::pages::{Page, PageCell, be32, size_of, varint};
 use crate::value::Value;
 
 /// Longer records are invalid: the server stores nothing of that size.
@@ -96,18 +95,6 @@ pub fn decode(payload: &[u8], whole: bool) -> Record {
     }
     record.whole &= body == payload.len();
     record
-}
-
-/// Bytes of a cell of type `serial`; `None` for an invalid type.
-fn size_of(serial: i64) -> Option<usize> {
-    Some(match serial {
-        0 | 8 | 9 => 0,
-        1..=4 => serial as usize,
-        5 => 6,
-        6 | 7 => 8,
-        12.. => usize::try_from((serial - 12) / 2).ok()?,
-        _ => return None,
-    })
 }
 
 /// The cell of type `serial` from its bytes; `None` for invalid text.

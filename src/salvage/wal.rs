@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::bytes::{Bytes, be32};
+use crate::pages::{Bytes, be32};
 
 /// Bytes of the log's header.
 const HEADER: usize = 32;

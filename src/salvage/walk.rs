@@ -2,10 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::bytes::be32;
 use super::image::DatabaseImage;
-use super::page::{Page, PageCell, PageKind};
 use super::record;
+use crate::pages::{Page, PageCell, PageKind, be32};
 use crate::value::Value;
 
 /// Maximum number of index entries that are kept to compare rows; larger indexes are only counted.

@@ -159,6 +159,7 @@ mod salvage {
     pub mod fix;
     pub mod hot_journal;
     pub mod rows;
+    pub mod sound;
 }
 
 /// Jobs: when they are due, what they log, the service.

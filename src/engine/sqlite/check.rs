@@ -37,7 +37,7 @@ impl Sqlite {
         Ok(faults)
     }
 
-    fn structure(&mut self, sql: &str) -> Result<Vec<IntegrityError>> {
+    pub(super) fn structure(&mut self, sql: &str) -> Result<Vec<IntegrityError>> {
         let lines = self.query(sql, &[])?;
         let lines = lines.iter().filter_map(|row| row.at(0).text()).filter(|line| *line != "ok");
         Ok(lines.map(|line| IntegrityError { what: line.to_owned(), rows: 0 }).collect())

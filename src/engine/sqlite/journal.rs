@@ -287,7 +287,7 @@ impl SqliteFile {
         Ok(self.is_still()? && matches!(self.journal()?, JournalFile::None))
     }
 
-    fn has_wal(&self) -> bool {
+    pub(super) fn has_wal(&self) -> bool {
         matches!(files::look(&self.part("-wal")), Ok(Some(wal)) if wal.size > 0)
     }
 

@@ -9,6 +9,7 @@ mod keep;
 mod live;
 mod part;
 mod raw_file;
+mod sound;
 mod sql;
 // Other systems are used to reach remote instances only.
 #[cfg(target_os = "linux")]

@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
 use crate::files;
+use crate::pages::Bytes;
 
 /// What is open of each database that has connections.
 static CONNECTED: Mutex<BTreeMap<PathBuf, Connected>> = Mutex::new(BTreeMap::new());
@@ -71,4 +73,24 @@ fn known_file(database: &Path) -> Result<Option<Arc<File>>> {
     let Some(found) = all.get(database).filter(|found| !found.files.is_empty()) else { return Ok(None) };
     let wanted = files::identity(database)?;
     Ok(found.files.iter().find(|file| files::identity_of(file).ok() == Some(wanted)).cloned())
+}
+
+/// Parts with read errors are empty.
+impl Bytes for File {
+    fn size(&self) -> u64 {
+        self.metadata().map_or(0, |metadata| metadata.len())
+    }
+
+    fn read_at(&self, at: u64, into: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < into.len() {
+            match FileExt::read_at(self, &mut into[done..], at + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        done
+    }
 }

@@ -19,7 +19,7 @@ pub enum PageKind {
 }
 
 impl PageKind {
-    fn of(flag: u8) -> Option<PageKind> {
+    pub fn of(flag: u8) -> Option<PageKind> {
         Some(match flag {
             13 => PageKind::TableLeaf,
             5 => PageKind::TableInterior,
@@ -40,13 +40,13 @@ impl PageKind {
     }
 }
 
-/// One page of a tree.
-pub struct Page {
+/// One page of a tree, in bytes of its own or borrowed ones.
+pub struct Page<B = Vec<u8>> {
     /// Its number.
     pub number: u32,
     /// What it is.
     pub kind: PageKind,
-    bytes: Vec<u8>,
+    bytes: B,
     usable: usize,
     head: usize,
     count: usize,
@@ -70,12 +70,12 @@ pub struct PageCell {
     end: usize,
 }
 
-impl Page {
+impl<B: AsRef<[u8]>> Page<B> {
     /// Reads the header of a page; `None` if it is not a page of a tree.
-    pub fn parse(number: u32, bytes: Vec<u8>, usable: usize) -> Option<Page> {
+    pub fn parse(number: u32, bytes: B, usable: usize) -> Option<Page<B>> {
         let head = if number == 1 { FILE_HEADER } else { 0 };
-        let kind = PageKind::of(bytes[head])?;
-        let count = usize::from(be16(&bytes, head + 3));
+        let kind = PageKind::of(bytes.as_ref()[head])?;
+        let count = usize::from(be16(bytes.as_ref(), head + 3));
         let page = Page { number, kind, bytes, usable, head, count };
         (page.cells_begin() + 2 * count <= usable).then_some(page)
     }
@@ -87,7 +87,7 @@ impl Page {
 
     /// Its bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.as_ref()
     }
 
     /// Usable bytes of a page.
@@ -97,12 +97,12 @@ impl Page {
 
     /// The rightmost child of an interior page.
     pub fn last_child(&self) -> u32 {
-        be32(&self.bytes, self.head + 8)
+        be32(self.bytes(), self.head + 8)
     }
 
     /// Its cells in order; `None` for each that is not within the page.
     pub fn cells(&self) -> impl Iterator<Item = Option<PageCell>> + '_ {
-        (0..self.count).map(|at| self.cell(usize::from(be16(&self.bytes, self.cells_begin() + 2 * at))))
+        (0..self.count).map(|at| self.cell(usize::from(be16(self.bytes(), self.cells_begin() + 2 * at))))
     }
 
     fn cells_begin(&self) -> usize {
@@ -115,10 +115,10 @@ impl Page {
         }
         let mut cell = PageCell { child: 0, rowid: 0, size: 0, at: start, local: 0, overflow: 0, end: 0 };
         if self.kind.is_interior() {
-            cell.child = be32(&self.bytes, start);
+            cell.child = be32(self.bytes(), start);
             cell.at += 4;
         }
-        let bytes = &self.bytes[..self.usable];
+        let bytes = &self.bytes()[..self.usable];
         if self.kind != PageKind::TableInterior {
             let (size, read) = varint(bytes, cell.at)?;
             cell.size = size as u64;
@@ -158,28 +158,34 @@ impl Page {
     /// Whether every byte of it is accounted for, as in SQLite's own check: cells do not overlap, and the gaps match
     /// the list of free blocks and the number of fragmented bytes.
     pub fn is_whole(&self) -> bool {
-        let first = match be16(&self.bytes, self.head + 5) {
+        self.is_covered(&mut Vec::with_capacity(self.count + 4), |_| true)
+    }
+
+    /// The same, if `each` is true for all cells, which it gets in their order. `taken` is a buffer.
+    pub fn is_covered(&self, taken: &mut Vec<(usize, usize)>, mut each: impl FnMut(&PageCell) -> bool) -> bool {
+        let first = match be16(self.bytes(), self.head + 5) {
             0 => 65536,
             first => usize::from(first),
         };
         if first < self.cells_begin() + 2 * self.count || first > self.usable {
             return false;
         }
-        let mut taken = Vec::with_capacity(self.count + 4);
+        taken.clear();
         for at in 0..self.count {
-            let start = usize::from(be16(&self.bytes, self.cells_begin() + 2 * at));
+            let start = usize::from(be16(self.bytes(), self.cells_begin() + 2 * at));
             match self.cell(start) {
-                Some(cell) if start >= first => taken.push((start, cell.end)),
+                Some(cell) if start >= first && each(&cell) => taken.push((start, cell.end)),
                 _ => return false,
             }
         }
-        let mut free = usize::from(be16(&self.bytes, self.head + 1));
+        let mut free = usize::from(be16(self.bytes(), self.head + 1));
         while free != 0 {
             if free < first || free + 4 > self.usable {
                 return false;
             }
-            let (next, size) = (usize::from(be16(&self.bytes, free)), usize::from(be16(&self.bytes, free + 2)));
-            if size < 4 || free + size > self.usable || next != 0 && next <= free {
+            let (next, size) = (usize::from(be16(self.bytes(), free)), usize::from(be16(self.bytes(), free + 2)));
+            // SQLite joins free blocks that are next to each other, and what is between two of them could be one.
+            if size < 4 || free + size > self.usable || next != 0 && next <= free + size + 3 {
                 return false;
             }
             taken.push((free, free + size));
@@ -187,20 +193,20 @@ impl Page {
         }
         taken.sort_unstable();
         let (mut end, mut between) = (first, 0);
-        for (start, stop) in taken {
+        for &(start, stop) in &*taken {
             if start < end {
                 return false;
             }
             between += start - end;
             end = stop;
         }
-        between + (self.usable - end) == usize::from(self.bytes[self.head + 7])
+        between + (self.usable - end) == usize::from(self.bytes()[self.head + 7])
     }
 }
 
 /// Whether `bytes` are a page of a tree of that size: with a smaller page size, the second half would not be used.
 pub fn fills(bytes: &[u8]) -> bool {
-    let Some(page) = Page::parse(2, bytes.to_vec(), bytes.len()) else { return false };
+    let Some(page) = Page::parse(2, bytes, bytes.len()) else { return false };
     let furthest = page.cells().flatten().map(|cell| cell.end).max();
     page.is_whole() && furthest.is_some_and(|end| end > bytes.len() / 2)
 }

@@ -56,3 +56,15 @@ pub fn varint(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
     }
     None
 }
+
+/// Bytes of a cell of type `serial`; `None` for an invalid type.
+pub fn size_of(serial: i64) -> Option<usize> {
+    Some(match serial {
+        0 | 8 | 9 => 0,
+        1..=4 => serial as usize,
+        5 => 6,
+        6 | 7 => 8,
+        12.. => usize::try_from((serial - 12) / 2).ok()?,
+        _ => return None,
+    })
+}

@@ -1,0 +1,159 @@
+//! The structure of a file that does not change, checked by our own reader of it, and by SQLite where that is not certain.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread::available_parallelism;
+
+use super::raw_file::with_file;
+use super::{JournalFile, Sqlite, SqliteFile};
+use crate::engine::{Depth, IntegrityError, Reader as _, quote};
+use crate::error::Result;
+use crate::pages::{ColumnKind, ColumnRule, Tree, is_sound};
+use crate::value::Row;
+
+/// The columns of the list of tables and indexes, which is on the first page.
+const LIST: [ColumnKind; 5] =
+    [ColumnKind::Text, ColumnKind::Text, ColumnKind::Text, ColumnKind::Number, ColumnKind::Text];
+
+impl SqliteFile {
+    /// What `PRAGMA quick_check` finds. Nothing may write to the file meanwhile.
+    pub fn check_structure(&self) -> Result<Vec<IntegrityError>> {
+        let mut reader = self.read_only()?;
+        if !self.has_wal()
+            && matches!(self.journal()?, JournalFile::None)
+            && let Some((trees, others)) = reader.trees()?
+            && self.has_sound(&trees)?
+        {
+            let mut faults = Vec::new();
+            for table in others {
+                faults.extend(reader.structure(&format!("PRAGMA quick_check({})", quote(&table)))?);
+            }
+            return Ok(faults);
+        }
+        reader.check(Depth::Structure)
+    }
+
+    fn has_sound(&self, trees: &[Tree]) -> Result<bool> {
+        let threads = available_parallelism().map_or(1, usize::from);
+        with_file(&self.path, |file| Ok(is_sound(file, trees, threads, &|| self.cancel.signal().is_none())))
+    }
+}
+
+impl Sqlite {
+    /// All tables and indexes, and the tables whose rows only SQLite can check; `None` if there are tables of other kinds.
+    fn trees(&mut self) -> Result<Option<(Vec<Tree>, Vec<String>)>> {
+        const TABLES: &str = "SELECT s.name, s.rootpage, s.sql, l.type, l.wr, l.strict
+            FROM sqlite_schema s JOIN pragma_table_list l ON l.name = s.name AND l.schema = 'main' WHERE s.type = 'table'";
+        const COLUMNS: &str = "SELECT s.name AS `table`, c.type, c.`notnull`, c.dflt_value, c.pk, c.hidden
+            FROM sqlite_schema s JOIN pragma_table_xinfo(s.name) c WHERE s.type = 'table' ORDER BY s.name, c.cid";
+        const INDEXES: &str = "SELECT s.rootpage, t.rootpage AS `table`, i.partial
+            FROM sqlite_schema s JOIN sqlite_schema t ON t.name = s.tbl_name AND t.type = 'table'
+            JOIN pragma_index_list(t.name) i ON i.name = s.name WHERE s.type = 'index'";
+        const COUNT: &str = "SELECT count(*) FROM sqlite_schema WHERE type IN ('table', 'index')";
+
+        let mut columns = BTreeMap::<String, Vec<Row>>::new();
+        for column in self.query(COLUMNS, &[])? {
+            columns.entry(column.text("table").unwrap_or_default().to_owned()).or_default().push(column);
+        }
+        let list = LIST.map(|kind| ColumnRule { kind, not_null: false, has_default: false });
+        let mut trees = vec![Tree::Table { root: 1, columns: Some(list.to_vec()) }];
+        let mut others = Vec::new();
+        for table in self.query(TABLES, &[])? {
+            let (Some(name), Some(root)) = (table.text("name"), root(&table, "rootpage")) else { return Ok(None) };
+            if table.text("type") != Some("table") || table.int("wr") != Some(0) {
+                return Ok(None);
+            }
+            let is_plain = table.int("strict") == Some(0) && table.text("sql").is_some_and(has_no_check);
+            let rules = columns.get(name).filter(|_| is_plain).and_then(|columns| rules(columns));
+            if rules.is_none() {
+                others.push(name.to_owned());
+            }
+            trees.push(Tree::Table { root, columns: rules });
+        }
+        for index in self.query(INDEXES, &[])? {
+            let (Some(root), Some(table)) = (root(&index, "rootpage"), root(&index, "table")) else { return Ok(None) };
+            trees.push(Tree::Index { root, table: (index.int("partial") == Some(0)).then_some(table) });
+        }
+        let roots: BTreeSet<u32> = trees.iter().map(Tree::root).collect();
+        let is_all = self.number(COUNT)? + 1 == trees.len() as u64 && roots.len() == trees.len();
+        Ok(is_all.then_some((trees, others)))
+    }
+}
+
+fn root(row: &Row, column: &str) -> Option<u32> {
+    row.int(column).and_then(|root| u32::try_from(root).ok())
+}
+
+/// Whether the text of a table certainly has no `CHECK`.
+fn has_no_check(sql: &str) -> bool {
+    !sql.to_ascii_uppercase().contains("CHECK")
+}
+
+/// The rules of these columns; `None` if some are generated.
+fn rules(columns: &[Row]) -> Option<Vec<ColumnRule>> {
+    let keys = columns.iter().filter(|column| column.int("pk") != Some(0)).count();
+    let rule = |column: &Row| {
+        (column.int("hidden") == Some(0)).then_some(())?;
+        let declared = column.text("type")?.to_ascii_uppercase();
+        let is_row_id = keys == 1 && column.int("pk") == Some(1) && declared == "INTEGER";
+        Some(ColumnRule {
+            kind: if is_row_id { ColumnKind::RowId } else { kind(&declared) },
+            not_null: column.int("notnull")? != 0,
+            // Of the others, it is not obvious that they are not NULL.
+            has_default: column
+                .text("dflt_value")
+                .is_some_and(|default| default.starts_with(|c: char| c == '\'' || c.is_ascii_digit())),
+        })
+    };
+    columns.iter().map(rule).collect()
+}
+
+/// The affinity of a declared type in capital letters, by the rules of SQLite.
+fn kind(declared: &str) -> ColumnKind {
+    let has = |part: &str| declared.contains(part);
+    if has("INT") {
+        ColumnKind::Number
+    } else if has("CHAR") || has("CLOB") || has("TEXT") {
+        ColumnKind::Text
+    } else if has("BLOB") || declared.is_empty() {
+        ColumnKind::Any
+    } else {
+        ColumnKind::Number
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Nothing of what the server makes has to be left to SQLite, but for the rows of tables with a `CHECK`.
+    #[test]
+    fn every_release_is_understood() {
+        for (release, sql) in [
+            ("1.23.17", include_str!("../../../migrations/sqlite/1.23.17.sql")),
+            ("2.0.2", include_str!("../../../migrations/sqlite/2.0.2.sql")),
+            ("2.5.3", include_str!("../../../migrations/sqlite/2.5.3.sql")),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("kuma.db");
+            let connection = rusqlite::Connection::open(&path).unwrap();
+            connection.execute_batch(sql).unwrap();
+            connection
+                .execute_batch(
+                    "PRAGMA foreign_keys = OFF;
+                INSERT INTO heartbeat (id, important, monitor_id, status, msg, time, ping, duration)
+                WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)
+                SELECT i, i % 7 = 0, i % 9, 1, '200 - OK', '2026-01-01 00:00:00.' || i, i % 90, 60 FROM n;
+                DELETE FROM heartbeat WHERE id BETWEEN 9000 AND 15000;
+                UPDATE heartbeat SET msg = replace(hex(zeroblob(9000)), '00', 'ab') WHERE id % 1000 = 1;
+                ",
+                )
+                .unwrap();
+            drop(connection);
+            let file = SqliteFile::new(&path);
+            let (trees, others) = file.read_only().unwrap().trees().unwrap().unwrap();
+            assert!(others.len() < 5 && !others.contains(&"heartbeat".to_owned()), "{release}: {others:?}");
+            assert!(file.has_sound(&trees).unwrap(), "{release}");
+        }
+    }
+}

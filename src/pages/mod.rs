@@ -1,0 +1,10 @@
+//! SQLite's file format: the numbers in it, its pages, and whether a file is sound. Pure: bytes in.
+
+mod bytes;
+mod page;
+mod sound;
+
+pub use bytes::Bytes;
+pub(crate) use bytes::{be32, size_of, varint};
+pub(crate) use page::{Page, PageCell, PageKind, fills};
+pub(crate) use sound::{ColumnKind, ColumnRule, Tree, is_sound};
