@@ -431,8 +431,10 @@ pub(super) fn member(folder: &Path, name: &str) -> Result<Member> {
 /// it is relied on: by [`StagedCopy::open`] before anything is written to the database, and in the archive.
 fn written(folder: &Path, name: &str, cancel: &Cancel) -> Result<Member> {
     let path = folder.join(name);
-    files::flush(&path)?;
-    let (blake3, size) = files::hash_written(&path, cancel)?;
+    // The disk writes while the file is hashed.
+    let (hashed, flushed) = join(|| files::hash_written(&path, cancel), || files::flush(&path));
+    flushed?;
+    let (blake3, size) = hashed?;
     Ok(Member { name: name.to_owned(), size, blake3 })
 }
 

@@ -1,6 +1,6 @@
 //! Whether a database file is sound: what `PRAGMA quick_check` of SQLite 3.54 looks for, on several threads.
 //!
-//! A file that passes is sound to SQLite as well. The reverse does not hold: what is rare is not understood here, and what is wrong is
+//! A file that passes is sound to SQLite as well. The reverse is not true: what is rare is not understood here, and what is wrong is
 //! not named, so SQLite has to be asked about every other file.
 
 use std::collections::BTreeMap;
@@ -220,6 +220,10 @@ impl<'a> Check<'a> {
             let mut below = Vec::new();
             for span in &level {
                 entries += self.interior(*span, rules, &mut buffers, &mut below)?;
+                // What is made to look like a tree may have any number of children.
+                if below.len() > self.pages as usize {
+                    return None;
+                }
             }
             level = below;
         }

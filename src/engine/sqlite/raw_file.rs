@@ -78,7 +78,8 @@ fn known_file(database: &Path) -> Result<Option<Arc<File>>> {
 /// Parts with read errors are empty.
 impl Bytes for File {
     fn size(&self) -> u64 {
-        self.metadata().map_or(0, |metadata| metadata.len())
+        let file = self;
+        file.metadata().map_or(0, |found| found.len())
     }
 
     fn read_at(&self, at: u64, into: &mut [u8]) -> usize {
