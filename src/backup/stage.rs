@@ -272,7 +272,7 @@ fn space_of(file: &SqliteFile) -> u64 {
     2 * file.size() + SPARE
 }
 
-/// Copies the one file of a database. The copy has the same bytes, so what SQLite finds in the source is true of it as well, and
+/// Copies the one file of a database. The copy has the same bytes, so what is found in the source is true of it as well, and
 /// all of it runs in parallel.
 fn copy_alone(file: &SqliteFile, folder: &Path, early: Option<EqualCopy>, progress: Progress<'_>) -> Result<Proof> {
     let source = file.describe();
@@ -317,7 +317,7 @@ fn copy_files(file: &SqliteFile, folder: &Path) -> Result<Proof> {
     Ok(proof)
 }
 
-/// Compares the copy in `folder` with the contents `there` of its source, and lets SQLite check it. The check of the structure
+/// Compares the copy in `folder` with the contents `there` of its source, and checks it. The check of the structure
 /// takes longest, so everything else runs in parallel.
 fn verify_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect, full: bool) -> Result<Proof> {
     let (source, cancel) = (source.describe(), source.cancel());

@@ -6,7 +6,7 @@ mod outcome;
 
 use chrono::{DateTime, Datelike as _, NaiveTime, Timelike as _};
 
-use self::affinity::Affinity;
+pub(super) use self::affinity::Affinity;
 pub use self::outcome::{Loss, Misfit};
 use super::EngineKind;
 use crate::schema::Column;

@@ -80,7 +80,7 @@ pub enum ColumnKind {
 /// Whether the database in `file` is sound, and consists of the tables and indexes `trees`, all of them. It must not change meanwhile.
 /// With `go_on` false it stops, and the answer is false.
 pub fn is_sound(file: &dyn Bytes, trees: &[Tree], threads: usize, go_on: &(dyn Fn() -> bool + Sync)) -> bool {
-    Check::new(file, go_on).is_some_and(|check| check.run(trees, threads.max(1)).is_some())
+    Check::new(file, go_on).is_some_and(|check| check.run(trees, threads).is_some())
 }
 
 /// A page, and the row ids that may be below it.

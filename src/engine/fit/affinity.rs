@@ -4,7 +4,7 @@ use crate::value::Value;
 
 /// The affinity of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Affinity {
+pub(in crate::engine) enum Affinity {
     Text,
     /// INTEGER and NUMERIC, which differ only in CAST.
     Numeric,
@@ -14,7 +14,7 @@ pub(super) enum Affinity {
 
 impl Affinity {
     /// The affinity of a declared type.
-    pub(super) fn of(declared: &str) -> Affinity {
+    pub(in crate::engine) fn of(declared: &str) -> Affinity {
         let declared = declared.to_ascii_uppercase();
         let has = |part: &str| declared.contains(part);
         match () {

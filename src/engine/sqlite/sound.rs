@@ -5,6 +5,7 @@ use std::thread::available_parallelism;
 
 use super::raw_file::with_file;
 use super::{JournalFile, Sqlite, SqliteFile};
+use crate::engine::fit::Affinity;
 use crate::engine::{Depth, IntegrityError, Reader as _, quote};
 use crate::error::Result;
 use crate::pages::{ColumnKind, ColumnRule, Tree, is_sound};
@@ -93,10 +94,10 @@ fn rules(columns: &[Row]) -> Option<Vec<ColumnRule>> {
     let keys = columns.iter().filter(|column| column.int("pk") != Some(0)).count();
     let rule = |column: &Row| {
         (column.int("hidden") == Some(0)).then_some(())?;
-        let declared = column.text("type")?.to_ascii_uppercase();
-        let is_row_id = keys == 1 && column.int("pk") == Some(1) && declared == "INTEGER";
+        let declared = column.text("type")?;
+        let is_row_id = keys == 1 && column.int("pk") == Some(1) && declared.eq_ignore_ascii_case("INTEGER");
         Some(ColumnRule {
-            kind: if is_row_id { ColumnKind::RowId } else { kind(&declared) },
+            kind: if is_row_id { ColumnKind::RowId } else { kind(declared) },
             not_null: column.int("notnull")? != 0,
             // Of the others, it is not obvious that they are not NULL.
             has_default: column
@@ -107,17 +108,11 @@ fn rules(columns: &[Row]) -> Option<Vec<ColumnRule>> {
     columns.iter().map(rule).collect()
 }
 
-/// The affinity of a declared type in capital letters, by the rules of SQLite.
 fn kind(declared: &str) -> ColumnKind {
-    let has = |part: &str| declared.contains(part);
-    if has("INT") {
-        ColumnKind::Number
-    } else if has("CHAR") || has("CLOB") || has("TEXT") {
-        ColumnKind::Text
-    } else if has("BLOB") || declared.is_empty() {
-        ColumnKind::Any
-    } else {
-        ColumnKind::Number
+    match Affinity::of(declared) {
+        Affinity::Text => ColumnKind::Text,
+        Affinity::Numeric | Affinity::Real => ColumnKind::Number,
+        Affinity::None => ColumnKind::Any,
     }
 }
 
