@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::copy::{lasting, reflink};
 use super::read::{self, read_block};
-use super::{create_private, hash_written, parent, require_space};
+use super::{create_private, hash_written, look, parent, require_space};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result, SnapshotError};
 
@@ -45,7 +45,8 @@ impl EqualCopy {
     }
 
     /// Writes what differs from `source`, and reads back from the disk what was written; the rest was read from there by the update
-    /// that wrote it. Returns the hash of `source`, in hex, and its size. Shares the blocks where the file system can.
+    /// that wrote it, and is compared with `source`. Returns the hash of `source`, in hex, and its size. Shares the blocks where the
+    /// file system can.
     /// `progress` is called with (done, total) in bytes.
     ///
     /// # Errors
@@ -60,6 +61,7 @@ impl EqualCopy {
         let total = source.metadata().map_err(Error::file("read", &self.path))?.len();
         self.is_shared = reflink(source, &self.file);
         require_space(lasting(parent(&self.path)), total.saturating_sub(self.size()?))?;
+        let is_new = self.is_shared || self.size()? == 0;
         let (mut block, mut there, mut hasher) = (vec![0; BLOCK], vec![0; BLOCK], blake3::Hasher::new());
         let (mut at, mut written) = (0, Vec::new());
         while at < total {
@@ -72,24 +74,40 @@ impl EqualCopy {
             hasher.update(&block[..count]);
             let changed = !self.is_shared
                 && self.write_changed(at, &block[..count], &mut there).map_err(Error::file("write", &self.path))?;
-            if changed {
-                written.push(at);
+            if changed && !is_new {
+                written.push((at, blake3::hash(&block[..count])));
             }
             at += count as u64;
             progress(at, total);
         }
         let flushed = self.file.set_len(at).and_then(|()| self.file.sync_all());
         flushed.map_err(Error::file("flush", &self.path))?;
-        if self.is_shared {
-            read::drop_cached(&self.file);
-        }
-        written.iter().for_each(|at| read::drop_cached_part(&self.file, *at, BLOCK as u64));
         let hashed = (hasher.finalize().to_hex().to_string(), at);
-        if hash_written(&self.path, cancel)? == hashed {
-            Ok(hashed)
+        let is_equal = if is_new {
+            read::drop_cached(&self.file);
+            hash_written(&self.path, cancel)? == hashed
         } else {
-            Err(Error::Snapshot(SnapshotError::Changed { path: self.path.clone() }))
+            self.is_at_its_path()? && self.has(&written, &mut there)?
+        };
+        if is_equal { Ok(hashed) } else { Err(Error::Snapshot(SnapshotError::Changed { path: self.path.clone() })) }
+    }
+
+    /// Whether the disk has the blocks with these hashes at these places.
+    fn has(&self, blocks: &[(u64, blake3::Hash)], block: &mut [u8]) -> Result<bool> {
+        for (at, hash) in blocks {
+            read::drop_cached_part(&self.file, *at, BLOCK as u64);
+            let count = read_block(&self.file, *at, block).map_err(Error::file("read", &self.path))?;
+            if blake3::hash(&block[..count]) != *hash {
+                return Ok(false);
+            }
         }
+        Ok(true)
+    }
+
+    /// Whether no other file was put at its path.
+    fn is_at_its_path(&self) -> Result<bool> {
+        let own = look::identity_of(&self.file).map_err(Error::file("read", &self.path))?;
+        Ok(look::identity(&self.path)? == own)
     }
 
     /// Writes the pages of `block` that differ from those at `at`; returns whether there are any.
