@@ -7,6 +7,7 @@ use crate::engine::{Depth, IntegrityError, Reader as _, quote};
 use crate::error::Result;
 use crate::value::{Row, Value};
 
+pub(super) const QUICK: &str = "PRAGMA quick_check(20)";
 /// Tables with foreign keys.
 const REFERRING: &str = "SELECT DISTINCT s.name FROM sqlite_schema s JOIN pragma_foreign_key_list(s.name)
     WHERE s.type = 'table' ORDER BY s.name";
@@ -25,7 +26,8 @@ impl Sqlite {
     pub(super) fn check_all(&mut self, depth: Depth) -> Result<Vec<IntegrityError>> {
         let mut faults = match depth {
             Depth::References => Vec::new(),
-            Depth::Structure | Depth::Quick => self.structure("PRAGMA quick_check(20)")?,
+            Depth::Structure | Depth::Quick if self.still.is_some() => self.check_unchanging()?,
+            Depth::Structure | Depth::Quick => self.structure(QUICK)?,
             Depth::Full => self.structure("PRAGMA integrity_check(20)")?,
         };
         match depth {

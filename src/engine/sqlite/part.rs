@@ -34,9 +34,9 @@ impl Sqlite {
         without: &[String],
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Counts> {
-        let mut copy = SqliteFile::new(to).cancelled_by(self.file.cancel.clone()).create()?;
+        let mut copy = self.source().create_alike(to)?;
         copy.attach(self.source())?;
-        copy.run("PRAGMA foreign_keys = OFF; BEGIN")?;
+        copy.run("BEGIN")?;
         let made = copy.query(
             "SELECT type, sql FROM other.sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
              ORDER BY type <> 'table'",
@@ -53,8 +53,6 @@ impl Sqlite {
         if copy.has_sequence("other")? {
             copy.run("DELETE FROM sqlite_sequence; INSERT INTO sqlite_sequence SELECT * FROM other.sqlite_sequence")?;
         }
-        let version = copy.number("PRAGMA other.user_version")?;
-        copy.run(&format!("PRAGMA user_version = {version}"))?;
         let counts = copy.counts()?;
         copy.run("COMMIT; DETACH other")?;
         Ok(counts)
@@ -197,5 +195,51 @@ impl Sqlite {
     /// Number of pages, as the database itself counts them.
     pub(crate) fn pages(&self) -> Result<u64> {
         self.number("PRAGMA page_count")
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What the header of the file has, so that a restore of the copy brings back the same.
+    #[test]
+    fn a_copy_without_the_history_has_the_settings_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, copied) = (folder.path().join("kuma.db"), folder.path().join("copy.db"));
+        let settings = [
+            ("page_size", "1024"),
+            ("encoding", "'UTF-16le'"),
+            ("auto_vacuum", "2"),
+            ("user_version", "-5"),
+            ("application_id", "77"),
+        ];
+        let source = rusqlite::Connection::open(&path).unwrap();
+        for (name, value) in settings {
+            source.execute_batch(&format!("PRAGMA {name} = {value}")).unwrap();
+        }
+        source
+            .execute_batch(
+                "CREATE TABLE monitor (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT);
+                 CREATE TABLE heartbeat (id INTEGER PRIMARY KEY, monitor_id INTEGER REFERENCES monitor (id));
+                 INSERT INTO monitor VALUES (7, 'Ä');
+                 INSERT INTO heartbeat VALUES (1, 7);",
+            )
+            .unwrap();
+        let mut reader = SqliteFile::new(&path).read_only().unwrap();
+        let counts = reader.dump(&copied, &["heartbeat".to_owned()], &mut |_, _| {}).unwrap();
+        assert_eq!((counts["monitor"], counts["heartbeat"]), (1, 0));
+        let copy = rusqlite::Connection::open(&copied).unwrap();
+        let all = |connection: &rusqlite::Connection| {
+            settings.map(|(name, _)| {
+                connection
+                    .query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, rusqlite::types::Value>(0))
+                    .unwrap()
+            })
+        };
+        assert_eq!(all(&copy), all(&source));
+        let name: String = copy.query_row("SELECT name FROM monitor WHERE id = 7", [], |row| row.get(0)).unwrap();
+        assert_eq!(name, "Ä");
     }
 }

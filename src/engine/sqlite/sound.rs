@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread::available_parallelism;
 
+use super::check::QUICK;
 use super::raw_file::with_file;
 use super::{JournalFile, Sqlite, SqliteFile};
 use crate::engine::fit::Affinity;
-use crate::engine::{Depth, IntegrityError, Reader as _, quote};
+use crate::engine::{IntegrityError, Reader as _, quote};
 use crate::error::Result;
 use crate::pages::{ColumnKind, ColumnRule, Tree, is_sound};
 use crate::value::Row;
@@ -18,19 +19,7 @@ const LIST: [ColumnKind; 5] =
 impl SqliteFile {
     /// What `PRAGMA quick_check` finds. Nothing may write to the file meanwhile.
     pub fn check_structure(&self) -> Result<Vec<IntegrityError>> {
-        let mut reader = self.read_only()?;
-        if !self.has_wal()
-            && matches!(self.journal()?, JournalFile::None)
-            && let Some((trees, others)) = reader.trees()?
-            && self.has_sound(&trees)?
-        {
-            let mut faults = Vec::new();
-            for table in others {
-                faults.extend(reader.structure(&format!("PRAGMA quick_check({})", quote(&table)))?);
-            }
-            return Ok(faults);
-        }
-        reader.check(Depth::Structure)
+        self.read_only()?.check_unchanging()
     }
 
     fn has_sound(&self, trees: &[Tree]) -> Result<bool> {
@@ -40,6 +29,25 @@ impl SqliteFile {
 }
 
 impl Sqlite {
+    /// What `PRAGMA quick_check` finds in a file that nothing writes to.
+    pub(super) fn check_unchanging(&mut self) -> Result<Vec<IntegrityError>> {
+        let file = self.file.clone();
+        if self.copy.is_none()
+            && !file.has_wal()
+            && matches!(file.journal()?, JournalFile::None)
+            && let Some((trees, others)) = self.trees()?
+            && file.has_sound(&trees)?
+            && self.check_still().is_ok()
+        {
+            let mut faults = Vec::new();
+            for table in others {
+                faults.extend(self.structure(&format!("PRAGMA quick_check({})", quote(&table)))?);
+            }
+            return Ok(faults);
+        }
+        self.structure(QUICK)
+    }
+
     /// All tables and indexes, and the tables whose rows only SQLite can check; `None` if there are tables of other kinds.
     fn trees(&mut self) -> Result<Option<(Vec<Tree>, Vec<String>)>> {
         const TABLES: &str = "SELECT s.name, s.rootpage, s.sql, l.type, l.wr, l.strict

@@ -163,9 +163,14 @@ fn who_names_an_instance_means_no_other() {
 #[test]
 fn a_kill_leaves_only_whole_snapshots() {
     let lab = Lab::sqlite("2.5.3");
-    let mut kills = 0;
+    let (mut kills, mut runs) = (0, 0);
     let rounds = rounds::draw(12, 4);
-    for round in rounds.iter().map(|round| *round as u64) {
+    // On a busy machine a run can be over before it is looked at.
+    for round in rounds.iter().cycle().take(40).map(|round| *round as u64) {
+        if runs >= rounds.len() && kills > 0 {
+            break;
+        }
+        runs += 1;
         let ids = age(&lab, &(0..30).collect::<Vec<_>>());
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_kumadb"));
         command.args(["backup", "prune", "--keep-last", "1", "--yes", "--quiet"]);
@@ -187,7 +192,7 @@ fn a_kill_leaves_only_whole_snapshots() {
         assert_eq!(fs::read_dir(lab.store().join("data")).unwrap().count(), 2, "round {round}");
         fs::remove_dir_all(lab.store()).unwrap();
     }
-    println!("{kills} of {} runs were killed half-way", rounds.len());
+    println!("{kills} of {runs} runs were killed half-way");
     assert!(kills > 0);
 }
 

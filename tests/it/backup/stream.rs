@@ -5,7 +5,9 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
+use chrono::Utc;
 use kumadb::backup::stage::{CopySource, SnapshotLabel};
 use kumadb::backup::{CopyScope, SnapshotStream, StagedCopy};
 use kumadb::cancel::Cancel;
@@ -279,7 +281,8 @@ fn restic_and_borg_store_a_stream_and_give_it_back() {
             let last: u32 = lab.sql("SELECT max(id) FROM heartbeat").trim().parse().unwrap();
             add_beats(&lab, last + 1, 150);
             let rows = lab.rows();
-            // The newest of two.
+            // The newest of two, in another second: borg's archives are named by it.
+            std::thread::sleep(Duration::from_millis(1000 - u64::from(Utc::now().timestamp_subsec_millis().min(999))));
             script(&lab, &back_up);
             lab.sql("DELETE FROM heartbeat WHERE id > 1000");
             script(&lab, &restore);

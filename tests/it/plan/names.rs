@@ -110,6 +110,47 @@ fn a_monitor_is_found_by_its_id_and_renamed() {
 }
 
 #[test]
+fn an_item_with_an_id_and_no_name_is_found_by_the_name_of_its_row() {
+    for lab in Lab::both("2.5.3") {
+        apply(&lab, NESTED);
+        let id = lab.sql("SELECT id FROM monitor WHERE name = 'Core'").trim().to_owned();
+        apply(
+            &lab,
+            &format!(
+                "monitors:
+- {{id: {id}, description: the core}}
+- {{name: New, type: ping, hostname: h, parent: Core}}
+status_pages:
+- {{slug: home, title: Home, groups: [{{name: All, monitors: [Core]}}]}}
+"
+            ),
+        );
+        assert!(paths(&lab).contains(&"Network/Core/New".to_owned()), "{:?}", paths(&lab));
+        assert_eq!(lab.sql("SELECT monitor_id FROM monitor_group").trim(), id);
+        assert_eq!(lab.sql(&format!("SELECT description FROM monitor WHERE id = {id}")).trim(), "the core");
+    }
+}
+
+/// 2.1 replaced the column for Google Analytics by three for any service.
+#[test]
+fn analytics_of_a_status_page_are_those_of_the_release() {
+    let page = |more: &str| format!("status_pages: [{{slug: home, title: Home, {more}}}]");
+    for lab in Lab::both("2.0.2") {
+        apply(&lab, &page("analytics_id: G-1, analytics_type: google"));
+        assert_eq!(lab.sql("SELECT google_analytics_tag_id FROM status_page").trim(), "G-1");
+        apply(&lab, &page("google_analytics_tag_id: G-2"));
+        assert_eq!(lab.sql("SELECT google_analytics_tag_id FROM status_page").trim(), "G-2");
+        refuses(&lab, &page("analytics_id: '3', analytics_type: umami"), "`analytics_type`");
+    }
+    for lab in Lab::both("2.5.3") {
+        apply(&lab, &page("google_analytics_tag_id: G-1"));
+        assert_eq!(lab.sql("SELECT analytics_id, analytics_type FROM status_page").trim(), "G-1\tgoogle");
+        apply(&lab, &page("analytics_id: '3', analytics_type: umami"));
+        assert_eq!(lab.sql("SELECT analytics_id, analytics_type FROM status_page").trim(), "3\tumami");
+    }
+}
+
+#[test]
 fn names_may_begin_and_end_with_blanks() {
     for lab in Lab::both("2.5.3") {
         apply(

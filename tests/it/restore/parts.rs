@@ -338,6 +338,22 @@ fn a_secret_setting_with_the_id_of_another_one_stays_secret() {
     }
 }
 
+/// A table that no release has, for example of a fork or of another program.
+#[test]
+fn what_a_restore_changes_in_a_table_of_others_is_shown() {
+    for lab in Lab::both("2.5.3") {
+        lab.sql("CREATE TABLE note (id INTEGER NOT NULL PRIMARY KEY, word VARCHAR(20))");
+        lab.sql("INSERT INTO note VALUES (1, 'old'), (2, 'same'), (3, 'gone')");
+        lab.ok("backup create");
+        lab.sql("UPDATE note SET word = 'new' WHERE id = 1");
+        lab.sql("DELETE FROM note WHERE id = 3");
+        let shown = lab.ok("restore latest --dry-run");
+        // Nothing is known of the column, so its values may be secrets.
+        let lines: Vec<&str> = shown.lines().filter(|line| line.starts_with(['-', '+', '~'])).collect();
+        assert_eq!(lines, ["~ row 1 of `note`: word (secret, changed)", "+ row 3 of `note`"], "{}", lab.engine());
+    }
+}
+
 #[test]
 fn an_image_that_is_older_than_the_snapshot_or_no_image_is_refused() {
     let lab = Lab::sqlite("2.5.3");
