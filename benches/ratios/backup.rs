@@ -158,7 +158,7 @@ fn on_mariadb(report: &mut Report) {
 }
 
 /// A copy that is compared with its source and checked, not packed.
-fn hold(place: &Place) -> Duration {
+pub fn hold(place: &Place) -> Duration {
     let connect = place.instance().connect().unwrap();
     let label = SnapshotLabel {
         instance: "bench".into(),
@@ -194,7 +194,7 @@ fn zstd(file: &Path) -> Command {
 }
 
 /// The load of `restore`: with new tables if most rows are missing.
-fn load(connect: &dyn Connect, dump: &Path) -> Duration {
+pub fn load(connect: &dyn Connect, dump: &Path) -> Duration {
     let mut writer = connect.writer(&WriteKey::for_tests()).unwrap();
     let took = timed(|| {
         let shadow = writer.shadow().unwrap();

@@ -119,7 +119,7 @@ pub fn lists(report: &mut Report) {
 }
 
 /// Mostly http monitors, each with two tags and a notification.
-fn fixture(count: usize) -> String {
+pub fn fixture(count: usize) -> String {
     let mut text = String::from("version: 1\ndefaults: {notifications: [ops]}\nmonitors:\n");
     for n in 1..=count {
         let host = format!("host-{n}.example.com");

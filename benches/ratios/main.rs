@@ -13,12 +13,14 @@ mod backup;
 #[path = "../../tests/it/support/cloud.rs"]
 mod cloud;
 mod convert;
+mod curve;
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../../tests/it/support/dockerd.rs"]
 mod dockerd;
 mod downtime;
 mod fixture;
 mod fleet;
+mod growth;
 mod history;
 #[allow(dead_code, reason = "shared with the tests")]
 #[path = "../../tests/it/support/mariadbd.rs"]
@@ -37,7 +39,7 @@ mod write;
 use report::Report;
 
 const USAGE: &str = "usage: cargo bench --features bench -- [write] [fixture] [large] [lists] [backup] [s3] [list] [state] [report] [status] [doctor] [downtime] [fleet] \
-    [history] [salvage] [upgrade] [convert] [remote] [--runs N]";
+    [history] [salvage] [upgrade] [convert] [remote] [growth] [--runs N]";
 
 fn main() {
     let mut parts = Vec::new();
@@ -49,7 +51,7 @@ fn main() {
             "--bench" => {}
             "--runs" => runs = words.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0).expect(USAGE),
             "write" | "fixture" | "large" | "lists" | "backup" | "s3" | "list" | "state" | "report" | "status"
-            | "doctor" | "downtime" | "fleet" | "history" | "salvage" | "upgrade" | "convert" | "remote" => {
+            | "doctor" | "downtime" | "fleet" | "history" | "salvage" | "upgrade" | "convert" | "remote" | "growth" => {
                 parts.push(word);
             }
             _ => panic!("{USAGE}"),
@@ -114,6 +116,10 @@ fn main() {
     }
     if desired("upgrade") {
         upgrade::run(&mut report);
+    }
+    // It writes a page of the documentation, so only where it is named.
+    if parts.iter().any(|part| part == "growth") {
+        growth::run(&mut report);
     }
     report.print();
 }

@@ -76,7 +76,7 @@ fn add_day(place: &Place) {
     add_history(place, MONITORS, DAY);
 }
 
-fn add_monitors(place: &Place, count: usize) {
+pub fn add_monitors(place: &Place, count: usize) {
     let store = Store::new(place.root().join("store"));
     let plan = plan(&place.state(), count);
     operation::run(&place.instance(), &store, Transaction::Plan(&plan), &Settings::new("bench"), &mut NoObserver)

@@ -417,6 +417,21 @@ fn mends_numbers_that_no_timer_takes() {
 }
 
 #[test]
+fn the_limits_of_an_interval_are_those_of_the_release() {
+    let often = "UPDATE monitor SET `interval` = 10 WHERE id = 3";
+    for (lab, _) in fixes(Lab::both("2.0.2"), "K019", often) {
+        assert_eq!(lab.sql("SELECT `interval` FROM monitor WHERE id = 3").trim(), "20");
+    }
+    let rarely = "UPDATE monitor SET `interval` = 2147484 WHERE id = 3";
+    fixes(Lab::both("2.5.3"), "K019", rarely);
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        damage(&lab, &format!("{often}; UPDATE monitor SET `interval` = 2147483 WHERE id = 4"));
+        assert_eq!(codes(&lab), [""; 0], "{}", lab.engine());
+    }
+}
+
+#[test]
 fn deletes_statistics_of_the_future() {
     let sql = "INSERT INTO stat_hourly (monitor_id, timestamp, ping, up, down) VALUES (3, 2147480000, 1, 1, 0), \
                (3, 1700000000, 1, 1, 0)";
@@ -473,6 +488,17 @@ fn makes_indexes_that_a_conversion_lost() {
         let before = lab.rows();
         fixed(&lab, "K013");
         assert_eq!(lab.rows().lines().count(), before.lines().count() + usize::from(lab.engine() == "SQLite"));
+    }
+}
+
+#[test]
+fn an_index_with_another_name_is_not_lost() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let on = if lab.engine() == "SQLite" { "" } else { " ON heartbeat" };
+        let renamed = "CREATE INDEX by_time ON heartbeat (monitor_id, time)";
+        damage(&lab, &format!("DROP INDEX monitor_time_index{on}; {renamed}"));
+        assert_eq!(codes(&lab), [""; 0], "{}", lab.engine());
     }
 }
 

@@ -10,8 +10,26 @@ use serde_json::Value as Json;
 use crate::cli::monitor::furnish;
 use crate::support::lab::{Lab, Ran, words};
 
+#[path = "../../../benches/ratios/curve.rs"]
+mod curve;
+
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+#[test]
+fn the_picture_of_growth_shows_its_figures() {
+    let curves: Vec<curve::Curve> = serde_json::from_str(&read("docs/growth.json")).unwrap();
+    assert_eq!(curves.len(), 5);
+    for curve in &curves {
+        let counts: Vec<usize> = curve.points.iter().map(|point| point.count / curve.points[0].count).collect();
+        assert_eq!(counts, [1, 10, 100], "{}", curve.job);
+    }
+    let drawn = curve::draw(&curves);
+    if std::env::var("SNAPSHOTS").is_ok_and(|value| value == "overwrite") {
+        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/growth.svg"), &drawn).unwrap();
+    }
+    assert!(read("docs/growth.svg") == drawn, "docs/growth.svg: run this with SNAPSHOTS=overwrite");
 }
 
 /// The keys that `docs/json.md` lists under the heading that names `command`, and those of all commands that write.
