@@ -393,3 +393,25 @@ fn a_wal_without_its_header_is_read() {
         assert!(found * 10 >= all * 9 && without * 10 < all * 9, "{release}: {found} of {all} rows, {without} without");
     }
 }
+
+/// An index has the values of a row once more. Nothing else shows that one of them was damaged.
+#[test]
+fn a_row_that_differs_from_its_index_is_doubtful() {
+    for release in ["1.23.17", "2.0.2", "2.5.3"] {
+        let wrong = Database::real(release).changed(
+            "CREATE TEMP TABLE kept AS SELECT * FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'heartbeat';
+             PRAGMA writable_schema = ON;
+             DELETE FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'heartbeat';
+             PRAGMA writable_schema = RESET;
+             UPDATE heartbeat SET time = '2001-02-03 04:05:06.789' WHERE id = (SELECT min(id) FROM heartbeat);
+             PRAGMA writable_schema = ON;
+             INSERT INTO sqlite_schema SELECT * FROM kept;
+             PRAGMA writable_schema = RESET;",
+        );
+        let found = survey(&wrong, release.parse().unwrap());
+        let beats = found.iter().filter(|((table, _), _)| table == "heartbeat");
+        let doubtful: Vec<&(Vec<Value>, bool)> = beats.map(|(_, row)| row).filter(|(_, certain)| !certain).collect();
+        assert_eq!(doubtful.len(), 1, "{release}: {doubtful:?}");
+        assert!(doubtful[0].0.contains(&Value::from("2001-02-03 04:05:06.789")), "{release}: {doubtful:?}");
+    }
+}
