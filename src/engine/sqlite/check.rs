@@ -7,18 +7,23 @@ use crate::engine::{Depth, IntegrityError, Reader as _, quote};
 use crate::error::Result;
 use crate::value::{Row, Value};
 
+/// The check of the structure, up to 20 problems.
 pub(super) const QUICK: &str = "PRAGMA quick_check(20)";
+
 /// Tables with foreign keys.
 const REFERRING: &str = "SELECT DISTINCT s.name FROM sqlite_schema s JOIN pragma_foreign_key_list(s.name)
     WHERE s.type = 'table' ORDER BY s.name";
+
 /// The foreign keys of a table: `key` only if that is the ID of a row.
 const REFERENCES: &str = "SELECT f.`from` AS `column`, f.`table` AS parent, p.name AS `key`,
         EXISTS (SELECT 1 FROM pragma_index_list(?1) i JOIN pragma_index_xinfo(i.name) x
             WHERE i.partial = 0 AND x.seqno = 0 AND x.name = f.`from` COLLATE NOCASE AND x.coll = 'BINARY') AS has_index
     FROM pragma_foreign_key_list(?1) f LEFT JOIN pragma_table_info(f.`table`) p ON p.name = f.`to` COLLATE NOCASE AND p.pk = 1
         AND NOT EXISTS (SELECT 1 FROM pragma_index_list(f.`table`) WHERE origin = 'pk')";
+
 /// Fewer rows are checked one by one as fast.
 const LONG: u32 = 10_000;
+
 /// Many more different values than this take longer to look up than all rows.
 const FEW: u32 = 20_000;
 
@@ -137,13 +142,18 @@ mod tests {
         CREATE INDEX f ON nocase (monitor_id COLLATE BINARY);
         INSERT INTO monitor WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) SELECT i, i FROM n;";
 
+    fn make(folder: &tempfile::TempDir) -> (std::path::PathBuf, rusqlite::Connection) {
+        let path = folder.path().join("kuma.db");
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.execute_batch(&format!("PRAGMA foreign_keys = OFF; {TABLES}")).unwrap();
+        (path, connection)
+    }
+
     /// Long tables with references of every kind, to few rows, to many, and to some that do not exist: the same answer as SQLite's.
     #[test]
     fn long_tables_are_checked_as_by_sqlite() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kuma.db");
-        let connection = rusqlite::Connection::open(&path).unwrap();
-        connection.execute_batch(&format!("PRAGMA foreign_keys = OFF; {TABLES}")).unwrap();
+        let (path, connection) = make(&folder);
         let tables = ["plain", "indexed", "typeless", "partly", "implied", "named", "nocase"];
         let values = ["i % 7 + 1", "i", "NULL", "40000", "'x'", "0", "-3", "1.5", "'2'", "x'33'"];
         let (mut broken, mut quick) = (0, 0);
@@ -170,9 +180,7 @@ mod tests {
     #[test]
     fn a_long_table_that_refers_to_many_rows_is_checked() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kuma.db");
-        let connection = rusqlite::Connection::open(&path).unwrap();
-        connection.execute_batch(&format!("PRAGMA foreign_keys = OFF; {TABLES}")).unwrap();
+        let (path, connection) = make(&folder);
         connection.execute_batch("INSERT INTO indexed SELECT id, 1 FROM monitor").unwrap();
         let mut reader = SqliteFile::new(&path).read_only().unwrap();
         assert!(!reader.refers_to_existing("indexed").unwrap());
