@@ -94,8 +94,8 @@ fn read_aggregated(reader: &mut dyn Reader) -> Result<(BTreeSet<i64>, BTreeSet<i
          s.`monitor_id`) AND s.`monitor_id` IN (SELECT `id` FROM `monitor`)",
     )?;
     let unaggregated = monitors(
-        "SELECT DISTINCT `monitor_id` AS monitor FROM `heartbeat` WHERE `monitor_id` NOT IN (SELECT `monitor_id` FROM \
-         `stat_daily`) AND `monitor_id` IN (SELECT `id` FROM `monitor`)",
+        "SELECT m.`id` AS monitor FROM `monitor` m WHERE EXISTS (SELECT 1 FROM `heartbeat` h WHERE h.`monitor_id` = m.`id`) \
+         AND NOT EXISTS (SELECT 1 FROM `stat_daily` s WHERE s.`monitor_id` = m.`id`)",
     )?;
     Ok((aggregated, unaggregated))
 }
