@@ -128,6 +128,30 @@ status_pages:
         assert!(paths(&lab).contains(&"Network/Core/New".to_owned()), "{:?}", paths(&lab));
         assert_eq!(lab.sql("SELECT monitor_id FROM monitor_group").trim(), id);
         assert_eq!(lab.sql(&format!("SELECT description FROM monitor WHERE id = {id}")).trim(), "the core");
+        // One that gets another group, by its name and by the path that it had, which is not there afterwards.
+        let id = lab.sql("SELECT id FROM monitor WHERE name = 'Inner'").trim().to_owned();
+        let file = write(
+            &lab,
+            "moved.yaml",
+            &format!(
+                "monitors:
+- {{id: {id}, parent: Network}}
+- {{name: Short, type: ping, hostname: h, parent: Inner}}
+status_pages:
+- {{slug: home, title: Home, groups: [{{name: All, monitors: [Network/Core/Inner]}}]}}
+"
+            ),
+        );
+        lab.ok(&format!("apply {file} --yes"));
+        assert!(paths(&lab).contains(&"Network/Inner/Short".to_owned()), "{:?}", paths(&lab));
+        assert_eq!(lab.sql("SELECT monitor_id FROM monitor_group").trim(), id);
+        // Everything else that has a name.
+        apply(&lab, "tags: [{name: env, color: '#111111'}]");
+        let id = lab.sql("SELECT id FROM tag WHERE name = 'env'").trim().to_owned();
+        let tagged = "{name: Short, type: ping, hostname: h, parent: Network/Inner, tags: [env]}";
+        apply(&lab, &format!("tags: [{{id: {id}, color: '#222222'}}]\nmonitors: [{tagged}]"));
+        assert_eq!(lab.sql("SELECT tag_id FROM monitor_tag").trim(), id);
+        assert_eq!(lab.sql("SELECT color FROM tag WHERE name = 'env'").trim(), "#222222");
     }
 }
 
