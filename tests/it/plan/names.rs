@@ -153,13 +153,9 @@ status_pages:
         assert_eq!(lab.sql("SELECT tag_id FROM monitor_tag").trim(), id);
         assert_eq!(lab.sql("SELECT color FROM tag WHERE name = 'env'").trim(), "#222222");
         // What is required is not emptied because it is not in the fixture.
-        apply(
-            &lab,
-            "proxies: [{protocol: http, host: out, port: 3128}]\ndocker_hosts: [{name: here, docker_daemon: /d.sock, docker_type: socket}]",
-        );
+        apply(&lab, "proxies: [{protocol: http, host: out, port: 3128}]");
         let id = lab.sql("SELECT id FROM proxy").trim().to_owned();
         refuses(&lab, &format!("proxies: [{{id: {id}, port: 3129}}]"), "proxies[0].protocol: is required");
-        refuses(&lab, "docker_hosts: [{name: here}]", "docker_hosts[0].docker_daemon: is required");
         apply(&lab, &format!("proxies: [{{id: {id}, protocol: http, port: 3129}}]"));
         assert_eq!(lab.sql("SELECT host, port FROM proxy").trim(), "out\t3129");
     }
