@@ -134,8 +134,7 @@ fn on_mariadb(report: &mut Report) {
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for n in 1..=report.runs {
         report.say(&format!("snapshot of MariaDB, {n}"));
-        let _ = fs::remove_file(&dump);
-        dumped.push(timed(|| connect.reader().unwrap().dump(&dump, &[], &mut |_, _| {}).unwrap()).0);
+        dumped.push(dump_to(&*connect, &dump));
         let mut command = Command::new(&dumper);
         command.arg("--no-defaults").arg(format!("--socket={}", mariadbd.socket().display()));
         command.args(["--single-transaction", "--quick", "--result-file"]).arg(&theirs).arg("ours");
@@ -191,6 +190,12 @@ fn zstd(file: &Path) -> Command {
     let mut command = Command::new("zstd");
     command.args(["-1", "-q", "-f", "-k"]).arg(file);
     command
+}
+
+/// A dump that replaces the one before.
+pub fn dump_to(connect: &dyn Connect, file: &Path) -> Duration {
+    let _ = fs::remove_file(file);
+    timed(|| connect.reader().unwrap().dump(file, &[], &mut |_, _| {}).unwrap()).0
 }
 
 /// The load of `restore`: with new tables if most rows are missing.

@@ -46,8 +46,7 @@ impl EqualCopy {
 
     /// Writes what differs from `source`, and reads back from the disk what was written; the rest was read from there by the update
     /// that wrote it, and is compared with `source`. Returns the hash of `source`, in hex, and its size. Shares the blocks where the
-    /// file system can.
-    /// `progress` is called with (done, total) in bytes.
+    /// file system can. `progress` is called with (done, total) in bytes.
     ///
     /// # Errors
     /// [`SnapshotError::Changed`]: the file at its path does not have the bytes of `source`.
@@ -60,8 +59,9 @@ impl EqualCopy {
         // No more than its present size: a file that grows could fill the disk.
         let total = source.metadata().map_err(Error::file("read", &self.path))?.len();
         self.is_shared = reflink(source, &self.file);
-        require_space(lasting(parent(&self.path)), total.saturating_sub(self.size()?))?;
-        let is_new = self.is_shared || self.size()? == 0;
+        let size = self.size()?;
+        require_space(lasting(parent(&self.path)), total.saturating_sub(size))?;
+        let is_new = self.is_shared || size == 0;
         let (mut block, mut there, mut hasher) = (vec![0; BLOCK], vec![0; BLOCK], blake3::Hasher::new());
         let (mut at, mut written) = (0, Vec::new());
         while at < total {
