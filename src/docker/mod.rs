@@ -35,7 +35,7 @@ pub use job::{Console, Engine, JobSpec, SOCKET, VOLUME};
 pub use labels::Labelled;
 pub use life::{GRACE, Start};
 pub use logs::LogRange;
-pub use ready::{Answer, EntryPage};
+pub use ready::{Answer, EntryPage, is_loopback};
 pub use successor::Successor;
 pub use surroundings::DockerEnv;
 pub use volume::Volume;

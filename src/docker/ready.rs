@@ -1,5 +1,6 @@
 //! Verifying that the server is up: requests are made inside its container, so that no port need be published.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::endpoint::Transport;
@@ -258,15 +259,15 @@ fn origin(container: &Container) -> String {
 /// each: its published ports, and its own addresses. `engine` is the host of a remote engine: then the container's own
 /// addresses cannot be reached.
 pub(super) fn addresses(container: &Container, engine: Option<&str>) -> Vec<(String, &'static str)> {
-    let Listens { scheme, port, .. } = listens(container);
+    let Listens { scheme, port, host: own } = listens(container);
     let host = engine.unwrap_or("127.0.0.1");
     let place = |ip: &str, port: u16| {
         let ip = if ["", "0.0.0.0", "::"].contains(&ip) { host } else { ip };
         format!("{scheme}://{}:{port}", bracketed(ip))
     };
     let mut found: Vec<(String, &str)> = Vec::new();
-    if container.network_mode == "host" {
-        found.push((place("", port), "the host's network"));
+    if container.network_mode == "host" && !(engine.is_some() && own.is_some_and(is_loopback)) {
+        found.push((place(own.unwrap_or_default(), port), "the host's network"));
     }
     let published = container.published.iter().filter(|(own, ..)| *own == port);
     found.extend(published.map(|(_, ip, port)| (place(ip, *port), "published port")));
@@ -278,6 +279,11 @@ pub(super) fn addresses(container: &Container, engine: Option<&str>) -> Vec<(Str
     found
 }
 
+/// Whether a host is the machine, or the container, that asks for it.
+pub fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
@@ -286,7 +292,9 @@ fn bracketed(host: &str) -> String {
 mod tests {
     use std::collections::HashMap;
 
-    use bollard::models::{ContainerConfig, ContainerInspectResponse, EndpointSettings, NetworkSettings, PortBinding};
+    use bollard::models::{
+        ContainerConfig, ContainerInspectResponse, EndpointSettings, HostConfig, NetworkSettings, PortBinding,
+    };
 
     use super::*;
 
@@ -326,5 +334,23 @@ mod tests {
         let places = |engine| addresses(&container, engine).into_iter().map(|(place, _)| place).collect::<Vec<_>>();
         assert_eq!(places(None), ["http://127.0.0.1:8080", "http://10.0.0.5:81", "http://172.17.0.2:3001"]);
         assert_eq!(places(Some("far.lan")), ["http://far.lan:8080", "http://10.0.0.5:81"]);
+    }
+
+    #[test]
+    fn in_the_network_of_the_host_a_server_is_where_it_listens() {
+        let places = |own: &str, engine| {
+            let config = ContainerConfig { env: Some(vec![format!("UPTIME_KUMA_HOST={own}")]), ..Default::default() };
+            let host_config = HostConfig { network_mode: Some("host".into()), ..Default::default() };
+            let (config, host_config) = (Some(config), Some(host_config));
+            let container =
+                Container::from_inspect(ContainerInspectResponse { config, host_config, ..Default::default() });
+            addresses(&container, engine).into_iter().map(|(place, _)| place).collect::<Vec<_>>()
+        };
+        assert_eq!(places("0.0.0.0", None), ["http://127.0.0.1:3001"]);
+        assert_eq!(places("0.0.0.0", Some("far.lan")), ["http://far.lan:3001"]);
+        assert_eq!(places("192.0.2.7", None), ["http://192.0.2.7:3001"]);
+        assert_eq!(places("192.0.2.7", Some("far.lan")), ["http://192.0.2.7:3001"]);
+        assert_eq!(places("127.0.0.9", None), ["http://127.0.0.9:3001"]);
+        assert_eq!(places("127.0.0.9", Some("far.lan")), [""; 0]);
     }
 }

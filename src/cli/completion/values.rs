@@ -3,7 +3,6 @@
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use clap::{Arg, Args as _, Command, FromArgMatches as _};
@@ -13,6 +12,7 @@ use crate::backup::Store;
 use crate::cli::list_map::all_formats;
 use crate::cli::monitor::fields;
 use crate::cli::{Context, Global, Ui, config, default_store, engine};
+use crate::docker::is_loopback;
 use crate::engine::Reader;
 use crate::engine::mariadb::Address;
 use crate::kuma::read::{read_shown_state, read_texts};
@@ -286,8 +286,7 @@ fn is_near(context: &Context<'_>) -> bool {
 
 /// Whether a MariaDB is on this machine.
 fn is_here(address: &Address) -> bool {
-    let is_loopback = |host: &str| host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    address.socket.is_some() || address.host == "localhost" || is_loopback(&address.host)
+    address.socket.is_some() || is_loopback(&address.host)
 }
 
 /// Calls `read` with what the options of the line select.

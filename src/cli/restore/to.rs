@@ -11,7 +11,7 @@ use super::source::SnapshotSource;
 use super::{RestoreArgs, release};
 use crate::backup::{Manifest, StagedCopy};
 use crate::cli::{Context, Ui};
-use crate::docker::ServerFiles;
+use crate::docker::{ServerFiles, is_loopback};
 use crate::error::{DatabaseError, Error, Exit, Hint, InputError, Result, SnapshotError};
 use crate::files;
 use crate::instance::config::{DbConfig, read_kind};
@@ -173,7 +173,7 @@ fn start(place: &RestoreTarget, rebuild: &Rebuild<'_>, choice: &RestoreChoice, m
     let (mut env, mut host_network, mut before, mut socket) = (Vec::new(), false, None, None);
     if let RestoreTarget::Database(address) = place {
         socket = address.socket.as_ref().map(|socket| socket.display().to_string());
-        host_network = socket.is_none() && matches!(address.host.as_str(), "localhost" | "127.0.0.1" | "::1");
+        host_network = socket.is_none() && is_loopback(&address.host);
         // With a data folder all of it is in db-config.json.
         if rebuild.folder.is_none() {
             for (name, value) in rebuild.database.config().env() {

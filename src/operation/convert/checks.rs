@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{ConversionTarget, Destination};
-use crate::docker::Container;
+use crate::docker::{Container, is_loopback};
 use crate::engine::mariadb::Address;
 use crate::engine::{Depth, Reader};
 use crate::error::{ConvertError, DockerError, Error, OperationError, Result};
@@ -83,10 +83,6 @@ fn check_reachable(container: &Container, address: &Address) -> Result<()> {
         _ => return Ok(()),
     };
     Err(Error::Convert(ConvertError::Loopback { container: container.name.clone(), host }))
-}
-
-fn is_loopback(host: &str) -> bool {
-    host.eq_ignore_ascii_case("localhost") || host == "::1" || host.starts_with("127.")
 }
 
 /// Fails where the new database cannot be created.

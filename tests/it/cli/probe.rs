@@ -342,15 +342,14 @@ fn pushes_only_what_the_server_would_take() {
 
 #[test]
 fn finds_where_a_container_answers() {
-    let Some(lab) = Docked::up(Kind::Sqlite) else { return };
-    let ran = lab.kumadb(&["--json", "probe"]);
-    let found = ran.json();
-    assert_eq!(
-        (found["how"].as_str(), found["checks"][0]["ok"].as_bool()),
-        (Some("container's own address"), Some(true))
-    );
-    // The stand-in has no metrics.
-    assert_eq!((ran.code, found["checks"][1]["answer"].as_str()), (3, Some("404")));
-    crate::support::dockerd::cli(&["stop", &lab.server.name]);
-    lab.kumadb(&["probe"]).ended(1).printed("it is stopped");
+    for (args, how) in [(&["--network", "bridge"][..], "container's own address"), (&[], "the host's network")] {
+        let Some(lab) = Docked::with(Kind::Sqlite, args) else { return };
+        let ran = lab.kumadb(&["--json", "probe"]);
+        let found = ran.json();
+        assert_eq!((found["how"].as_str(), found["checks"][0]["ok"].as_bool()), (Some(how), Some(true)));
+        // The stand-in has no metrics.
+        assert_eq!((ran.code, found["checks"][1]["answer"].as_str()), (3, Some("404")));
+        crate::support::dockerd::cli(&["stop", &lab.server.name]);
+        lab.kumadb(&["probe"]).ended(1).printed("it is stopped");
+    }
 }

@@ -16,7 +16,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::support::child::{is_killed, reported};
 use crate::support::docked::{Docked, Kind, find, make_folder, store_in};
-use crate::support::dockerd::{self, Image, cli};
+use crate::support::dockerd::{self, Image};
 use crate::support::mariadbd::Mariadbd;
 use crate::support::rounds;
 use crate::support::steps::{How, Steps};
@@ -151,12 +151,10 @@ fn the_embedded_mariadb_to_sqlite_survives_errors_and_kills() {
 #[test]
 fn sqlite_to_an_external_mariadb_survives_errors_and_kills() {
     let Some(lab) = up() else { return };
-    // The address of this host in the network of the containers.
-    let gateway = cli(&["inspect", "-f", "{{.NetworkSettings.Gateway}}", &lab.server.name]);
-    let Some(server) = Mariadbd::with(&["--port={port}", "--bind-address=0.0.0.0"]) else { return };
+    let Some(server) = Mariadbd::with(&["--port={port}", "--bind-address=127.0.0.1"]) else { return };
     server.create_database("kuma", "utf8mb4");
     server.sql("mysql", "CREATE USER kuma@'%' IDENTIFIED BY 'Kuma-2026'; GRANT ALL ON kuma.* TO kuma@'%'");
-    let to = format!("mysql://kuma:Kuma-2026@{}:{}/kuma", gateway.trim(), server.port());
+    let to = format!("mysql://kuma:Kuma-2026@127.0.0.1:{}/kuma", server.port());
     let empty = || {
         server.sql("", "DROP DATABASE kuma");
         server.create_database("kuma", "utf8mb4");
@@ -211,7 +209,7 @@ fn an_environment_that_sets_the_database_is_named_before_the_stop() {
     lab.kumadb(&["--yes", "convert", "--to", "mysql://kuma:Kuma-2026@192.0.2.1/kuma"])
         .ended(9)
         .printed("UPTIME_KUMA_DB_TYPE");
-    let lab = Docked::up(Kind::Sqlite).unwrap();
+    let lab = Docked::with(Kind::Sqlite, &["--network", "bridge"]).unwrap();
     lab.kumadb(&["--yes", "convert", "--to", "mysql://kuma:Kuma-2026@localhost/kuma"])
         .ended(9)
         .printed("that is the container itself");

@@ -42,17 +42,18 @@ impl Sshd {
         }
         fs::copy(at("user_key.pub"), at("authorized_keys")).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let given = |name: &str| std::env::var(name).unwrap_or_default();
+        let given = |name: &str| format!("\"{name}={}\"", std::env::var(name).unwrap_or_default());
+        let environment =
+            ["PATH", "DOCKER_HOST", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"];
         fs::write(
             at("sshd_config"),
             format!(
                 "{lines}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {host}\nAuthorizedKeysFile {keys}\nStrictModes no\n\
                  UsePAM no\nPidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-                 PermitRootLogin prohibit-password\nSetEnv \"PATH={path}\" \"DOCKER_HOST={docker}\"\n",
+                 PermitRootLogin prohibit-password\nSetEnv {environment}\n",
                 host = at("host_key").display(),
                 keys = at("authorized_keys").display(),
-                path = given("PATH"),
-                docker = given("DOCKER_HOST"),
+                environment = environment.map(given).join(" "),
             ),
         )
         .unwrap();

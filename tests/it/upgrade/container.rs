@@ -34,15 +34,16 @@ struct Old {
 
 impl Old {
     fn up() -> Option<Old> {
-        Old::of(Image::Slim)
+        Old::of(Image::Slim, &[])
     }
 
-    fn of(image: Image) -> Option<Old> {
+    fn of(image: Image, args: &[&str]) -> Option<Old> {
         let bench = dockerd::bench()?;
         let folder = Folder::empty();
         init::make_folder(folder.path(), &NewInstance { release: Release::new(2, 0, 2), ..new_instance() }).unwrap();
         seed(&kumadb::engine::sqlite::SqliteFile::new(folder.path().join("kuma.db")));
-        let server = bench.run(image, &["-v", &folder.mount(), "--restart", "unless-stopped"]);
+        let mount = folder.mount();
+        let server = bench.run(image, &[&["-v", mount.as_str(), "--restart", "unless-stopped"], args].concat());
         let lab = Docked::around(bench, Kind::Sqlite, folder, server);
         lab.wait_up();
         let newer = format!("kumadb-test-newer-{}", lab.server.name).to_lowercase();
@@ -161,7 +162,7 @@ fn a_new_release_that_does_not_start_is_rolled_back_and_its_image_not_started() 
 
 #[test]
 fn a_conversion_to_a_newer_release_starts_the_server_with_its_image_only() {
-    let Some(old) = Old::of(Image::Full) else { return };
+    let Some(old) = Old::of(Image::Full, &["--network", "bridge"]) else { return };
     let gateway = cli(&["inspect", "-f", "{{.NetworkSettings.Gateway}}", &old.lab.server.name]);
     let Some(server) = Mariadbd::with(&["--port={port}", "--bind-address=0.0.0.0"]) else { return };
     server.create_database("kuma", "utf8mb4");
@@ -230,7 +231,7 @@ fn external() -> Option<(Docked, Mariadbd)> {
     server.sql("mysql", "CREATE USER kuma@'%' IDENTIFIED BY 'Kuma-2026'; GRANT ALL ON *.* TO kuma@'%'");
     // Its address is known once a container runs, which has no database yet.
     let folder = Folder::empty();
-    let container = bench.run(Image::Full, &["-v", &folder.mount()]);
+    let container = bench.run(Image::Full, &["-v", &folder.mount(), "--network", "bridge"]);
     let gateway = cli(&["inspect", "-f", "{{.NetworkSettings.Gateway}}", &container.name]);
     let config = format!(
         r#"{{"type":"mariadb","hostname":"{}","port":{},"dbName":"kuma","username":"kuma","password":"Kuma-2026"}}"#,
