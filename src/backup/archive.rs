@@ -95,7 +95,7 @@ impl Packed {
         let shown = if encryption.is_some() { manifest.redacted() } else { manifest };
         let manifest = Manifest { archive_blake3, archive_size, ..shown };
         let archive = files::open_uncached(&file)?;
-        verify(&file.to_string_lossy(), Box::new(archive), &manifest, &keys)?;
+        verify_members(&file.to_string_lossy(), Box::new(archive), &manifest, &keys)?;
         Ok(Packed { file, manifest, size, name })
     }
 
@@ -200,6 +200,11 @@ pub(super) fn verify(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest,
             Err(unusable(name, "its contents differ from the manifest"))
         };
     }
+    verify_members(name, raw, manifest, keys)
+}
+
+/// The same for one that `keys` open if it is encrypted.
+fn verify_members(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest, keys: &Keys) -> Result<Verification> {
     let mut verified = Verification { members: 0, bytes: 0, encrypted: false };
     let mut buffer = vec![0; PIECE];
     confined(&Confined::default(), name, raw, |raw| {
