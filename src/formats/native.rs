@@ -234,9 +234,14 @@ impl Reader<'_> {
                     }
                     (None, Some(field)) => self.cell(&mut thing, field, value, &here),
                     (None, None) => {
-                        let near = found.nearest(key);
-                        let near = near.map_or_else(String::new, meant);
-                        self.wrong(at, &here, format!("is not a field of a {}{near}", found.noun));
+                        let instead = match (found.nearest(key), found.field("config")) {
+                            (Some(near), _) => meant(near),
+                            (None, Some(_)) => {
+                                format!("; a setting of its provider is written as `config: {{{key}: …}}`")
+                            }
+                            (None, None) => String::new(),
+                        };
+                        self.wrong(at, &here, format!("is not a field of a {}{instead}", found.noun));
                     }
                 },
             }

@@ -91,6 +91,7 @@ pub enum Step {
     Held { bytes: u64, took: Duration },
     Begin,
     Write { changes: usize },
+    Execute { statements: usize },
     ReadBack,
     Check,
     Commit,
@@ -142,6 +143,7 @@ impl Step {
                 | Step::Held { .. }
                 | Step::Put { .. }
                 | Step::Write { .. }
+                | Step::Execute { .. }
                 | Step::Committed
                 | Step::Follow { .. }
                 | Step::Start { .. }
@@ -186,6 +188,7 @@ impl Step {
                 | Step::Remove { .. }
                 | Step::Begin
                 | Step::Write { .. }
+                | Step::Execute { .. }
                 | Step::ReadBack
                 | Step::Check
                 | Step::Swap
@@ -235,6 +238,7 @@ impl fmt::Display for Step {
             }
             Step::Begin => f.write_str("starting transaction"),
             Step::Write { changes } => write!(f, "writing {}", counted(*changes, "row change")),
+            Step::Execute { statements } => write!(f, "executing {}", counted(*statements, "statement")),
             Step::ReadBack => f.write_str("reading back changes"),
             Step::Check => f.write_str("checking database"),
             Step::Commit => f.write_str("committing"),

@@ -276,7 +276,7 @@ fn make(
             check_all(guarded, observer)?;
         }
         Transaction::Script(script) => {
-            observer.step(&Step::Write { changes: script.statements.len() })?;
+            observer.step(&Step::Execute { statements: script.statements.len() })?;
             made.changes = script.run(guarded.writer(), schema)?;
             check_all(guarded, observer)?;
             made.after = read_fingerprint(guarded.writer(), schema)?;
@@ -368,7 +368,7 @@ fn execute_all(
     observer: &mut dyn Observer,
     made: &mut dyn FnMut(usize) -> Result<()>,
 ) -> Result<()> {
-    observer.step(&Step::Write { changes: statements.len() })?;
+    observer.step(&Step::Execute { statements: statements.len() })?;
     for (at, statement) in statements.iter().enumerate() {
         match writer.execute(statement, &[]) {
             Err(Error::Database(DatabaseError::Sql { message, .. })) => {

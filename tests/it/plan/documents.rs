@@ -379,6 +379,10 @@ fn all_problems_are_reported_at_once_with_their_positions() {
             "monitors: [{name: A, type: http, url: \"https://x\", intervall: 3}]",
             "1:52: monitors[0].intervall: is not a field of a monitor (did you mean `interval`?)",
         ),
+        (
+            "notifications: [{name: A, type: webhook, webhookURL: \"https://x\"}]",
+            "is not a field of a notification; a setting of its provider is written as `config: {webhookURL: …}`",
+        ),
         ("monitor: []", "1:1: monitor: unknown key (did you mean `monitors`?)"),
         ("monitors: [{name: A, type: push, push_token: \"********\"}]", "is a masked secret"),
         ("settings: {jwtSecret: x}", "is managed by the server and cannot be set"),

@@ -53,7 +53,7 @@ fn what_a_user_saves_while_tables_are_changed_stays() {
     let none = Plan::default();
     let fixes = Fixes { plan: &none, statements: &index };
     let works: [(Work<'_>, At, usize); 2] = [
-        (Transaction::Fixes(fixes).into(), |step| matches!(step, Step::Write { .. }), 1),
+        (Transaction::Fixes(fixes).into(), |step| matches!(step, Step::Execute { .. }), 1),
         (Replacement::Compact(&optimize).into(), |step| matches!(step, Step::Compact { .. }), 0),
     ];
     for (n, (work, at, warnings)) in works.into_iter().enumerate() {
