@@ -128,6 +128,7 @@ pub enum Step {
     AwaitImage { container: String, image: String },
     LookAtImage,
     LeaveUntilImage { container: String, image: String },
+    LeaveMigrating { container: String, image: String },
     SetAside { name: String, to: String },
 }
 
@@ -165,6 +166,7 @@ impl Step {
                 | Step::Aggregate
                 | Step::AwaitImage { .. }
                 | Step::LeaveUntilImage { .. }
+                | Step::LeaveMigrating { .. }
                 | Step::SetAside { .. }
         )
     }
@@ -290,6 +292,9 @@ impl fmt::Display for Step {
             Step::LookAtImage => f.write_str("the container does not have the image yet"),
             Step::LeaveUntilImage { container, image } => {
                 write!(f, "container {container} was not started: change its image back to {image}, then start it")
+            }
+            Step::LeaveMigrating { container, image } => {
+                write!(f, "container {container} is running with the image {image}, which upgrades the database itself")
             }
             Step::SetAside { name, to } => write!(f, "renaming {name} to {to}"),
             Step::Rehearse => f.write_str("dry run: running the transaction and rolling it back"),

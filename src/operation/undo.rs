@@ -108,7 +108,13 @@ impl Run<'_> {
         let Some(server) = &self.instance.container else { return Ok(()) };
         self.follow(observer)?;
         if let Some(image) = self.image_to_change_back() {
-            return observer.step(&Step::LeaveUntilImage { container: server.name(), image });
+            let container = server.name();
+            // Whoever recreated it did not wait for the upgrade.
+            if server.is_running()? {
+                let image = server.container().image.clone();
+                return observer.step(&Step::LeaveMigrating { container, image });
+            }
+            return observer.step(&Step::LeaveUntilImage { container, image });
         }
         let record = &self.journal.record;
         if record.phase == Phase::Stopping && !self.replaced && server.is_running()? {

@@ -161,6 +161,19 @@ fn a_new_release_that_does_not_start_is_rolled_back_and_its_image_not_started() 
 }
 
 #[test]
+fn a_container_that_is_recreated_too_early_is_left_to_itself() {
+    let Some(old) = Old::up() else { return };
+    let mut observer = At::new(|step| matches!(step, Step::Open), || old.recreate());
+    let ended = old.upgrade(Settings::new("upgrade"), &mut observer);
+    assert!(matches!(&ended, Err(error) if !matches!(error, Error::Operation(_))), "{ended:?}");
+    assert!(!old.lab.is_unfinished());
+    assert_eq!((old.life(), old.migrations().as_str()), (RunState::Running, "28"));
+    let image = old.newer.clone();
+    let left = Step::LeaveMigrating { container: old.lab.server.name.clone(), image };
+    assert!(observer.reported.contains(&left), "{:?}", observer.reported);
+}
+
+#[test]
 fn a_conversion_to_a_newer_release_starts_the_server_with_its_image_only() {
     let Some(old) = Old::of(Image::Full, &["--network", "bridge"]) else { return };
     let gateway = cli(&["inspect", "-f", "{{.NetworkSettings.Gateway}}", &old.lab.server.name]);
