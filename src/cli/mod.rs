@@ -274,6 +274,9 @@ enum Verb {
 impl Cli {
     /// Runs the verb, on this machine or on the host of its instance.
     pub fn run(mut self, ui: &mut Ui) -> Result<Exit> {
+        if let Verb::Restore(args) = &mut self.verb {
+            args.take_target(self.global.target.as_deref());
+        }
         let ordered = remote_job::overrides()?;
         if let Some(overrides) = &ordered {
             self.apply_overrides(overrides);

@@ -109,7 +109,7 @@ impl Run<'_> {
         self.follow(observer)?;
         if let Some(image) = self.image_to_change_back() {
             let container = server.name();
-            // Whoever recreated it did not wait for the upgrade.
+            // The container was recreated before the upgrade was ready for it.
             if server.is_running()? {
                 let image = server.container().image.clone();
                 return observer.step(&Step::LeaveMigrating { container, image });

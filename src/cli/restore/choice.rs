@@ -39,6 +39,7 @@ pub struct NewArgs {
     ])]
     pub to: Option<String>,
     /// With `latest` or `--before`: use snapshots of this instance, given by name or by its original data folder
+    /// [default: that of `-t`]
     #[arg(long, value_name = "NAME", requires = "to")]
     pub of: Option<String>,
     /// Set the database engine of the new instance [default: that of the snapshot]

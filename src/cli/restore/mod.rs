@@ -76,6 +76,21 @@ impl RestoreArgs {
         (self.snapshot, self.before, self.stdin) = (Some(path), None, false);
     }
 
+    /// With `--to`, `-t` names the instance whose last snapshot is restored, as `--of` does. The environment may name another
+    /// one, which is on this machine.
+    pub fn take_target(&mut self, target: Option<&str>) {
+        let is_last =
+            self.before.is_some() || self.snapshot.as_ref().is_some_and(|desired| desired.ends_with("latest"));
+        if self.new.to.is_none() || self.new.of.is_some() || !is_last {
+            return;
+        }
+        let typed = target.filter(|target| std::env::var("KUMADB_TARGET").as_deref() != Ok(*target));
+        self.new.of = typed.map(|target| match std::path::absolute(target) {
+            Ok(folder) if target.contains('/') && !target.contains("://") => folder.display().to_string(),
+            _ => target.to_owned(),
+        });
+    }
+
     /// Whether the snapshot is on standard input.
     ///
     /// # Errors

@@ -151,6 +151,16 @@ fn the_last_snapshot_is_of_the_instance_that_is_named() {
     let created = Ran::of(lab.bare().args(["-t", second.to_str().unwrap(), "backup", "create"]));
     assert_eq!(created.exit, 0, "{created:?}");
     fails(&lab, 8, "restore latest --to ./new", "add `--of data`");
+    // `-t` names it too, but not from the environment, which may be about another instance.
+    for target in ["second", "./second"] {
+        ok(&lab, &format!("-t {target} restore latest --to ./by-target"));
+        assert_eq!(dump(&lab.root.path().join("by-target/kuma.db")), dump(&second.join("kuma.db")));
+        fs::remove_dir_all(lab.root.path().join("by-target")).unwrap();
+    }
+    fails(&lab, 8, "-t third restore latest --to ./newer", "no snapshot matches `latest of third`");
+    let from_environment =
+        Ran::of(lab.bare().env("KUMADB_TARGET", "third").args(["restore", "latest", "--to", "./newer"]));
+    assert!(from_environment.exit == 8 && from_environment.err.contains("add `--of data`"), "{from_environment:?}");
     ok(&lab, "restore latest --of data --to ./new");
     assert_eq!(dump(&lab.root.path().join("new/kuma.db")), lab.sql(".dump"));
     ok(&lab, &format!("restore {} --to ./by-id", &id[..5]));
