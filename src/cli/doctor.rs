@@ -181,21 +181,23 @@ fn findings_text(findings: &[Finding]) -> String {
     if findings.is_empty() {
         return "no findings".into();
     }
-    let mut text: Vec<String> = findings
-        .iter()
-        .map(|finding| {
-            let cure = finding.fix();
-            let explains = if finding.explains.is_empty() {
-                String::new()
-            } else {
-                format!(" (explains {})", finding.explains.join(", "))
-            };
-            let (code, severity, what) = (finding.code, finding.severity.word(), &finding.fault.what);
-            text::lines([format!("{code} {severity}: {what}{explains}"), format!("     fix: {cure}")])
-        })
-        .collect();
+    let mut text = Vec::new();
+    // An old database may have the same finding in every table.
+    for alike in findings.chunk_by(|one, next| one.code == next.code && one.fix() == next.fix()) {
+        text.extend(alike.iter().map(what));
+        let each = if alike.len() > 1 { " for each" } else { "" };
+        text.extend(alike.first().map(|finding| format!("     fix{each}: {}", finding.fix())));
+    }
     text.push(counted(findings.len(), "finding"));
-    text.join("\n")
+    text::lines(text)
+}
+
+fn what(finding: &Finding) -> String {
+    let explains = match &finding.explains[..] {
+        [] => String::new(),
+        codes => format!(" (explains {})", codes.join(", ")),
+    };
+    format!("{} {}: {}{explains}", finding.code, finding.severity.word(), finding.fault.what)
 }
 
 fn document(evidence: &Evidence, findings: &[Finding]) -> Json {

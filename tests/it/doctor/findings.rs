@@ -539,6 +539,17 @@ fn converts_tables_to_utf8mb4() {
     );
 }
 
+#[test]
+fn the_fix_of_equal_findings_is_shown_once() {
+    let Some(lab) = Lab::mariadb("2.5.3") else { return };
+    damage(&lab, "ALTER TABLE tag CONVERT TO CHARACTER SET latin1; ALTER TABLE proxy CONVERT TO CHARACTER SET latin1");
+    let shown = lab.ok("doctor");
+    let lines: Vec<&str> = shown.lines().take(4).map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(lines, ["K010 error", "K010 error", "     fix for each", "2 findings"], "{shown}");
+    lab.ok("doctor --fix --yes");
+    assert_eq!(codes(&lab), [""; 0]);
+}
+
 /// Destroys two pages in the middle of the database; returns where it is and what it holds now.
 fn zero_the_middle(lab: &Lab) -> (std::path::PathBuf, Vec<u8>) {
     let path = lab.folder().join("kuma.db");
