@@ -160,10 +160,11 @@ impl Bench {
         let server = Server { name };
         // Making the filter of system calls is a quarter of the start of any process in a container; nothing here depends on it.
         let mut words = vec!["run", "--security-opt", "seccomp=unconfined", "--name", &server.name];
-        // A network of its own is half of the start. In that of the host, each server has an address of its own.
+        // A network of its own is half of the start. In that of the host, each server has an address of its own, and the port of no
+        // server that somebody really uses.
         let address = format!("UPTIME_KUMA_HOST={}", own_address(&server.name));
         if !args.contains(&"--network") {
-            words.extend(["--network", "host", "-e", &address]);
+            words.extend(["--network", "host", "-e", &address, "-e", "UPTIME_KUMA_PORT=3301"]);
         }
         words.extend(flags.iter().chain(args));
         words.push(image);
