@@ -115,6 +115,7 @@ impl Lab {
             .env("XDG_STATE_HOME", self.root.path().join("state"))
             .env("XDG_CONFIG_HOME", self.root.path().join("config"))
             .env("XDG_CACHE_HOME", self.root.path().join("cache"))
+            .env("XDG_DATA_HOME", self.root.path().join("home"))
             .env("TMPDIR", std::env::temp_dir())
             .env("TZ", "UTC")
             .current_dir(self.root.path());
