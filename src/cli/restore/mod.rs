@@ -26,7 +26,7 @@ use crate::cli::{Context, Ui};
 use crate::docker::RunState;
 use crate::engine::EngineKind;
 use crate::error::{DatabaseError, Error, Exit, FileError, Hint, InputError, Result, SnapshotError, TargetError};
-use crate::files::Lock;
+use crate::files::{self, Lock};
 use crate::instance::{DbLocation, Instance, Session};
 use crate::kuma::read::history;
 use crate::model::state::{ConfigRows, Fingerprint};
@@ -85,7 +85,7 @@ impl RestoreArgs {
             return;
         }
         let typed = target.filter(|target| std::env::var("KUMADB_TARGET").as_deref() != Ok(*target));
-        self.new.of = typed.map(|target| match std::path::absolute(target) {
+        self.new.of = typed.map(|target| match files::absolute(target) {
             Ok(folder) if target.contains('/') && !target.contains("://") => folder.display().to_string(),
             _ => target.to_owned(),
         });

@@ -152,7 +152,7 @@ fn the_last_snapshot_is_of_the_instance_that_is_named() {
     assert_eq!(created.exit, 0, "{created:?}");
     fails(&lab, 8, "restore latest --to ./new", "add `--of data`");
     // `-t` names it too, but not from the environment, which may be about another instance.
-    for target in ["second", "./second"] {
+    for target in ["second", "./second", "./other/../second/"] {
         ok(&lab, &format!("-t {target} restore latest --to ./by-target"));
         assert_eq!(dump(&lab.root.path().join("by-target/kuma.db")), dump(&second.join("kuma.db")));
         fs::remove_dir_all(lab.root.path().join("by-target")).unwrap();
