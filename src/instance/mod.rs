@@ -363,9 +363,10 @@ impl Instance {
         let DbLocation::External(_) = self.place else { return Ok(0) };
         let sql =
             "SELECT count(*) AS n FROM information_schema.PROCESSLIST WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
+        let mut reader = self.connect()?.reader()?;
         let deadline = Deadline::after(Duration::from_secs(1), LOOK);
         loop {
-            let rows = self.connect()?.reader()?.query(sql, &[])?;
+            let rows = reader.query(sql, &[])?;
             let others = rows.first().and_then(|row| row.int("n")).unwrap_or(0).unsigned_abs();
             if others == 0 || !deadline.wait() {
                 return Ok(others);

@@ -16,9 +16,10 @@ fn sent(server: &Mariadbd) -> u64 {
 fn commands_send_few_statements() {
     let Some(lab) = Lab::mariadb("2.5.3") else { return };
     let server = lab.mariadbd.as_ref().unwrap();
+    // Before it writes, kumadb asks up to twenty times whether a connection that it has just closed is gone.
     for (line, most) in [
-        ("monitor add http --name A --url https://a.example", 180),
-        ("monitor edit A --interval 120", 180),
+        ("monitor add http --name A --url https://a.example", 200),
+        ("monitor edit A --interval 120", 200),
         ("monitor list", 50),
         ("status", 40),
         ("doctor", 60),
