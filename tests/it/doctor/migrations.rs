@@ -410,7 +410,7 @@ fn a_fix_of_rows_and_structure_can_be_killed_and_says_what_is_made() {
         };
         fix(&lab.target, lab.root.path(), &Points::new(0, How::Error)).unwrap();
         assert_eq!(state(), at_start);
-        let points = kill_everywhere(&lab, &damage, &state, &between, 6);
+        let points = kill_everywhere(&lab, &damage, &state, &between, 9);
         println!("{}: killed at {points} points", lab.engine());
         assert!(points > 20, "{points}");
         assert_eq!(codes(&lab), [""; 0]);

@@ -2,9 +2,11 @@
 
 use kumadb::formats::foreign::{ForeignFormat, SourceFile, convert};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::Value as Json;
 
 use crate::formats::foreign::source;
+use crate::support::rounds;
 
 /// Keys that converters look for, so that chance finds its way into them.
 const KEYS: [&str; 28] = [
@@ -58,6 +60,13 @@ fn any_json() -> impl Strategy<Value = Json> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: rounds::count(64, 256) as u32,
+        rng_seed: RngSeed::Fixed(rounds::seed()),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn nothing_that_can_be_read_makes_a_converter_fall(json in any_json(), more in any_json()) {
         let sources = [source("a.json", &json.to_string()), source("b.json", &more.to_string())];

@@ -6,6 +6,8 @@ use kumadb::formats::Node;
 use kumadb::formats::text::{Syntax, no_files, read};
 use serde_json::{Value as Json, json};
 
+use crate::support::rounds;
+
 /// The only document of `text`.
 #[track_caller]
 fn document(syntax: Syntax, text: &str) -> Node {
@@ -278,10 +280,10 @@ fn a_syntax_is_known_by_its_name_or_guessed() {
 }
 
 #[test]
-fn a_document_of_20_mb_is_read() {
+fn a_document_of_many_mb_is_read() {
     let mut text = "monitors:\n".to_owned();
     let mut count = 0;
-    while text.len() < 20 << 20 {
+    while text.len() < rounds::count(5, 20) << 20 {
         text.push_str(&format!(
             "  - {{name: Monitor {count}, type: http, url: \"https://host{count}.example.com/health\", interval: 60, \
              tags: {{env: prod}}, description: nothing special about it}}\n"

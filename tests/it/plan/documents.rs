@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::support::lab::{Lab, Ran};
+use crate::support::rounds;
 
 fn shipped(name: &str) -> String {
     format!("{}/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
@@ -91,7 +92,7 @@ fn a_column_that_must_hold_something_takes_no_null() {
 
 #[test]
 fn every_release_takes_what_it_can_hold_and_says_what_not() {
-    for release in ["1.23.0", "1.23.17", "2.0.2", "2.1.0", "2.1.3", "2.4.0", "2.5.0"] {
+    for &release in rounds::some(&["1.23.0", "1.23.17", "2.0.2", "2.1.0", "2.1.3", "2.4.0", "2.5.0"], 4) {
         let lab = Lab::sqlite(release);
         let file = shipped("everything.yaml");
         if release < "2.5.0" {

@@ -28,6 +28,11 @@ pub fn draw(total: usize, few: usize) -> Vec<usize> {
     (0..few).map(|n| part(n) + chance.below(part(n + 1) - part(n))).collect()
 }
 
+/// All of `all`, or `few` of them in the same order, drawn as [`draw`] does.
+pub fn some<T>(all: &[T], few: usize) -> Vec<&T> {
+    draw(all.len(), few).into_iter().map(|at| &all[at]).collect()
+}
+
 /// Points from 1 on, without an end: all, or one drawn from each `stride`.
 pub fn points(stride: usize) -> impl Iterator<Item = usize> {
     let (mut chance, stride) = (Chance::new(seed()), count(stride, 1));
@@ -55,6 +60,7 @@ fn what_is_drawn_is_spread_over_all() {
         assert_eq!(drawn.len(), if is_long() { total } else { few.min(total) });
         assert!(drawn.is_sorted_by(|a, b| a < b) && drawn.iter().all(|n| *n < total), "{drawn:?}");
     }
+    assert_eq!(some(&[1, 2], 2), [&1, &2]);
     let drawn: Vec<usize> = points(5).take(20).collect();
     let stride = count(5, 1);
     assert!(drawn.iter().enumerate().all(|(n, point)| (point - 1) / stride == n), "{drawn:?}");
