@@ -16,32 +16,40 @@ const QUESTION: Duration = Duration::from_secs(10);
 /// How often a refused connection is retried within one request while the server is starting: for about 0.6 s.
 const TRIES: u32 = 10;
 
-/// The pause between two requests: at first, because the downtime counts, and later on.
+/// The pause between two requests: at first, because the downtime counts, and later on or during a migration.
 const SOON: Duration = Duration::from_millis(100);
 const LATER: Duration = Duration::from_millis(500);
 
 /// Prints the body of `GET $1`, a line break and the status. Every image of the server has node, most have curl too,
-/// which starts faster: with it, a refused connection is retried $2 times, which is cheaper than as many requests.
+/// which starts faster. A refused connection (7 of curl, 4 of GNU's wget) is retried $2 times, which is cheaper than as
+/// many requests.
 /// Proxies in the environment are ignored.
 const ASK: &str = r#"unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
-if command -v curl >/dev/null 2>&1; then
-  left=$2
-  until answer=$(curl -gsSk -m 8 -w '\n%{http_code}' "$1" 2>&1); do
-    code=$?; left=$((left - 1))
-    if [ $code != 7 ] || [ $left -le 0 ]; then printf '%s\n' "$answer" >&2; exit $code; fi
-    sleep 0.05
-  done
-  printf %s "$answer"
+if command -v curl >/dev/null 2>&1; then ask() { curl -gsSk -m 8 -w '\n%{http_code}' "$1"; }
 elif command -v node >/dev/null 2>&1; then exec node -e '
 process.env.NODE_TLS_REJECT_UNAUTHORIZED = "0"; process.removeAllListeners("warning")
-const url = process.argv[1]
-require(url.startsWith("https") ? "https" : "http").get(url, { timeout: 8000 }, answer => {
+const [url, tries] = process.argv.slice(1)
+let left = Number(tries)
+const ask = () => require(url.startsWith("https") ? "https" : "http").get(url, { timeout: 8000 }, answer => {
   let body = ""
   answer.on("data", piece => body += piece)
   answer.on("end", () => process.stdout.write(body + "\n" + answer.statusCode))
-}).on("error", error => { console.error(error.message); process.exit(7) })' "$1"
-else wget -q -O - --no-check-certificate "$1" && printf '\n200'
-fi"#;
+}).on("error", error => {
+  left -= 1
+  if (error.code === "ECONNREFUSED" && left > 0) return setTimeout(ask, 50)
+  console.error(error.message); process.exit(7)
+})
+ask()' "$1" "$2"
+else ask() { wget -q -O - --no-check-certificate "$1" && printf '\n200'; }
+fi
+left=$2
+until answer=$(ask "$1" 2>&1); do
+  code=$?
+  case "$code $answer" in [47]\ *|*refused*) left=$((left - 1)) ;; *) left=0 ;; esac
+  if [ $left -le 0 ]; then printf '%s\n' "$answer" >&2; exit $code; fi
+  sleep 0.05
+done
+printf %s "$answer""#;
 
 /// The start page of the real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +175,8 @@ impl Docker {
                     _ => Error::Docker(DockerError::Migrating { container: container.name.clone() }),
                 });
             }
-            std::thread::sleep(if begin.elapsed() < Duration::from_secs(20) { SOON } else { LATER });
+            let is_soon = answer != Answer::Migrating && begin.elapsed() < Duration::from_secs(20);
+            std::thread::sleep(if is_soon { SOON } else { LATER });
         }
     }
 
@@ -291,6 +300,10 @@ fn bracketed(host: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+    use std::io::{self, Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::os::unix::fs::symlink;
+    use std::process::{Command, Stdio};
 
     use bollard::models::{
         ContainerConfig, ContainerInspectResponse, EndpointSettings, HostConfig, NetworkSettings, PortBinding,
@@ -316,6 +329,44 @@ mod tests {
         assert_eq!(origin(&[], &["UPTIME_KUMA_SSL_KEY=/k", "UPTIME_KUMA_SSL_CERT=/c"]), "https://127.0.0.1:3001");
         assert_eq!(origin(&[], &["UPTIME_KUMA_SSL_KEY=/k", "UPTIME_KUMA_SSL_CERT="]), "http://127.0.0.1:3001");
     }
+
+    #[test]
+    fn a_refused_connection_is_retried_with_every_client() -> io::Result<()> {
+        let paths = std::env::var_os("PATH").unwrap_or_default();
+        let find = |name: &str| std::env::split_paths(&paths).map(|path| path.join(name)).find(|path| path.exists());
+        for (n, client) in ["curl", "node", "wget", "busybox"].into_iter().enumerate() {
+            let (Some(program), Some(sleep)) = (find(client), find("sleep")) else { continue };
+            let folder = tempfile::tempdir()?;
+            symlink(program, folder.path().join(if client == "busybox" { "wget" } else { client }))?;
+            symlink(sleep, folder.path().join("sleep"))?;
+            let address = format!("127.77.{}.{}:3301", std::process::id() % 250, n + 1);
+            let ask = |tries: &str| {
+                let mut shell = Command::new("/bin/sh");
+                shell.args(["-c", ASK, "sh", &format!("http://{address}/"), tries]);
+                shell.env("PATH", folder.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+            };
+            let refused = ask("2")?.wait_with_output()?;
+            assert!(!refused.status.success() && refused.stdout.is_empty(), "{client}: {refused:?}");
+            let mut asking = ask("400")?;
+            std::thread::sleep(Duration::from_millis(200));
+            let listener = TcpListener::bind(&address)?;
+            listener.set_nonblocking(true)?;
+            let mut stream = loop {
+                match listener.accept() {
+                    Ok((stream, _)) => break stream,
+                    Err(_) if asking.try_wait()?.is_none() => std::thread::sleep(Duration::from_millis(10)),
+                    Err(error) => return Err(io::Error::other(format!("{client}: {error}"))),
+                }
+            };
+            stream.set_nonblocking(false)?;
+            assert!(stream.read(&mut [0; 4096])? > 0);
+            stream.write_all(b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello")?;
+            let answered = asking.wait_with_output()?;
+            assert_eq!(String::from_utf8_lossy(&answered.stdout), "hello\n200", "{client}: {answered:?}");
+        }
+        Ok(())
+    }
+
     #[test]
     fn published_ports_and_own_addresses_are_where_to_ask_from_outside() {
         let port = |ip: &str, port: &str| PortBinding { host_ip: Some(ip.into()), host_port: Some(port.into()) };
