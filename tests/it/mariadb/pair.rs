@@ -12,7 +12,6 @@ use kumadb::engine::mariadb::Address;
 
 use crate::mariadb::engine::dump;
 use crate::support::mariadbd::Mariadbd;
-use crate::support::rounds;
 
 const ROWS: u32 = 40_000;
 
@@ -90,7 +89,7 @@ fn both_connections_have_one_snapshot_while_others_write() {
                 thread::sleep(Duration::from_millis(5));
             }
         });
-        let dumped: Vec<String> = (0..rounds::count(3, 6)).map(|_| dump_text(&address, &file)).collect();
+        let dumped: Vec<String> = (0..6).map(|_| dump_text(&address, &file)).collect();
         is_ended.store(true, Ordering::Relaxed);
         dumped
     });
@@ -99,7 +98,7 @@ fn both_connections_have_one_snapshot_while_others_write() {
         let seen: BTreeSet<&str> = (1..=ROWS / 1000).map(|n| n_of(text, n * 1000)).chain(ends(text)).collect();
         assert_eq!(seen.len(), 1, "{seen:?}");
     }
-    assert_ne!(ends(&dumped[0]), ends(dumped.last().unwrap()));
+    assert_ne!(ends(&dumped[0]), ends(&dumped[5]));
     assert!(released(&server) > 0);
 }
 

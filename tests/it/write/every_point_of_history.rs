@@ -141,10 +141,10 @@ fn fail_everywhere(lab: &Lab, what: What, how: How) -> (usize, usize) {
     fill();
     let (before, mut rows) = (beats(), lab.rows());
     // A copy is compared table by table after it replaced the rows.
-    let few = if what == What::Copy { 4 } else { 3 };
+    let few = if what == What::Copy { 6 } else { 3 };
     let early = rounds::draw(total - LAST, few).into_iter().filter(|at| *at > 0);
     // The last one is always there, so that it is done at least once.
-    let late = rounds::draw(LAST, 5).into_iter().map(|n| total - LAST + n);
+    let late = rounds::draw(LAST, 6).into_iter().map(|n| total - LAST + n);
     let at_all: Vec<usize> = early.chain(late).chain([total]).collect();
     let (mut old, mut new) = (0, 0);
     for at in at_all {
