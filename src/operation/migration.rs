@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Observer, Step};
 use crate::error::{Error, OperationError, Result};
 use crate::files;
-use crate::instance::{DbLocation, Instance};
+use crate::instance::{DbLocation, Instance, Server};
 use crate::kuma::read::read_migrating;
 use crate::kuma::upgrade::read_state;
 use crate::upgrade::settings::AggregationState;
@@ -18,18 +18,27 @@ const LOOK: Duration = Duration::from_secs(1);
 /// other migration the only sign is a lock in the database. Where no container is known, open connections to the
 /// database indicate a running server, and a setting that it fills them.
 pub(super) fn is_migrating(instance: &Instance) -> Result<bool> {
-    let locked = || instance.connect()?.reader().map(|mut reader| read_migrating(&mut *reader));
+    let is_locked = || instance.connect()?.reader().map(|mut reader| read_migrating(&mut *reader));
     match &instance.container {
-        Some(server) => Ok(server.is_running()? && (locked().unwrap_or(false) || server.is_migrating()?)),
+        Some(server) => Ok(server.is_running()? && (is_locked().unwrap_or(false) || shows_page(instance, server)?)),
         None if matches!(instance.place, DbLocation::Sqlite(_)) => {
-            Ok(is_used(instance)? && (locked().unwrap_or(false) || is_aggregating(instance).unwrap_or(false)))
+            let is_filling =
+                || read_aggregation(instance).is_ok_and(|state| state == Some(AggregationState::Interrupted));
+            Ok(is_used(instance)? && (is_locked().unwrap_or(false) || is_filling()))
         }
-        None => Ok(locked()? && is_used(instance)?),
+        None => Ok(is_locked()? && is_used(instance)?),
     }
 }
 
-fn is_aggregating(instance: &Instance) -> Result<bool> {
-    Ok(read_state(&mut *instance.connect()?.reader()?)? == Some(AggregationState::Interrupted))
+/// Whether a server shows the page of a running migration. A request for it starts two processes in its container, and
+/// it shows none once its setting has that the statistics are filled (2.0.0 to 2.5.3).
+pub(super) fn shows_page(instance: &Instance, server: &Server) -> Result<bool> {
+    let is_done = read_aggregation(instance).is_ok_and(|state| state == Some(AggregationState::Done));
+    if is_done { Ok(false) } else { server.is_migrating() }
+}
+
+fn read_aggregation(instance: &Instance) -> Result<Option<AggregationState>> {
+    read_state(&mut *instance.connect()?.reader()?)
 }
 
 fn is_used(instance: &Instance) -> Result<bool> {
