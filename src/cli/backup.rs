@@ -13,13 +13,14 @@ use super::lazy::Lazy;
 use super::prune::{self, PruneArgs};
 use super::schedule::{self, ScheduleArgs};
 use super::show::{self, ShowArgs};
-use super::snapshots::{document, find};
-use super::store::{EncryptionArgs, KeyArgs};
+use super::snapshots::{document, keep, no_snapshots};
+use super::store::EncryptionArgs;
 use super::table::Header;
+use super::verify::{self, VerifyArgs};
 use super::write::read_from;
 use super::{Context, Ui};
-use crate::backup::{CopyScope, Manifest, RestoreTest, Snapshot, Stores};
-use crate::error::{Error, Exit, Hint, InputError, OperationError, Result};
+use crate::backup::{CopyScope, Manifest, Snapshot, Stores};
+use crate::error::{Error, Exit, Hint, InputError, Result};
 use crate::instance::Instance;
 use crate::kuma::read::read_database;
 use crate::operation::pending::{self, PendingSnapshot, offer};
@@ -93,33 +94,10 @@ impl BackupVerb {
     pub fn is_for_many(&self) -> bool {
         match self {
             BackupVerb::Create(args) => args.fleet.is_many(),
-            BackupVerb::Verify(args) => args.fleet.is_many(),
+            BackupVerb::Verify(args) => args.is_for_many(),
             BackupVerb::Prune(args) => args.is_for_many(),
             BackupVerb::List(_) | BackupVerb::Show(_) | BackupVerb::Check(_) | BackupVerb::Schedule(_) => false,
         }
-    }
-}
-
-impl VerifyArgs {
-    /// Selects the snapshot at `path`, which was on standard input.
-    pub fn take_snapshot(&mut self, path: String) {
-        (self.snapshots, self.stdin) = (vec![path], false);
-    }
-
-    /// Checks the options that need no data.
-    pub fn check(&self) -> Result<()> {
-        if self.stdin && self.fleet.is_many() {
-            return Err(Error::Input(InputError::Conflict {
-                option: "`--stdin`".into(),
-                other: "several instances".into(),
-            }));
-        }
-        Ok(())
-    }
-
-    /// Whether only the snapshots of the selected instance are verified.
-    pub fn is_own(&self) -> bool {
-        self.own
     }
 }
 
@@ -164,7 +142,7 @@ impl CreateArgs {
 
 #[derive(Args, Debug)]
 pub struct ListArgs {
-    /// Show only snapshots of this instance
+    /// Show only snapshots of this instance, which need not exist any more [default: the target, else all]
     #[arg(long, value_name = "NAME")]
     instance: Option<String>,
     /// List undo snapshots instead of backups
@@ -174,32 +152,12 @@ pub struct ListArgs {
     format: FormatArgs,
 }
 
-#[derive(Args, Debug)]
-pub struct VerifyArgs {
-    /// Select snapshots by id or path, or `latest` [default: all]
-    pub snapshots: Vec<String>,
-    /// Restore each snapshot to a temporary database and compare every table (MariaDB snapshots need `mariadbd` on this
-    /// host)
-    #[arg(long)]
-    restore_test: bool,
-    /// Verify only snapshots of the target instance
-    #[arg(long, conflicts_with = "snapshots")]
-    own: bool,
-    /// Verify the snapshot on standard input
-    #[arg(long, conflicts_with_all = ["snapshots", "own"])]
-    pub stdin: bool,
-    #[command(flatten)]
-    pub keys: KeyArgs,
-    #[command(flatten)]
-    fleet: FleetArgs,
-}
-
 pub fn run(verb: &BackupVerb, context: &mut Context<'_>) -> Result<Exit> {
     match verb {
         BackupVerb::Create(args) => create(args, context),
         BackupVerb::List(args) => list(args, context),
         BackupVerb::Show(args) => show::run(args, context),
-        BackupVerb::Verify(args) => verify(args, context),
+        BackupVerb::Verify(args) => verify::run(args, context),
         BackupVerb::Check(args) => check::run(args, context),
         BackupVerb::Prune(args) => prune::run(args, context),
         BackupVerb::Schedule(args) => schedule::run(args, context),
@@ -291,9 +249,13 @@ fn warn_of(failed: &[Error], ui: &mut Ui) -> Exit {
 fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     let stores = context.stores()?;
     let listing = stores.list()?;
-    let mut all: Vec<&Snapshot> = listing.snapshots.iter().collect();
-    let owner = args.instance.as_ref().map(|name| context.owner(name)).transpose()?;
-    all.retain(|snapshot| owner.as_ref().is_none_or(|owner| owner.has(&snapshot.manifest)));
+    let mut snapshots = listing.snapshots;
+    let owner = match &args.instance {
+        Some(name) => Some(context.owner(name)?),
+        None => context.target_owner(|owner| snapshots.iter().any(|snapshot| owner.has(&snapshot.manifest)))?,
+    };
+    let excluded = owner.as_ref().map_or(0, |owner| keep(&mut snapshots, |manifest| owner.has(manifest)));
+    let all: Vec<&Snapshot> = snapshots.iter().collect();
     let ambiguous = are_ambiguous(all.iter().map(|snapshot| &snapshot.manifest));
     let all: Vec<&[&Snapshot]> = all.chunk_by(|a, b| a.manifest.id == b.manifest.id).collect();
     let (all, others): (Vec<&[&Snapshot]>, Vec<&[&Snapshot]>) =
@@ -321,7 +283,9 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
         let waiting: String = kept.iter().map(waiting_words).collect();
         let around = |table: String| {
             let kind = if args.undo { "undo snapshots" } else { "snapshots" };
-            waiting + &if all.is_empty() { no_snapshots(&stores, kind) } else { table } + &hidden
+            waiting
+                + &if all.is_empty() { no_snapshots(&stores, kind, owner.as_ref(), excluded) } else { table }
+                + &hidden
         };
         let row = |copies: &&[&Snapshot]| {
             let mut row = cells(copies[0]);
@@ -372,96 +336,6 @@ fn waiting_words(one: &PendingSnapshot) -> String {
     )
 }
 
-fn no_snapshots(stores: &Stores, what: &str) -> String {
-    let names: Vec<String> = stores.iter().map(|store| format!("`{}`", store.address())).collect();
-    format!("no {what} in {}", names.join(", "))
-}
-
-fn verify(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
-    if args.fleet.is_many() {
-        let more: &[&str] = if args.snapshots.is_empty() { &["--own"] } else { &[] };
-        return fleet::run(&Fleet { args: args.fleet.clone(), more, words: verified_words }, context);
-    }
-    let stores = context.stores()?.with_keys(&args.keys.keys()?);
-    let mut unusable = Vec::new();
-    let mut desired = Vec::new();
-    if args.snapshots.is_empty() {
-        let listing = stores.list()?;
-        (desired, unusable) = (listing.snapshots, listing.unusable);
-        if args.own {
-            let origin = context.origin()?;
-            desired.retain(|snapshot| stores.is_of(&snapshot.manifest, &origin));
-        }
-    } else {
-        for one in &args.snapshots {
-            desired.extend(find(&stores, one, context)?);
-        }
-    }
-    let mut exit = Exit::Done;
-    let mut documents = Vec::new();
-    let mut lines = Vec::new();
-    let mut fail = |error: &Error| match error.exit() {
-        Exit::Verification => exit = Exit::Verification,
-        // No snapshot was found damaged, but not all of them could be checked.
-        _ if exit == Exit::Done => exit = Exit::Partial,
-        _ => {}
-    };
-    for error in &unusable {
-        fail(error);
-        lines.push(format!("FAILED: {error}"));
-        documents.push(json!({"id": null, "ok": false, "error": error.to_string()}));
-    }
-    let scratch = args.restore_test.then(|| stores.scratch()).transpose()?;
-    let mut drill = scratch.as_ref().map(|scratch| RestoreTest::new(scratch.path()));
-    let several = stores.iter().count() > 1;
-    for snapshot in &desired {
-        let id = &snapshot.manifest.id;
-        let place = if several { format!(" in `{}`", snapshot.store().address()) } else { String::new() };
-        let mut document = json!({"id": id, "path": snapshot.location(), "ok": true});
-        let line = match check(snapshot, drill.as_mut(), &mut document, context.ui) {
-            Ok(line) => line,
-            Err(error @ Error::Operation(OperationError::Interrupted { .. })) => return Err(error),
-            Err(error) => {
-                fail(&error);
-                document["ok"] = json!(false);
-                document["error"] = json!(error.to_string());
-                format!("FAILED: {error}")
-            }
-        };
-        lines.push(format!("{id}{place}  {line}"));
-        documents.push(document);
-    }
-    context.ui.result(&json!({"snapshots": documents}), || {
-        if lines.is_empty() { no_snapshots(&stores, "snapshots") } else { lines.join("\n") }
-    })?;
-    Ok(exit)
-}
-
-/// Verifies one copy and runs a restore test where requested; details go into `document`, the summary line is returned.
-fn check(snapshot: &Snapshot, drill: Option<&mut RestoreTest>, document: &mut Json, ui: &mut Ui) -> Result<String> {
-    let proof = snapshot.verify()?;
-    document["files"] = json!(proof.members);
-    document["bytes"] = json!(proof.bytes);
-    let mut line = format!("ok, {} files, {}", proof.members, bytes(proof.bytes));
-    if proof.encrypted {
-        document["encrypted"] = json!(true);
-        let read = bytes(proof.bytes);
-        line = format!("ok, archive hash of {read}; encrypted: contents not checked without a key");
-    }
-    if let Some(drill) = drill.filter(|_| !snapshot.manifest.raw) {
-        let restore_tested = drill.restore(snapshot)?;
-        let seconds = restore_tested.took.as_secs_f64();
-        let (tables, rows) = (counted(restore_tested.tables, "table"), counted(restore_tested.rows as usize, "row"));
-        line.push_str(&format!(", restore test passed in {seconds:.1} s: {tables} with {rows} match"));
-        if let Some(error) = restore_tested.unnoted {
-            ui.warn(&format!("cannot record the restore test of `{}` in the store: {error}", snapshot.manifest.id));
-        }
-        document["restore_test"] =
-            json!({"tables": restore_tested.tables, "rows": restore_tested.rows, "seconds": seconds});
-    }
-    Ok(line)
-}
-
 fn words(snapshot: &Snapshot) -> String {
     let manifest = &snapshot.manifest;
     format!(
@@ -478,16 +352,4 @@ fn words(snapshot: &Snapshot) -> String {
 fn created_words(document: &Json) -> String {
     let size = document["size_bytes"].as_u64().unwrap_or(0);
     format!("snapshot {} ({})", document["manifest"]["id"].as_str().unwrap_or_default(), bytes(size))
-}
-
-/// Summary of one instance for the table of many.
-fn verified_words(document: &Json) -> String {
-    let all = document["snapshots"].as_array().map_or(&[][..], Vec::as_slice);
-    let bad: Vec<&str> =
-        all.iter().filter(|one| one["ok"] != true).map(|one| one["id"].as_str().unwrap_or("one")).collect();
-    if bad.is_empty() {
-        format!("{} ok", counted(all.len(), "snapshot"))
-    } else {
-        format!("{} of {} FAILED: {}", bad.len(), counted(all.len(), "snapshot"), bad.join(" "))
-    }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::fleet::FleetArgs;
-use super::instance::{SnapshotOwner, origin_of};
+use super::instance::{SnapshotOwner, former_origin_of};
 use super::{Context, config, default_store};
 use crate::backup::freshness::{Limits, Newest, PluginStatus, Verdict};
 use crate::backup::store::{Listing, list_all};
@@ -212,28 +212,20 @@ fn configured(name: &str, config: &ConfigFile, context: &mut Context<'_>) -> Res
 }
 
 /// The meaning of `-t` where it is not in the config file: a location, or a container, which may be gone.
-fn typed(target: &str, context: &mut Context<'_>) -> Result<SnapshotOwner> {
-    let known = origin_of(target).or_else(|| target.contains('/').then(|| target.to_owned()));
-    let (name, origin) = match context.locate() {
-        Ok(Location::Local(instance)) => (instance.name.clone(), Some(instance.origin())),
-        Ok(Location::Remote(data)) => (target.to_owned(), Some(data.folder.display().to_string())),
+fn typed(target: &str, context: &Context<'_>) -> Result<SnapshotOwner> {
+    context.located_owner(target).or_else(|error| {
+        let known = former_origin_of(target);
+        let owner = SnapshotOwner::at(target.to_owned(), known.clone());
+        let stores = all_stores(context)?;
+        let listings = list_all(&stores.iter().map(|(_, store)| store).collect::<Vec<_>>());
+        let has_any = |listing: Result<Listing>| match listing {
+            Ok(listing) => listing.snapshots.iter().any(|snapshot| owner.has(&snapshot.manifest)),
+            // A store that does not respond is reported as such.
+            Err(_) => true,
+        };
         // The name of a removed container is in the stores; a name in neither is a typo.
-        Err(error) => {
-            let owner = SnapshotOwner::at(target.to_owned(), known.clone());
-            let stores = all_stores(context)?;
-            let listings = list_all(&stores.iter().map(|(_, store)| store).collect::<Vec<_>>());
-            let has_any = |listing: Result<Listing>| match listing {
-                Ok(listing) => listing.snapshots.iter().any(|snapshot| owner.has(&snapshot.manifest)),
-                // A store that does not respond is reported as such.
-                Err(_) => true,
-            };
-            if known.is_none() && !listings.into_iter().any(has_any) {
-                return Err(error);
-            }
-            (target.to_owned(), known)
-        }
-    };
-    Ok(SnapshotOwner::at(name, origin))
+        if known.is_none() && !listings.into_iter().any(has_any) { Err(error) } else { Ok(owner) }
+    })
 }
 
 /// The stores from the options or the config file, or the default one.

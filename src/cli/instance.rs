@@ -1,7 +1,7 @@
 //! The selected instance, its settings in the config file, and its stores.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Context, config, default_store, engine, remote_job, store};
 use crate::backup::undo::Bounds;
@@ -86,6 +86,37 @@ impl Context<'_> {
     pub(super) fn owner(&self, name: &str) -> Result<SnapshotOwner> {
         let config = config::read(self)?.unwrap_or_default();
         Ok(SnapshotOwner::of(name, &config))
+    }
+
+    /// The owner of the snapshots of the target, where one is given. Its instance may be gone: an engine is asked only where
+    /// the stores, which `has_any` looks into, have no snapshots of what its text names.
+    ///
+    /// # Errors
+    /// It is the name of neither an instance nor an owner of snapshots.
+    pub(super) fn target_owner(&self, has_any: impl Fn(&SnapshotOwner) -> bool) -> Result<Option<SnapshotOwner>> {
+        let Some(text) = &self.global.target else { return Ok(None) };
+        let config = config::read(self)?.unwrap_or_default();
+        if let Some(name) = self.configured_name(&config) {
+            return Ok(Some(SnapshotOwner::of(&name, &config)));
+        }
+        let is_location = text.contains(['/', ':']);
+        let origin = is_location.then(|| former_origin_of(text)).flatten();
+        let owner = SnapshotOwner { others: self.others()?, ..SnapshotOwner::at(text.clone(), origin) };
+        if has_any(&owner) {
+            return Ok(Some(owner));
+        }
+        match self.located_owner(text) {
+            Err(_) if is_location => Ok(Some(owner)),
+            found => found.map(Some),
+        }
+    }
+
+    /// The owner of the snapshots of the instance that the target `text` selects.
+    pub(super) fn located_owner(&self, text: &str) -> Result<SnapshotOwner> {
+        Ok(match self.locate()? {
+            Location::Local(instance) => SnapshotOwner::at(instance.name.clone(), Some(instance.origin())),
+            Location::Remote(data) => SnapshotOwner::at(text.to_owned(), Some(data.folder.display().to_string())),
+        })
     }
 
     /// The selected instance in the config file, if it is there: by name or by location.
@@ -241,9 +272,20 @@ pub fn origin_of(text: &str) -> Option<String> {
     if text.starts_with("mysql://") || text.starts_with("mariadb://") {
         return Address::parse(text).ok().map(|address| address.describe());
     }
-    let path = Path::new(text).canonicalize().ok()?;
+    Some(folder_of(&Path::new(text).canonicalize().ok()?))
+}
+
+/// The same for an instance that may be gone.
+pub(super) fn former_origin_of(text: &str) -> Option<String> {
+    let is_path = text.contains('/') && !text.contains("://");
+    let absolute = || std::path::absolute(text).ok().filter(|_| is_path);
+    origin_of(text).or_else(|| Some(folder_of(&absolute()?.components().collect::<PathBuf>())))
+}
+
+/// The data folder at `path`, which is this folder or its `kuma.db`.
+fn folder_of(path: &Path) -> String {
     let folder = path.parent().filter(|_| path.file_name().is_some_and(|name| name == "kuma.db"));
-    Some(folder.unwrap_or(&path).display().to_string())
+    folder.unwrap_or(path).display().to_string()
 }
 
 /// Whether `target` of the config file is `instance`.

@@ -66,7 +66,7 @@ impl Verb {
             Verb::Backup(BackupVerb::Create(_)) => Ok(context.instance_remote()),
             Verb::Backup(BackupVerb::List(_)) => context.snapshots_remote(false),
             Verb::Backup(BackupVerb::Show(args)) => context.selected_remote(std::slice::from_ref(&args.snapshot)),
-            Verb::Backup(BackupVerb::Verify(args)) if args.is_own() => context.snapshots_remote(true),
+            Verb::Backup(BackupVerb::Verify(args)) if args.is_own(context) => context.snapshots_remote(true),
             Verb::Backup(BackupVerb::Verify(args)) => context.selected_remote(&args.snapshots),
             Verb::Backup(BackupVerb::Prune(args)) => context.snapshots_remote(args.is_own(context)),
             Verb::Backup(BackupVerb::Check(args)) => Ok(args.remote_data(context)),

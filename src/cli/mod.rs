@@ -61,6 +61,7 @@ mod undo;
 mod upgrade;
 mod user;
 mod vacuum;
+mod verify;
 mod worker;
 mod write;
 

@@ -1,10 +1,14 @@
 //! Snapshots that a command names, and how they are printed.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value as Json, json};
 
 use super::Context;
-use crate::backup::{Snapshot, Stores};
+use super::instance::SnapshotOwner;
+use crate::backup::{Manifest, Snapshot, Stores};
 use crate::error::Result;
+use crate::text::counted;
 
 /// The copies of the snapshot `desired`; only `latest` needs an instance.
 pub(super) fn find(stores: &Stores, desired: &str, context: &mut Context<'_>) -> Result<Vec<Snapshot>> {
@@ -24,4 +28,28 @@ pub(super) fn document(copies: &[&Snapshot]) -> Json {
         "class": first.manifest.class(),
         "manifest": first.manifest,
     })
+}
+
+/// Keeps the snapshots that are `desired`; returns how many others there are.
+pub(super) fn keep(snapshots: &mut Vec<Snapshot>, desired: impl Fn(&Manifest) -> bool) -> usize {
+    let mut others = BTreeSet::new();
+    snapshots.retain(|snapshot| {
+        let is_desired = desired(&snapshot.manifest);
+        if !is_desired {
+            others.insert(snapshot.manifest.id.clone());
+        }
+        is_desired
+    });
+    others.len()
+}
+
+/// States that there are none, of `owner` where it is given, and how many of other instances were `excluded`.
+pub(super) fn no_snapshots(stores: &Stores, what: &str, owner: Option<&SnapshotOwner>, excluded: usize) -> String {
+    let names: Vec<String> = stores.iter().map(|store| format!("`{}`", store.address())).collect();
+    let of = owner.map_or(String::new(), |owner| format!(" of `{}`", owner.name));
+    let others = match excluded {
+        0 => String::new(),
+        n => format!("\n{} of other instances; to list all: kumadb backup list", counted(n, "snapshot")),
+    };
+    format!("no {what}{of} in {}{others}", names.join(", "))
 }

@@ -178,7 +178,6 @@ impl Server {
 
     /// Whether its processes exist, paused or not: then nothing may be written beside them. A removed container has
     /// none.
-    /// removed do not.
     pub fn is_running(&self) -> Result<bool> {
         Ok(self.find()?.is_some_and(|now| now.state.life_so_far() != RunState::Stopped))
     }

@@ -67,8 +67,15 @@ fn the_name_in_the_config_file_is_the_name_everywhere() {
         let status = json(&lab, &format!("{target} status"));
         assert_eq!((&status["instance"], &status["last_snapshot"]["id"]), (&name.into(), &taken[n]["id"]), "{target}");
     }
-    for line in ["backup list", "-t beta backup list"] {
-        assert_eq!(json(&lab, line)["snapshots"].as_array().unwrap().len(), 2, "{line}");
+    for (line, n) in [("backup list", 2), ("-t beta backup list", 1), ("-t beta backup verify", 1)] {
+        assert_eq!(json(&lab, line)["snapshots"].as_array().unwrap().len(), n, "{line}");
+    }
+    let never = run(&lab, &format!("-t {}/never backup list", lab.root.path().display())).out;
+    let words = ["/never` in ", "2 snapshots of other instances; to list all: kumadb backup list"];
+    assert!(words.iter().all(|words| never.contains(words)), "{never}");
+    for line in ["-t gamma backup list", "-t gamma backup verify"] {
+        let unknown = run(&lab, line);
+        assert!(unknown.exit != 0 && unknown.err.contains("gamma"), "{line}: {}", unknown.err);
     }
     // A write keeps its snapshot there, too, under the same name.
     json(&lab, &format!("-t {} monitor add push --name A", other.display()));
@@ -108,6 +115,32 @@ fn two_of_one_name_in_one_store_are_distinguished_with_a_warning() {
     assert!(of("beta").as_array().unwrap().iter().all(|one| one["manifest"]["id"] == beta), "{:#}", of("beta"));
     let named = run(&lab, "-t beta backup create");
     assert_eq!((named.exit, named.err.contains("another instance")), (0, false), "{}", named.err);
+}
+
+#[test]
+fn the_snapshots_of_the_target_are_listed_and_verified_when_it_is_gone() {
+    let (lab, other) = two("[stores.local]\naddress = \"STORE\"\n");
+    let id = |ran: Json| ran["manifest"]["id"].as_str().unwrap().to_owned();
+    let [first, second] =
+        [lab.target.clone(), other.display().to_string()].map(|one| id(json(&lab, &format!("-t {one} backup create"))));
+    std::fs::remove_dir_all(&other).unwrap();
+    let named = |target: &str| -> Vec<String> {
+        let listed = json(&lab, &format!("-t {target} backup list"))["snapshots"].clone();
+        let verified = json(&lab, &format!("-t {target} backup verify"))["snapshots"].clone();
+        let ids = |all: &Json, at: &str| -> Vec<String> {
+            all.as_array().unwrap().iter().map(|one| one.pointer(at).unwrap().as_str().unwrap().to_owned()).collect()
+        };
+        let ids = (ids(&listed, "/manifest/id"), ids(&verified, "/id"));
+        assert_eq!(ids.0, ids.1, "{target}");
+        ids.0
+    };
+    assert_eq!(named(&lab.target), [first.as_str()]);
+    assert_eq!(named(&format!("{}/kuma.db", lab.target)), [first.as_str()]);
+    for gone in [other.clone(), other.join("kuma.db")] {
+        assert_eq!(named(&gone.display().to_string()), [second.as_str()]);
+    }
+    // Both are called so, as two containers on two hosts may be.
+    assert_eq!(named("data").len(), 2);
 }
 
 #[test]
