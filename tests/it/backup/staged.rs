@@ -57,7 +57,7 @@ fn it_is_the_stopped_database_whatever_was_written_since() {
         let (there, copied) = (fs::read(file.path()).unwrap(), fs::read(staged.database()).unwrap());
         assert!(there == copied, "{write}: {} and {} bytes", there.len(), copied.len());
         assert_eq!(StagedCopy::open(&folder).unwrap().manifest.members, staged.manifest.members, "{write}");
-        let words = ["pages", "schema", "migrations", "counts", "quick_check", "foreign keys", "hash"];
+        let words = ["pages", "schema", "migrations", "counts", "structure", "foreign keys", "hash"];
         assert_eq!(staged.manifest.verified, words, "{write}");
     }
 }

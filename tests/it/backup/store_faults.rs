@@ -426,7 +426,7 @@ fn a_mistyped_prefix_is_named_with_those_that_have_snapshots() {
     assert_eq!(run(&lab, &access, "backup create").exit, 0);
     access.0 = "s3://shelf/kuma/offsite".into();
     let listed = run(&lab, &access, "backup list");
-    assert!(listed.exit == 0 && listed.out.contains("no snapshots in"), "{}{}", listed.out, listed.err);
+    assert!(listed.exit == 0 && listed.out.contains("no snapshots of `data` in"), "{}{}", listed.out, listed.err);
     let restored = run(&lab, &access, "restore latest --yes");
     assert_eq!(restored.exit, 8, "{}", restored.err);
     for ran in [listed, restored] {
