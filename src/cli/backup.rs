@@ -252,7 +252,7 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     let mut snapshots = listing.snapshots;
     let owner = match &args.instance {
         Some(name) => Some(context.owner(name)?),
-        None => context.target_owner(|owner| snapshots.iter().any(|snapshot| owner.has(&snapshot.manifest)))?,
+        None => context.target_owner(&snapshots)?,
     };
     let excluded = owner.as_ref().map_or(0, |owner| keep(&mut snapshots, |manifest| owner.has(manifest)));
     let all: Vec<&Snapshot> = snapshots.iter().collect();

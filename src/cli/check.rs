@@ -214,8 +214,7 @@ fn configured(name: &str, config: &ConfigFile, context: &mut Context<'_>) -> Res
 /// The meaning of `-t` where it is not in the config file: a location, or a container, which may be gone.
 fn typed(target: &str, context: &Context<'_>) -> Result<SnapshotOwner> {
     context.located_owner(target).or_else(|error| {
-        let known = former_origin_of(target);
-        let owner = SnapshotOwner::at(target.to_owned(), known.clone());
+        let owner = SnapshotOwner::at(target.to_owned(), former_origin_of(target));
         let stores = all_stores(context)?;
         let listings = list_all(&stores.iter().map(|(_, store)| store).collect::<Vec<_>>());
         let has_any = |listing: Result<Listing>| match listing {
@@ -224,7 +223,7 @@ fn typed(target: &str, context: &Context<'_>) -> Result<SnapshotOwner> {
             Err(_) => true,
         };
         // The name of a removed container is in the stores; a name in neither is a typo.
-        if known.is_none() && !listings.into_iter().any(has_any) { Err(error) } else { Ok(owner) }
+        if owner.origin.is_none() && !listings.into_iter().any(has_any) { Err(error) } else { Ok(owner) }
     })
 }
 

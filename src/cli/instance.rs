@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Context, config, default_store, engine, remote_job, store};
 use crate::backup::undo::Bounds;
-use crate::backup::{Credentials, Encryption, Manifest, Store, Stores, Timeouts};
+use crate::backup::{Credentials, Encryption, Manifest, Snapshot, Store, Stores, Timeouts};
 use crate::config::{ConfigFile, InstanceConfig, StoreConfig, open_stores};
 use crate::engine::Connect as _;
 use crate::engine::mariadb::Address;
@@ -89,11 +89,11 @@ impl Context<'_> {
     }
 
     /// The owner of the snapshots of the target, where one is given. Its instance may be gone: an engine is asked only where
-    /// the stores, which `has_any` looks into, have no snapshots of what its text names.
+    /// none of `snapshots` is of what its text names.
     ///
     /// # Errors
     /// It is the name of neither an instance nor an owner of snapshots.
-    pub(super) fn target_owner(&self, has_any: impl Fn(&SnapshotOwner) -> bool) -> Result<Option<SnapshotOwner>> {
+    pub(super) fn target_owner(&self, snapshots: &[Snapshot]) -> Result<Option<SnapshotOwner>> {
         let Some(text) = &self.global.target else { return Ok(None) };
         let config = config::read(self)?.unwrap_or_default();
         if let Some(name) = self.configured_name(&config) {
@@ -101,8 +101,8 @@ impl Context<'_> {
         }
         let is_location = text.contains(['/', ':']);
         let origin = is_location.then(|| former_origin_of(text)).flatten();
-        let owner = SnapshotOwner { others: self.others()?, ..SnapshotOwner::at(text.clone(), origin) };
-        if has_any(&owner) {
+        let owner = self.owner_at(text.clone(), origin)?;
+        if snapshots.iter().any(|snapshot| owner.has(&snapshot.manifest)) {
             return Ok(Some(owner));
         }
         match self.located_owner(text) {
@@ -113,10 +113,15 @@ impl Context<'_> {
 
     /// The owner of the snapshots of the instance that the target `text` selects.
     pub(super) fn located_owner(&self, text: &str) -> Result<SnapshotOwner> {
-        Ok(match self.locate()? {
-            Location::Local(instance) => SnapshotOwner::at(instance.name.clone(), Some(instance.origin())),
-            Location::Remote(data) => SnapshotOwner::at(text.to_owned(), Some(data.folder.display().to_string())),
-        })
+        match self.locate()? {
+            Location::Local(instance) => self.owner_at(instance.name.clone(), Some(instance.origin())),
+            Location::Remote(data) => self.owner_at(text.to_owned(), Some(data.folder.display().to_string())),
+        }
+    }
+
+    /// An owner that is not in the config file; a remote job has the names of those that are.
+    fn owner_at(&self, name: String, origin: Option<String>) -> Result<SnapshotOwner> {
+        Ok(SnapshotOwner { others: self.others()?, ..SnapshotOwner::at(name, origin) })
     }
 
     /// The selected instance in the config file, if it is there: by name or by location.

@@ -78,7 +78,7 @@ fn select(args: &VerifyArgs, stores: &Stores, context: &mut Context<'_>) -> Resu
     if args.snapshots.is_empty() {
         let listing = stores.list()?;
         let mut desired = listing.snapshots;
-        let owner = context.target_owner(|owner| desired.iter().any(|snapshot| owner.has(&snapshot.manifest)))?;
+        let owner = context.target_owner(&desired)?;
         let excluded = if let Some(owner) = &owner {
             keep(&mut desired, |manifest| owner.has(manifest))
         } else if args.own {

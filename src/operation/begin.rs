@@ -2,7 +2,7 @@
 
 use super::finish::settle;
 use super::journal::{Journal, JournalRecord, Phase};
-use super::migration::{check_settled, shows_page};
+use super::migration::check_settled;
 use super::run::Run;
 use super::work::{Mode, Settings};
 use super::{Observer, Step};
@@ -136,7 +136,7 @@ pub(super) fn check_server(instance: &Instance, mode: Mode, opens_lock: bool) ->
     }
     // The migration lock of a server in a restart loop does not prevent opening the database; the page of a running migration
     // does.
-    if opens_lock && !shows_page(instance, server)? {
+    if opens_lock && !server.is_migrating()? {
         return Ok(());
     }
     check_settled(instance)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Observer, Step};
 use crate::error::{Error, OperationError, Result};
 use crate::files;
-use crate::instance::{DbLocation, Instance, Server};
+use crate::instance::{DbLocation, Instance};
 use crate::kuma::read::read_migrating;
 use crate::kuma::upgrade::read_state;
 use crate::upgrade::settings::AggregationState;
@@ -18,27 +18,35 @@ const LOOK: Duration = Duration::from_secs(1);
 /// other migration the only sign is a lock in the database. Where no container is known, open connections to the
 /// database indicate a running server, and a setting that it fills them.
 pub(super) fn is_migrating(instance: &Instance) -> Result<bool> {
-    let is_locked = || instance.connect()?.reader().map(|mut reader| read_migrating(&mut *reader));
     match &instance.container {
-        Some(server) => Ok(server.is_running()? && (is_locked().unwrap_or(false) || shows_page(instance, server)?)),
+        Some(server) if !server.is_running()? => Ok(false),
+        Some(server) => match read_signs(instance) {
+            Ok(MigrationSigns { is_locked: true, .. }) => Ok(true),
+            // A request for the page starts two processes in the container, and it is not shown any more (2.0.0 to 2.5.3).
+            Ok(MigrationSigns { aggregation: Some(AggregationState::Done), .. }) => Ok(false),
+            _ => server.is_migrating(),
+        },
         None if matches!(instance.place, DbLocation::Sqlite(_)) => {
-            let is_filling =
-                || read_aggregation(instance).is_ok_and(|state| state == Some(AggregationState::Interrupted));
-            Ok(is_used(instance)? && (is_locked().unwrap_or(false) || is_filling()))
+            let is_filling = Some(AggregationState::Interrupted);
+            let shows = |signs: MigrationSigns| signs.is_locked || signs.aggregation == is_filling;
+            Ok(is_used(instance)? && read_signs(instance).is_ok_and(shows))
         }
-        None => Ok(is_locked()? && is_used(instance)?),
+        None => Ok(read_migrating(&mut *instance.connect()?.reader()?) && is_used(instance)?),
     }
 }
 
-/// Whether a server shows the page of a running migration. A request for it starts two processes in its container, and
-/// it shows none once its setting has that the statistics are filled (2.0.0 to 2.5.3).
-pub(super) fn shows_page(instance: &Instance, server: &Server) -> Result<bool> {
-    let is_done = read_aggregation(instance).is_ok_and(|state| state == Some(AggregationState::Done));
-    if is_done { Ok(false) } else { server.is_migrating() }
+/// What a database shows of a migration.
+struct MigrationSigns {
+    is_locked: bool,
+    /// `None` where it is locked, because a migrating server may lock this table too, and where it cannot be read.
+    aggregation: Option<AggregationState>,
 }
 
-fn read_aggregation(instance: &Instance) -> Result<Option<AggregationState>> {
-    read_state(&mut *instance.connect()?.reader()?)
+fn read_signs(instance: &Instance) -> Result<MigrationSigns> {
+    let mut reader = instance.connect()?.reader()?;
+    let is_locked = read_migrating(&mut *reader);
+    let aggregation = if is_locked { None } else { read_state(&mut *reader).unwrap_or_default() };
+    Ok(MigrationSigns { is_locked, aggregation })
 }
 
 fn is_used(instance: &Instance) -> Result<bool> {
