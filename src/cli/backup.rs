@@ -13,7 +13,7 @@ use super::lazy::Lazy;
 use super::prune::{self, PruneArgs};
 use super::schedule::{self, ScheduleArgs};
 use super::show::{self, ShowArgs};
-use super::snapshots::{document, keep, no_snapshots};
+use super::snapshots::{document, keep, no_snapshots, of_others};
 use super::store::EncryptionArgs;
 use super::table::Header;
 use super::verify::{self, VerifyArgs};
@@ -25,7 +25,7 @@ use crate::instance::Instance;
 use crate::kuma::read::read_database;
 use crate::operation::pending::{self, PendingSnapshot, offer};
 use crate::operation::{BackupOptions, take, take_stream};
-use crate::text::{bytes, counted, duration};
+use crate::text::{bytes, counted, duration, lines};
 use crate::value::local_time;
 
 #[derive(Debug, Subcommand)]
@@ -283,9 +283,9 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
         let waiting: String = kept.iter().map(waiting_words).collect();
         let around = |table: String| {
             let kind = if args.undo { "undo snapshots" } else { "snapshots" };
-            waiting
-                + &if all.is_empty() { no_snapshots(&stores, kind, owner.as_ref(), excluded) } else { table }
-                + &hidden
+            let none =
+                |kind| lines([no_snapshots(&stores, kind, owner.as_ref())].into_iter().chain(of_others(excluded)));
+            waiting + &if all.is_empty() { none(kind) } else { table } + &hidden
         };
         let row = |copies: &&[&Snapshot]| {
             let mut row = cells(copies[0]);

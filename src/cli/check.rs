@@ -7,9 +7,10 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::environment::default_store;
 use super::fleet::FleetArgs;
 use super::instance::{SnapshotOwner, former_origin_of};
-use super::{Context, config, default_store};
+use super::{Context, config};
 use crate::backup::freshness::{Limits, Newest, PluginStatus, Verdict};
 use crate::backup::store::{Listing, list_all};
 use crate::backup::{Snapshot, Store, Timeouts};

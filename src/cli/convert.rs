@@ -5,6 +5,7 @@ use std::path::Path;
 use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
+use super::environment::variable;
 use super::inputs::Inputs;
 use super::upgrade::{NeededImage, upgraded_lines};
 use super::write::{WriteArgs, finish, outcome_json, with};
@@ -24,7 +25,7 @@ use crate::text::{self, counted};
 pub struct ConvertArgs {
     /// Set the new database: sqlite, embedded (the MariaDB in the container), or an empty database
     /// mariadb://user:password@host/database, as the server reaches it
-    #[arg(long, value_name = "DATABASE", env = "KUMADB_CONVERT_TO", hide_env_values = true)]
+    #[arg(long, value_name = "DATABASE", env = variable("KUMADB_CONVERT_TO"), hide_env_values = true)]
     to: String,
     /// Set what happens to values that the new database cannot store
     #[arg(long, value_name = "CHOICES", value_delimiter = ',', default_value = "refuse")]

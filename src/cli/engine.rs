@@ -4,13 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Global;
+use super::environment::value;
 use crate::config::InstanceConfig;
 use crate::docker::{Docker, DockerEnv};
 use crate::error::Result;
 
 /// As the docker CLI reads them; empty values count as unset.
 pub fn surroundings(global: &Global) -> DockerEnv {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let variable = |name: &str| value(name)?.into_string().ok();
     let home = variable("HOME").map(PathBuf::from);
     let config = variable("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(".docker")));
     DockerEnv {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{Context, config, default_store, engine, remote_job, store};
+use super::environment::{cache_folder, default_store, value};
+use super::{Context, config, engine, remote_job, store};
 use crate::backup::undo::Bounds;
 use crate::backup::{Credentials, Encryption, Manifest, Snapshot, Store, Stores, Timeouts};
 use crate::config::{ConfigFile, InstanceConfig, StoreConfig, open_stores};
@@ -187,7 +188,7 @@ impl Context<'_> {
         if let Some(recipients) = &self.recipients {
             return Encryption::read(recipients, &[], None);
         }
-        match std::env::var_os("KUMADB_RECIPIENTS_FILE").filter(|file| !file.is_empty()) {
+        match value("KUMADB_RECIPIENTS_FILE") {
             Some(file) => Encryption::read(&[], &[file.into()], None),
             None => self.named()?.map_or(Ok(None), |named| named.target.encryption()),
         }
@@ -249,7 +250,7 @@ impl Context<'_> {
     /// Who uses the stores, from the environment; a signal ends a request.
     pub(super) fn credentials(&self) -> Result<Credentials> {
         let credentials = Credentials::new(store::credentials()?).cancelled_by(self.ui.signals());
-        Ok(credentials.noticed_by(self.ui.notices()).cached_in(super::cache_folder()))
+        Ok(credentials.noticed_by(self.ui.notices()).cached_in(cache_folder()))
     }
 
     /// The stores of the config file, unless others were given: those of the selected instance, or all where it names none or

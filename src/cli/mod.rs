@@ -12,6 +12,7 @@ mod doctor;
 mod document;
 mod drift;
 mod engine;
+mod environment;
 mod examples;
 mod export;
 mod find;
@@ -71,7 +72,6 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::backup::Store;
 use crate::backup::undo::Bounds;
 use crate::docker::{Docker, SOCKET};
 use crate::error::{Error, Exit, OperationError, Result};
@@ -80,6 +80,7 @@ use crate::instance::{Instance, Location, Locator};
 use crate::operation::{Journal, repair_owner};
 use crate::remote::Overrides;
 
+use environment::{state_folder, variable};
 use lazy::Lazy;
 
 pub use completion::answer as complete;
@@ -108,7 +109,7 @@ pub struct Global {
         long,
         global = true,
         hide_short_help = true,
-        env = "KUMADB_TARGET",
+        env = variable("KUMADB_TARGET"),
         hide_env_values = true,
         value_name = "TARGET"
     )]
@@ -132,7 +133,7 @@ pub struct Global {
         long,
         global = true,
         hide_short_help = true,
-        env = "KUMADB_STORE",
+        env = variable("KUMADB_STORE"),
         hide_env_values = true,
         value_name = "STORE",
         value_delimiter = ','
@@ -143,7 +144,7 @@ pub struct Global {
         long,
         global = true,
         hide_short_help = true,
-        env = "KUMADB_CONFIG",
+        env = variable("KUMADB_CONFIG"),
         hide_env_values = true,
         value_name = "FILE"
     )]
@@ -153,7 +154,7 @@ pub struct Global {
         long,
         global = true,
         hide_short_help = true,
-        env = "KUMADB_REMOTE_BINARY",
+        env = variable("KUMADB_REMOTE_BINARY"),
         hide_env_values = true,
         value_name = "FILE"
     )]
@@ -163,7 +164,7 @@ pub struct Global {
         long,
         global = true,
         hide_short_help = true,
-        env = "KUMADB_REMOTE_SOCKET",
+        env = variable("KUMADB_REMOTE_SOCKET"),
         hide_env_values = true,
         value_name = "PATH"
     )]
@@ -466,35 +467,5 @@ impl Context<'_> {
             Ok(None) | Err(_) => {}
         }
         Ok(location)
-    }
-}
-
-fn default_store() -> Store {
-    Store::new(local_folder("XDG_DATA_HOME", ".local/share").join("snapshots"))
-}
-
-/// The folder of journals of instances without a data folder.
-fn state_folder() -> PathBuf {
-    local_folder("XDG_STATE_HOME", ".local/state").join("instances")
-}
-
-/// The folder of manifests of remote stores; none where this user has no home.
-fn cache_folder() -> Option<PathBuf> {
-    let has_home = ["XDG_CACHE_HOME", "HOME"].iter().any(|name| std::env::var_os(name).is_some());
-    let is_known = has_home || rustix::process::geteuid().is_root();
-    is_known.then(|| local_folder("XDG_CACHE_HOME", ".cache").join("manifests"))
-}
-
-/// The folder of this user's kumadb: a system folder for root, a folder at home for others.
-fn local_folder(variable: &str, home: &str) -> PathBuf {
-    if let Some(folder) = std::env::var_os(variable).filter(|folder| !folder.is_empty()) {
-        return PathBuf::from(folder).join("kumadb");
-    }
-    if rustix::process::geteuid().is_root() {
-        return PathBuf::from("/var/lib/kumadb");
-    }
-    match std::env::var_os("HOME") {
-        Some(folder) => PathBuf::from(folder).join(home).join("kumadb"),
-        None => PathBuf::from(".kumadb"),
     }
 }

@@ -2,11 +2,12 @@
 
 use std::io::IsTerminal as _;
 
+use super::environment::value;
 use crate::text::{for_terminal, one_line};
 
 /// Whether standard output shows colours.
 pub fn shows_colors() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    std::io::stdout().is_terminal() && value("NO_COLOR").is_none()
 }
 
 /// A colour of a status.

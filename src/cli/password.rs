@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Context;
+use super::environment::value;
 use super::inputs::Inputs;
 use crate::error::Result;
 use crate::files;
@@ -22,7 +23,7 @@ impl PasswordArgs {
     pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
         match &self.password_file {
             Some(file) => inputs.take(file),
-            None if std::env::var_os("KUMADB_ADMIN_PASSWORD").is_some() => Ok(()),
+            None if value("KUMADB_ADMIN_PASSWORD").is_some() => Ok(()),
             None => inputs.take_stdin(),
         }
     }
@@ -37,9 +38,9 @@ impl PasswordArgs {
         if let Some(path) = &self.password_file {
             return files::read_first_line(path).map(Secret::new);
         }
-        match std::env::var("KUMADB_ADMIN_PASSWORD") {
-            Ok(password) => Ok(Secret::new(password)),
-            Err(_) => context.ui.password(&format!("`{name}`")).map(Secret::new),
+        match value("KUMADB_ADMIN_PASSWORD").and_then(|password| password.into_string().ok()) {
+            Some(password) => Ok(Secret::new(password)),
+            None => context.ui.password(&format!("`{name}`")).map(Secret::new),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
+use super::environment::variable;
 use super::inputs::Inputs;
 use super::write::read_from;
 use super::{Context, Ui};
@@ -54,7 +55,7 @@ pub struct ProbeArgs {
 pub struct AddressArgs {
     /// Set the server's URL, such as https://kuma.example.com [default: the published port, else the IP
     /// address of the container]
-    #[arg(long, env = "KUMADB_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(long, env = variable("KUMADB_URL"), hide_env_values = true, value_name = "URL")]
     url: Option<String>,
     /// Trust the certificate authorities in this PEM file instead of the public ones
     #[arg(long, value_name = "FILE")]

@@ -4,6 +4,7 @@ use chrono::{Local, Utc};
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use serde_json::{Value as Json, json};
 
+use super::environment::state_folder;
 use super::fleet::{self, Fleet, GroupArgs};
 use super::instance::are_ambiguous;
 use super::store::KeyArgs;
@@ -137,7 +138,7 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     let undo = if args.undo { Some(context.undo_bounds()?) } else { None };
     let choice = PruneChoice { policy, undo, raw: args.raw, proven: None, about: &about };
-    let pruning = Pruning::plan(&stores, &choice, Utc::now(), &Local, &super::state_folder())?;
+    let pruning = Pruning::plan(&stores, &choice, Utc::now(), &Local, &state_folder())?;
     let has_several_stores = stores.iter().count() > 1;
     let asks = pruning.removed().count() > 0 && !args.dry_run;
     if asks {

@@ -6,6 +6,7 @@ use chrono::{DateTime, Local, Utc};
 use clap::Args;
 use sd_notify::NotifyState;
 
+use super::environment::{default_store, local_folder, state_folder};
 use super::{Context, Ui, config, engine};
 use crate::config::InstanceConfig;
 use crate::error::{Error, Exit, OperationError, Result};
@@ -31,7 +32,7 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
         Ok(Locator {
             docker: engine::connect(&engine::of(target, &global)),
             here: here.clone(),
-            state: super::state_folder(),
+            state: state_folder(),
             on_host: false,
         })
     };
@@ -39,9 +40,9 @@ pub fn run(args: &ScheduleArgs, context: &mut Context<'_>) -> Result<Exit> {
     let world = RunEnv {
         locator: &locator,
         credentials: &credentials,
-        instances: super::state_folder(),
-        jobs: super::local_folder("XDG_STATE_HOME", ".local/state").join("jobs"),
-        fallback: super::default_store(),
+        instances: state_folder(),
+        jobs: local_folder("XDG_STATE_HOME", ".local/state").join("jobs"),
+        fallback: default_store(),
     };
     let (json, verbose) = (context.global.json, context.global.verbose);
     let journal = is_journal();

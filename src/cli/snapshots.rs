@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value as Json, json};
 
 use super::Context;
+use super::environment::value;
 use super::instance::SnapshotOwner;
 use crate::backup::{Manifest, Snapshot, Stores};
 use crate::error::Result;
@@ -43,13 +44,20 @@ pub(super) fn keep(snapshots: &mut Vec<Snapshot>, desired: impl Fn(&Manifest) ->
     others.len()
 }
 
-/// States that there are none, of `owner` where it is given, and how many of other instances were `excluded`.
-pub(super) fn no_snapshots(stores: &Stores, what: &str, owner: Option<&SnapshotOwner>, excluded: usize) -> String {
+/// States that there are none, of `owner` where it is given.
+pub(super) fn no_snapshots(stores: &Stores, what: &str, owner: Option<&SnapshotOwner>) -> String {
     let names: Vec<String> = stores.iter().map(|store| format!("`{}`", store.address())).collect();
     let of = owner.map_or(String::new(), |owner| format!(" of `{}`", owner.name));
-    let others = match excluded {
-        0 => String::new(),
-        n => format!("\n{} of other instances; to list all: kumadb backup list", counted(n, "snapshot")),
-    };
-    format!("no {what}{of} in {}{others}", names.join(", "))
+    format!("no {what}{of} in {}", names.join(", "))
+}
+
+/// How many snapshots of other instances were `excluded`, and how to list them; `None` where there are none.
+pub(super) fn of_others(excluded: usize) -> Option<String> {
+    (excluded > 0).then(|| format!("{} of other instances; to list all: {}", counted(excluded, "snapshot"), list_all()))
+}
+
+/// The command that lists the snapshots of all instances.
+fn list_all() -> &'static str {
+    let is_selected = value("KUMADB_TARGET").is_some();
+    if is_selected { "KUMADB_TARGET= kumadb backup list" } else { "kumadb backup list" }
 }

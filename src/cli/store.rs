@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::Ui;
+use super::environment::{value, variable};
 use super::inputs::Inputs;
 use crate::backup::{CopyScope, Credentials, Encryption, Keys, Store, Stores};
 use crate::error::{Error, InputError, Result};
@@ -20,7 +21,7 @@ pub struct EncryptionArgs {
     #[arg(hide_short_help = true, long, value_name = "RECIPIENT")]
     encrypt_to: Vec<String>,
     /// Encrypt to the age recipients in this file, one per line
-    #[arg(hide_short_help = true, long, value_name = "FILE", env = "KUMADB_RECIPIENTS_FILE", hide_env_values = true)]
+    #[arg(hide_short_help = true, long, value_name = "FILE", env = variable("KUMADB_RECIPIENTS_FILE"), hide_env_values = true)]
     recipients_file: Vec<PathBuf>,
     /// Encrypt with the passphrase in the first line of this file
     #[arg(hide_short_help = true, long, value_name = "FILE", conflicts_with_all = ["encrypt_to", "recipients_file"])]
@@ -35,10 +36,10 @@ pub struct EncryptionArgs {
 #[command(next_help_heading = "Decryption")]
 pub struct KeyArgs {
     /// Decrypt snapshots with the age identities in this file (can be repeated)
-    #[arg(hide_short_help = true, long, value_name = "FILE", env = "KUMADB_IDENTITY", hide_env_values = true)]
+    #[arg(hide_short_help = true, long, value_name = "FILE", env = variable("KUMADB_IDENTITY"), hide_env_values = true)]
     identity: Vec<PathBuf>,
     /// Decrypt snapshots with the passphrase in the first line of this file
-    #[arg(hide_short_help = true, long, value_name = "FILE", env = "KUMADB_PASSPHRASE_FILE", hide_env_values = true)]
+    #[arg(hide_short_help = true, long, value_name = "FILE", env = variable("KUMADB_PASSPHRASE_FILE"), hide_env_values = true)]
     passphrase_file: Option<PathBuf>,
 }
 
@@ -93,7 +94,7 @@ pub fn credentials() -> Result<Vec<(String, Secret)>> {
         }
     }
     for name in BY_FILE {
-        if let Some(file) = std::env::var_os(format!("{name}_FILE")).filter(|file| !file.is_empty()) {
+        if let Some(file) = value(&format!("{name}_FILE")) {
             named.push((name.to_owned(), Secret::new(files::read_first_line(Path::new(&file))?)));
         }
     }

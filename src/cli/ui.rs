@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value as Json, json};
 
+use super::environment::value;
 use super::paint::for_stdout;
 use super::promptly::failure;
 use super::{Cli, prompt, promptly};
@@ -65,7 +66,7 @@ impl Ui {
             quiet: cli.global.quiet,
             verbose: cli.global.verbose,
             asked_by_parent: cli.global.asked_by_parent,
-            color: std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            color: std::io::stderr().is_terminal() && value("NO_COLOR").is_none(),
             cancel: Cancel::by(signal.clone()),
             signal,
             ..Ui::silent()

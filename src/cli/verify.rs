@@ -4,11 +4,11 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::fleet::{self, Fleet, FleetArgs};
-use super::snapshots::{find, keep, no_snapshots};
+use super::snapshots::{find, keep, no_snapshots, of_others};
 use super::store::KeyArgs;
 use super::{Context, Ui};
 use crate::backup::{RestoreTest, Snapshot, Stores};
-use crate::error::{Error, Exit, InputError, OperationError, Result};
+use crate::error::{Error, Exit, InputError, OperationError, Result, SnapshotError};
 use crate::text::{bytes, counted};
 
 #[derive(Args, Debug)]
@@ -65,11 +65,12 @@ struct VerifiedSnapshots {
     desired: Vec<Snapshot>,
     /// What could not be listed.
     unusable: Vec<Error>,
-    /// The text where there are none.
-    none: String,
 }
 
 /// The selected snapshots: the named ones, else those of the target, else all.
+///
+/// # Errors
+/// There are none: that nothing is damaged must not be read from it.
 fn select(args: &VerifyArgs, stores: &Stores, context: &mut Context<'_>) -> Result<VerifiedSnapshots> {
     let mut selected = VerifiedSnapshots::default();
     for one in &args.snapshots {
@@ -87,8 +88,11 @@ fn select(args: &VerifyArgs, stores: &Stores, context: &mut Context<'_>) -> Resu
         } else {
             0
         };
-        let none = no_snapshots(stores, "snapshots", owner.as_ref(), excluded);
-        selected = VerifiedSnapshots { desired, unusable: listing.unusable, none };
+        if desired.is_empty() && listing.unusable.is_empty() {
+            let what = no_snapshots(stores, "snapshots", owner.as_ref());
+            return Err(Error::Snapshot(SnapshotError::NothingToVerify { what, others: of_others(excluded) }));
+        }
+        selected = VerifiedSnapshots { desired, unusable: listing.unusable };
     }
     Ok(selected)
 }
@@ -99,7 +103,7 @@ pub fn run(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         return fleet::run(&Fleet { args: args.fleet.clone(), more, words: verified_words }, context);
     }
     let stores = context.stores()?.with_keys(&args.keys.keys()?);
-    let VerifiedSnapshots { desired, unusable, none } = select(args, &stores, context)?;
+    let VerifiedSnapshots { desired, unusable } = select(args, &stores, context)?;
     let mut exit = Exit::Done;
     let mut documents = Vec::new();
     let mut lines = Vec::new();
@@ -134,7 +138,7 @@ pub fn run(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
         lines.push(format!("{id}{place}  {line}"));
         documents.push(document);
     }
-    context.ui.result(&json!({"snapshots": documents}), || if lines.is_empty() { none } else { lines.join("\n") })?;
+    context.ui.result(&json!({"snapshots": documents}), || lines.join("\n"))?;
     Ok(exit)
 }
 

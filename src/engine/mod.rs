@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancel;
 use crate::error::Result;
+pub use crate::pages::{RawRow, RawValue, TestedRows};
 pub use crate::schema::EngineKind;
 pub use crate::schema::quote;
 use crate::schema::{ForeignKey, Schema};
@@ -97,6 +98,19 @@ pub struct RowDigest {
     pub hash: blake3::Hash,
 }
 
+/// A test of the rows of a table, see [`Reader::check_testing`].
+pub struct RowTest<'t> {
+    /// The table.
+    pub table: &'t str,
+    /// The columns that the test looks at, none of them the row id; [`RawRow::value`] has them in this order.
+    pub columns: &'t [&'t str],
+    /// Whether a row passes.
+    pub passes: &'t (dyn Fn(&RawRow<'_>) -> bool + Sync),
+}
+
+/// The faults of a database, and the rows that were tested.
+pub type CheckedRows = (Vec<IntegrityError>, TestedRows);
+
 /// A read-only connection. It does not lock for long, never writes and never checkpoints.
 pub trait Reader: Send {
     /// The engine.
@@ -133,6 +147,12 @@ pub trait Reader: Send {
 
     /// The faults of the database; empty if there are none.
     fn check(&mut self, depth: Depth) -> Result<Vec<IntegrityError>>;
+
+    /// The same, and how many rows of a table pass `test`, if the check reads each of them anyway: `None`, before anything was
+    /// checked or because something is wrong, unless it is a SQLite file that no process has open.
+    fn check_testing(&mut self, _: Depth, _: &RowTest<'_>) -> Result<Option<CheckedRows>> {
+        Ok(None)
+    }
 
     /// Dumps the database to `to` (a new file, mode 0600, not flushed yet), from one consistent snapshot: SQLite as a
     /// database file, MariaDB as SQL that the `mariadb` client can load. The tables `without` are created without rows.

@@ -51,6 +51,11 @@ pub enum SnapshotError {
     /// Files that are not those of a database.
     NotRaw,
     NotFound(String),
+    /// A store without snapshots, and what it has of other instances.
+    NothingToVerify {
+        what: String,
+        others: Option<String>,
+    },
     /// The path of an archive or a database.
     NoFile(PathBuf),
     NoUndo(String),
@@ -203,6 +208,10 @@ impl SnapshotError {
             Self::NotRaw => failed("the snapshot does not contain database files".into()),
             Self::NotFound(what) => missing(if what.is_empty() { "no snapshot found".into() } else { format!("no snapshot matches `{what}`") })
             .command("kumadb backup list"),
+            Self::NothingToVerify { what, others } => match others {
+                Some(others) => missing(what.clone()).hint(others.clone()),
+                None => missing(what.clone()).command("kumadb backup create"),
+            },
             Self::NoFile(path) => {
                 missing(format!("snapshot `{}` not found: no such file", path.display())).command("kumadb backup list")
             }

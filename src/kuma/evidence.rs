@@ -8,7 +8,7 @@ use super::read::{STATISTICS, read_config};
 use super::write::{highest_in, last_ids};
 use crate::doctor::evidence::{BeatFigures, DatabaseContent, NAMED, Orphans, ReusedIds};
 use crate::engine::space::{AutoVacuum, Layout};
-use crate::engine::{Connect, Reader, join, quote, read_numbers};
+use crate::engine::{Connect, Depth, IntegrityError, RawRow, RawValue, Reader, RowTest, join, quote, read_numbers};
 use crate::error::Result;
 use crate::model::state::Database;
 use crate::schema::{self, EngineKind, ForeignKey, Recording, Schema};
@@ -118,10 +118,51 @@ pub fn read_beats(connect: &dyn Connect, now: i64) -> Result<BeatFigures> {
     Ok(beats)
 }
 
+/// Checks every heartbeat and the database itself, if its engine reads each heartbeat for that anyway and nothing of them is to be
+/// reported; else `None`.
+///
+/// # Errors
+/// Errors of the engine.
+pub fn check_with_beats(
+    reader: &mut dyn Reader,
+    depth: Depth,
+    now: i64,
+) -> Result<Option<(Vec<IntegrityError>, BeatFigures)>> {
+    let limit = limit(now);
+    let limit = limit.text().unwrap_or_default().as_bytes();
+    // What `read_beats_within` reports of, or may: the text of another type is not compared here.
+    let passes = |row: &RawRow<'_>| {
+        let Some(RawValue::Text(time)) = row.value(1) else { return false };
+        let is_in_time = time <= limit;
+        match row.value(0) {
+            Some(RawValue::Int(1..=3)) => is_in_time,
+            Some(RawValue::Int(0)) => is_in_time && !may_be_timeout(row.value(2)),
+            _ => false,
+        }
+    };
+    let test = RowTest { table: "heartbeat", columns: &["status", "time", "msg"], passes: &passes };
+    let checked = reader.check_testing(depth, &test)?.filter(|(_, rows)| rows.failed == 0);
+    Ok(checked.map(|(faults, rows)| (faults, BeatFigures { rows: rows.all, ..BeatFigures::default() })))
+}
+
+/// The first words of a message of the server that waited in vain for a connection to its database.
+const TIMEOUT: &str = "Knex: Timeout";
+
+/// Whether a message begins with [`TIMEOUT`], as `LIKE` compares it, or is of a type that only the engine can compare.
+fn may_be_timeout(message: Option<RawValue<'_>>) -> bool {
+    match message {
+        Some(RawValue::Text(text)) => {
+            text.get(..TIMEOUT.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(TIMEOUT.as_bytes()))
+        }
+        Some(RawValue::Null) => false,
+        _ => true,
+    }
+}
+
 /// Checks the heartbeats with these ids.
 pub fn read_beats_within(reader: &mut dyn Reader, now: i64, ids: RangeInclusive<i64>) -> Result<BeatFigures> {
     // InnoDB copies the message of every row that it reads, so only those of the few that are down are looked up.
-    let waited = "EXISTS (SELECT 1 FROM `heartbeat` w WHERE w.`id` = h.`id` AND w.`msg` LIKE 'Knex: Timeout%')";
+    let waited = format!("EXISTS (SELECT 1 FROM `heartbeat` w WHERE w.`id` = h.`id` AND w.`msg` LIKE '{TIMEOUT}%')");
     // The most common case comes first.
     let is_reported = format!(
         "CASE WHEN `status` = 1 AND `time` <= ? THEN 0 WHEN `time` > ? THEN 1 WHEN `status` IN (1, 2, 3) THEN 0 \
@@ -286,4 +327,82 @@ fn read_statistics(reader: &mut dyn Reader, schema: &Schema, now: i64) -> Result
         all.extend(count(reader.query(&sql, &[])?));
     }
     Ok((future, all))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::engine::sqlite::SqliteFile;
+
+    const NOW: i64 = 1_790_000_000;
+
+    /// One heartbeat among others, with every kind of status, time and message: the figures are those of the engine's own look at
+    /// every heartbeat, and none are returned where there is anything to report.
+    #[test]
+    fn heartbeats_are_counted_while_the_file_is_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kuma.db");
+        let change = |sql: &str| rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        change(include_str!("../../migrations/sqlite/2.5.3.sql"));
+        change(
+            "PRAGMA journal_mode = WAL; PRAGMA foreign_keys = OFF;
+             INSERT INTO heartbeat (id, important, monitor_id, status, msg, time, duration)
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+             SELECT i, 0, 1, i % 4, iif(i % 9, 'connect ECONNREFUSED', NULL), '2026-01-01 00:00:00.' || i, 60 FROM n;",
+        );
+        let long = format!("'{}'", "knex: timeout ".repeat(900));
+        let statuses = ["0", "1", "2", "3", "4", "-1", "'x'", "1.5"];
+        let times = ["'2026-09-22 00:00:00.000'", "'2026-10-01 00:00:00.000'", "'now'", "7", "x'32'"];
+        let messages =
+            ["'200 - OK'", "NULL", "'Knex: Timeout acquiring'", "'kNEX: tIMEOUT'", "'Knex'", "x'4b'", long.as_str()];
+        let (mut quick, mut slow) = (0, 0);
+        for (status, time, message) in statuses
+            .iter()
+            .flat_map(|status| times.iter().map(move |time| (status, time)))
+            .flat_map(|(status, time)| messages.iter().map(move |message| (status, time, message)))
+        {
+            change(&format!("UPDATE heartbeat SET status = {status}, time = {time}, msg = {message} WHERE id = 1500"));
+            let file = SqliteFile::new(&path);
+            let read = read_beats(&file, NOW).unwrap();
+            let is_fine = (&read.odd, &read.future, read.timeouts, read.odd_statuses.len()) == (&vec![], &vec![], 0, 0);
+            assert_eq!(read.rows, 3000);
+            match check_with_beats(&mut *file.reader().unwrap(), Depth::Structure, NOW).unwrap() {
+                Some((faults, counted)) => {
+                    assert!(faults.is_empty() && is_fine, "{status}, {time}, {message}: {faults:?}");
+                    assert_eq!(counted.rows, 3000);
+                    quick += 1;
+                }
+                // Of a time that is not a text, or a message that is not one, the engine is asked.
+                None => {
+                    let is_text = time.starts_with('\'') && !message.starts_with('x');
+                    assert!(!is_fine || !is_text, "{status}, {time}, {message}");
+                    slow += 1;
+                }
+            }
+        }
+        // Statuses 1 to 3 in time with every message, and 0 with those that are no timeout.
+        assert_eq!((quick, slow), (3 * 7 + 3, statuses.len() * times.len() * messages.len() - 24));
+    }
+
+    /// A database in use is left to the engine, and so is one that is not sound.
+    #[test]
+    fn only_a_sound_file_that_nothing_has_open_is_read_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kuma.db");
+        let open = rusqlite::Connection::open(&path).unwrap();
+        open.execute_batch(include_str!("../../migrations/sqlite/2.5.3.sql")).unwrap();
+        open.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE beside (id INTEGER)").unwrap();
+        let check = || check_with_beats(&mut *SqliteFile::new(&path).reader().unwrap(), Depth::Quick, NOW).unwrap();
+        assert!(check().is_none());
+        drop(open);
+        assert!(check().is_some_and(|(faults, beats)| faults.is_empty() && beats.rows == 0));
+        let full = check_with_beats(&mut *SqliteFile::new(&path).reader().unwrap(), Depth::Full, NOW).unwrap();
+        assert!(full.is_none());
+        let mut bytes = std::fs::read(&path).unwrap();
+        let last = bytes.len() - 4096;
+        bytes[last] = 77;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(check().is_none());
+    }
 }

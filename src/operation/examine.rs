@@ -20,7 +20,7 @@ use crate::engine::{Connect as _, Depth, EngineKind, join};
 use crate::error::{DatabaseError, Error, Result, TargetError};
 use crate::files::{self, About, Lock};
 use crate::instance::{DbLocation, Instance, Session};
-use crate::kuma::evidence::{read_beats, read_content, read_half_made};
+use crate::kuma::evidence::{check_with_beats, read_beats, read_content, read_half_made};
 use crate::kuma::init::random_text;
 use crate::kuma::read::read_overview;
 use crate::model::push_token_length;
@@ -232,15 +232,19 @@ fn read_database(
     depth: Depth,
     damage: &mut Vec<String>,
 ) -> Result<DatabaseContent> {
-    // A large history is read twice, for its structure and for its heartbeats: in parallel.
+    // A large history is read once, or twice in parallel: for its structure, and for its heartbeats.
     open(instance, lock)?.with(|connect| {
         let (now, name) = (now.timestamp(), format!("`{}`", instance.name));
         // References are checked one by one. `CHECK TABLE` of MariaDB runs only for a full examination.
         let is_checked = connect.kind() == EngineKind::Sqlite || depth == Depth::Full;
         let check = || if is_checked { connect.reader()?.check(depth) } else { Ok(Vec::new()) };
-        let beats = || read_beats(connect, now);
+        let check_with_beats = || match check_with_beats(&mut *connect.reader()?, depth, now)? {
+            Some((faults, beats)) => Ok::<_, Error>((Ok(faults), Ok(beats))),
+            None => Ok(join(check, || read_beats(connect, now))),
+        };
         let content = || read_content(&mut *connect.reader()?, &name, now, &is_zone);
-        let ((content, beats), faults) = join(|| join(content, beats), check);
+        let (content, checked) = join(content, check_with_beats);
+        let (faults, beats) = checked?;
         damage.extend(faults?.into_iter().filter(|fault| fault.rows == 0).map(|fault| fault.what));
         let content = content?;
         Ok(DatabaseContent { beats: beats?, ..content })

@@ -57,6 +57,36 @@ pub fn varint(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
     None
 }
 
+/// The value of a cell.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RawValue<'b> {
+    /// NULL.
+    Null,
+    /// A whole number.
+    Int(i64),
+    /// A floating-point number.
+    Real(f64),
+    /// A text, which need not be valid UTF-8.
+    Text(&'b [u8]),
+    /// A blob.
+    Blob(&'b [u8]),
+}
+
+/// The value of type `serial` in `bytes`, of which there are as many as [`size_of`] returns.
+pub fn raw_value(serial: i64, bytes: &[u8]) -> RawValue<'_> {
+    match serial {
+        0 => RawValue::Null,
+        1..=6 => {
+            let start = if bytes[0] & 0x80 == 0 { 0 } else { -1 };
+            RawValue::Int(bytes.iter().fold(start, |number, byte| number << 8 | i64::from(*byte)))
+        }
+        7 => RawValue::Real(f64::from_bits(bytes.iter().fold(0, |bits, byte| bits << 8 | u64::from(*byte)))),
+        8 | 9 => RawValue::Int(serial - 8),
+        _ if serial % 2 == 0 => RawValue::Blob(bytes),
+        _ => RawValue::Text(bytes),
+    }
+}
+
 /// Bytes of a cell of type `serial`; `None` for an invalid type.
 pub fn size_of(serial: i64) -> Option<usize> {
     Some(match serial {

@@ -4,7 +4,8 @@ mod bytes;
 mod page;
 mod sound;
 
-pub use bytes::Bytes;
-pub(crate) use bytes::{be32, size_of, varint};
+pub use bytes::{Bytes, RawValue};
+pub(crate) use bytes::{be32, raw_value, size_of, varint};
 pub(crate) use page::{Page, PageCell, PageKind, fills};
-pub(crate) use sound::{ColumnKind, ColumnRule, Tree, is_sound};
+pub(crate) use sound::{ColumnKind, ColumnRule, LeafTest, Tree, check};
+pub use sound::{RawRow, TestedRows};

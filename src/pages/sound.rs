@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-use super::bytes::{Bytes, be16, be32, size_of, varint};
+use super::bytes::{Bytes, RawValue, be16, be32, raw_value, size_of, varint};
 use super::page::{Page, PageCell, PageKind};
 
 /// Bytes of the file's header.
@@ -77,10 +77,51 @@ pub enum ColumnKind {
     Any,
 }
 
-/// Whether the database in `file` is sound, and consists of the tables and indexes `trees`, all of them. It must not change meanwhile.
-/// With `go_on` false it stops, and the answer is false.
-pub fn is_sound(file: &dyn Bytes, trees: &[Tree], threads: usize, go_on: &(dyn Fn() -> bool + Sync)) -> bool {
-    Check::new(file, go_on).is_some_and(|check| check.run(trees, threads).is_some())
+/// A test of the rows of one table, which are read for the check.
+pub struct LeafTest<'t> {
+    /// The root of the table; it has rules.
+    pub root: u32,
+    /// The columns that the test looks at, by their place in the table.
+    pub columns: &'t [usize],
+    /// Whether a row passes it.
+    pub passes: &'t (dyn Fn(&RawRow<'_>) -> bool + Sync),
+}
+
+/// A row of a table that is tested.
+pub struct RawRow<'r> {
+    record: &'r [u8],
+    /// The type of each cell, and where its bytes begin.
+    cells: &'r [(i64, usize)],
+    columns: &'r [usize],
+}
+
+impl<'r> RawRow<'r> {
+    /// The value in the column at `place` among those of the test; `None` in a row that was written before the column was added.
+    pub fn value(&self, place: usize) -> Option<RawValue<'r>> {
+        let (serial, at) = *self.cells.get(*self.columns.get(place)?)?;
+        Some(raw_value(serial, self.record.get(at..at + size_of(serial)?)?))
+    }
+}
+
+/// The rows of the table that was tested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TestedRows {
+    /// All.
+    pub all: u64,
+    /// Those that did not pass.
+    pub failed: u64,
+}
+
+/// Checks the database in `file`, which must not change meanwhile: `None` unless it is sound and consists of the tables and indexes
+/// `trees`, all of them, or with `go_on` false, where it stops. Else the rows of `test`.
+pub fn check(
+    file: &dyn Bytes,
+    trees: &[Tree],
+    test: Option<&LeafTest<'_>>,
+    threads: usize,
+    go_on: &(dyn Fn() -> bool + Sync),
+) -> Option<TestedRows> {
+    Check::new(file, test, go_on)?.run(trees, threads)
 }
 
 /// A page, and the row ids that may be below it.
@@ -101,23 +142,38 @@ struct Check<'a> {
     pages: u32,
     /// A bit for each page.
     used: Vec<AtomicU32>,
+    test: Option<&'a LeafTest<'a>>,
+    /// Rows that did not pass.
+    failed: AtomicU64,
 }
 
 /// What is in the leaves of a tree.
 struct Rules<'a> {
     leaf: PageKind,
     columns: Option<&'a [ColumnRule]>,
+    test: Option<&'a LeafTest<'a>>,
 }
 
 /// Buffers of one thread.
 #[derive(Default)]
 struct Buffers {
     bytes: Vec<u8>,
+    page: PageBuffers,
+}
+
+/// Buffers for what is on one page.
+#[derive(Default)]
+struct PageBuffers {
     taken: Vec<(usize, usize)>,
+    cells: Vec<(i64, usize)>,
 }
 
 impl<'a> Check<'a> {
-    fn new(file: &'a dyn Bytes, go_on: &'a (dyn Fn() -> bool + Sync)) -> Option<Check<'a>> {
+    fn new(
+        file: &'a dyn Bytes,
+        test: Option<&'a LeafTest<'a>>,
+        go_on: &'a (dyn Fn() -> bool + Sync),
+    ) -> Option<Check<'a>> {
         let mut head = [0; HEADER];
         if file.read_at(0, &mut head) < HEADER || !head.starts_with(b"SQLite format 3\0") {
             return None;
@@ -142,7 +198,7 @@ impl<'a> Check<'a> {
         }
         let mut used = Vec::new();
         used.resize_with(pages as usize / 32 + 1, AtomicU32::default);
-        let check = Check { file, go_on, head, size, usable, pages, used };
+        let check = Check { file, go_on, head, size, usable, pages, used, test, failed: AtomicU64::new(0) };
         let pending = PENDING_BYTE / size as u64 + 1;
         if pending <= u64::from(pages) {
             check.claim(pending as u32)?;
@@ -150,25 +206,28 @@ impl<'a> Check<'a> {
         Some(check)
     }
 
-    fn run(&self, trees: &[Tree], threads: usize) -> Option<()> {
+    fn run(&self, trees: &[Tree], threads: usize) -> Option<TestedRows> {
         self.free_pages()?;
         let mut rows = BTreeMap::new();
         for tree in trees {
             if let Tree::Table { root, columns } = tree {
-                let rules = Rules { leaf: PageKind::TableLeaf, columns: columns.as_deref() };
+                let test = self.test.filter(|test| test.root == *root);
+                let rules = Rules { leaf: PageKind::TableLeaf, columns: columns.as_deref(), test };
                 rows.insert(*root, self.tree(*root, &rules, threads)?);
             }
         }
         for tree in trees {
             if let Tree::Index { root, table } = tree {
-                let entries = self.tree(*root, &Rules { leaf: PageKind::IndexLeaf, columns: None }, threads)?;
+                let rules = Rules { leaf: PageKind::IndexLeaf, columns: None, test: None };
+                let entries = self.tree(*root, &rules, threads)?;
                 if table.is_some_and(|table| rows.get(&table) != Some(&entries)) {
                     return None;
                 }
             }
         }
         let used = self.used.iter().map(|part| u64::from(part.load(Ordering::Relaxed).count_ones())).sum::<u64>();
-        (used == u64::from(self.pages)).then_some(())
+        let all = self.test.and_then(|test| rows.get(&test.root).copied()).unwrap_or_default();
+        (used == u64::from(self.pages)).then(|| TestedRows { all, failed: self.failed.load(Ordering::Relaxed) })
     }
 
     /// Uses a page, which nothing else may use.
@@ -280,7 +339,7 @@ impl<'a> Check<'a> {
             return None;
         }
         let mut after = span.after;
-        let is_covered = page.is_covered(&mut buffers.taken, |cell| {
+        let is_covered = page.is_covered(&mut buffers.page.taken, |cell| {
             let to = if is_table { cell.rowid } else { i64::MAX };
             let in_order = !is_table || after.is_none_or(|after| to > after) && to < span.to;
             below.push(Span { page: cell.child, after, to });
@@ -310,7 +369,7 @@ impl<'a> Check<'a> {
                 if page.kind != rules.leaf || page.count() == 0 && !is_root {
                     return None;
                 }
-                self.leaf(&page, *span, rules, &mut buffers.taken).then_some(())?;
+                self.leaf(&page, *span, rules, &mut buffers.page).then_some(())?;
                 cells += page.count() as u64;
             }
             rest = &rest[run..];
@@ -318,9 +377,22 @@ impl<'a> Check<'a> {
         Some(cells)
     }
 
-    fn leaf(&self, page: &Page<&[u8]>, span: Span, rules: &Rules<'_>, taken: &mut Vec<(usize, usize)>) -> bool {
-        let mut after = span.after;
-        page.is_covered(taken, |cell| {
+    fn leaf(
+        &self,
+        page: &Page<&[u8]>,
+        span: Span,
+        rules: &Rules<'_>,
+        PageBuffers { taken, cells }: &mut PageBuffers,
+    ) -> bool {
+        let (mut after, mut failed) = (span.after, 0);
+        let mut fits = |record: &[u8], columns| {
+            let Some(test) = rules.test else { return fits(record, columns, |_, _| {}) };
+            cells.clear();
+            let fits = fits(record, columns, |serial, at| cells.push((serial, at)));
+            failed += u64::from(fits && !(test.passes)(&RawRow { record, cells, columns: test.columns }));
+            fits
+        };
+        let is_covered = page.is_covered(taken, |cell| {
             if page.kind.is_table() {
                 if after.is_some_and(|after| cell.rowid <= after) || cell.rowid > span.to {
                     return false;
@@ -339,7 +411,11 @@ impl<'a> Check<'a> {
                 Some(columns) => fits(local, columns),
                 None => has_header(page, cell) && self.overflow(cell, None).is_some(),
             }
-        })
+        });
+        if failed > 0 {
+            self.failed.fetch_add(failed, Ordering::Relaxed);
+        }
+        is_covered
     }
 
     /// The pages with the rest of a record, which is added to `record`.
@@ -369,8 +445,8 @@ fn has_header<B: AsRef<[u8]>>(page: &Page<B>, cell: &PageCell) -> bool {
     cell.local > 0 && page.bytes()[cell.at] > 1
 }
 
-/// Whether `record` is a row of a table with these columns.
-fn fits(record: &[u8], columns: &[ColumnRule]) -> bool {
+/// Whether `record` is a row of a table with these columns; `each` is called with the type of each cell, and where its bytes begin.
+fn fits(record: &[u8], columns: &[ColumnRule], mut each: impl FnMut(i64, usize)) -> bool {
     let Some((header, mut at)) = varint(record, 0) else { return false };
     let Ok(header) = usize::try_from(header) else { return false };
     if header <= at || header > record.len() {
@@ -395,6 +471,7 @@ fn fits(record: &[u8], columns: &[ColumnRule]) -> bool {
         if !is_right {
             return false;
         }
+        each(serial, body);
         (at, body) = (at + read, end);
     }
     at == header && body == record.len() && columns.all(|column| !column.not_null || column.has_default)

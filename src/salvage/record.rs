@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::image::DatabaseImage;
-use crate::pages::{Page, PageCell, be32, size_of, varint};
+use crate::pages::{Page, PageCell, RawValue, be32, raw_value, size_of, varint};
 use crate::value::Value;
 
 /// Longer records are invalid: the server stores nothing of that size.
@@ -99,22 +99,12 @@ pub fn decode(payload: &[u8], whole: bool) -> Record {
 
 /// The cell of type `serial` from its bytes; `None` for invalid text.
 fn value(serial: i64, bytes: &[u8]) -> Option<Value> {
-    Some(match serial {
-        0 => Value::Null,
-        1..=6 => {
-            let negative = bytes[0] & 0x80 != 0;
-            let start = if negative { -1 } else { 0 };
-            Value::Int(bytes.iter().fold(start, |number, byte| number << 8 | i64::from(*byte)))
-        }
-        7 => {
-            let mut eight = [0; 8];
-            eight.copy_from_slice(bytes);
-            Value::Real(f64::from_be_bytes(eight))
-        }
-        8 => Value::Int(0),
-        9 => Value::Int(1),
-        _ if serial % 2 == 0 => Value::Blob(bytes.to_vec()),
-        _ => Value::Text(std::str::from_utf8(bytes).ok()?.to_owned()),
+    Some(match raw_value(serial, bytes) {
+        RawValue::Null => Value::Null,
+        RawValue::Int(number) => Value::Int(number),
+        RawValue::Real(number) => Value::Real(number),
+        RawValue::Blob(bytes) => Value::Blob(bytes.to_vec()),
+        RawValue::Text(bytes) => Value::Text(std::str::from_utf8(bytes).ok()?.to_owned()),
     })
 }
 

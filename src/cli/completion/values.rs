@@ -9,9 +9,10 @@ use clap::{Arg, Args as _, Command, FromArgMatches as _};
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter};
 
 use crate::backup::Store;
+use crate::cli::environment::default_store;
 use crate::cli::list_map::all_formats;
 use crate::cli::monitor::fields;
-use crate::cli::{Context, Global, Ui, config, default_store, engine};
+use crate::cli::{Context, Global, Ui, config, engine};
 use crate::docker::is_loopback;
 use crate::engine::Reader;
 use crate::engine::mariadb::Address;

@@ -9,7 +9,8 @@ use serde_json::json;
 
 use super::places;
 use crate::backup::{Encryption, new_identity};
-use crate::cli::{Context, local_folder};
+use crate::cli::Context;
+use crate::cli::environment::{local_folder, value};
 use crate::config::{AlertKind, ConfigDraft, DraftInstance, read_config, table_name};
 use crate::engine::EngineKind;
 use crate::error::{Error, Exit, InputError, Result, TargetError};
@@ -146,7 +147,7 @@ fn free_place(context: &Context<'_>) -> Result<PathBuf> {
             return Err(Error::Input(InputError::FileExists { path: path.clone() }));
         }
     }
-    let is_own = !rustix::process::geteuid().is_root() || std::env::var_os("XDG_CONFIG_HOME").is_some();
+    let is_own = !rustix::process::geteuid().is_root() || value("XDG_CONFIG_HOME").is_some();
     let mut places = places.into_iter();
     let place = if is_own { places.next() } else { places.next_back() };
     files::absolute(place.unwrap_or_else(|| PathBuf::from("kumadb.toml")))

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::Context;
+use crate::cli::environment::value;
 use crate::cli::lazy::Lazy;
 use crate::config::{ConfigFile, read_config};
 use crate::error::{Error, Exit, FileError, InputError, Result};
@@ -75,7 +76,7 @@ fn places(context: &Context<'_>) -> Vec<PathBuf> {
     if let Some(path) = &context.global.config {
         return vec![path.clone()];
     }
-    let named = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let named = |variable: &str| value(variable).map(PathBuf::from);
     let home = named("XDG_CONFIG_HOME").or_else(|| Some(named("HOME")?.join(".config")));
     let own = home.map(|home| home.join("kumadb/kumadb.toml"));
     own.into_iter().chain([PathBuf::from("/etc/kumadb/kumadb.toml")]).collect()

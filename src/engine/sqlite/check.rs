@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Sqlite;
-use crate::engine::{Depth, IntegrityError, Reader as _, quote};
+use crate::engine::{CheckedRows, Depth, IntegrityError, Reader as _, RowTest, quote};
 use crate::error::Result;
 use crate::value::{Row, Value};
 
@@ -37,13 +37,30 @@ impl Sqlite {
         };
         match depth {
             Depth::Structure => {}
-            Depth::References | Depth::Quick => {
-                for table in self.query(REFERRING, &[])? {
-                    faults.extend(self.references(table.text("name").unwrap_or_default())?);
-                }
-            }
+            Depth::References | Depth::Quick => faults.extend(self.all_references()?),
             // Of all that the engine can check, nothing is left out.
             Depth::Full => faults.extend(self.broken("pragma_foreign_key_check", &[])?),
+        }
+        Ok(faults)
+    }
+
+    /// See [`Reader::check_testing`](crate::engine::Reader::check_testing).
+    pub(super) fn check_all_testing(&mut self, depth: Depth, test: &RowTest<'_>) -> Result<Option<CheckedRows>> {
+        if self.still.is_none() || !matches!(depth, Depth::Structure | Depth::Quick) {
+            return Ok(None);
+        }
+        let Some((mut faults, tested)) = self.check_with(Some(test))? else { return Ok(None) };
+        if depth == Depth::Quick {
+            faults.extend(self.all_references()?);
+        }
+        Ok(Some((faults, tested)))
+    }
+
+    /// The broken references of all tables.
+    fn all_references(&mut self) -> Result<Vec<IntegrityError>> {
+        let mut faults = Vec::new();
+        for table in self.query(REFERRING, &[])? {
+            faults.extend(self.references(table.text("name").unwrap_or_default())?);
         }
         Ok(faults)
     }

@@ -32,7 +32,8 @@ pub use self::journal::{JournalFile, RollbackJournal};
 use self::part::copy_pages;
 use self::raw_file::ConnectionCount;
 use super::{
-    Connect, Counts, Depth, EngineKind, IntegrityError, Reader, RowDigest, RowFilter, WriteKey, Writer, quote,
+    CheckedRows, Connect, Counts, Depth, EngineKind, IntegrityError, Reader, RowDigest, RowFilter, RowTest, WriteKey,
+    Writer, quote,
 };
 use crate::cancel::Cancel;
 use crate::error::{DatabaseError, Error, FileError, Result};
@@ -373,6 +374,10 @@ impl Reader for Sqlite {
 
     fn check(&mut self, depth: Depth) -> Result<Vec<IntegrityError>> {
         self.check_all(depth)
+    }
+
+    fn check_testing(&mut self, depth: Depth, test: &RowTest<'_>) -> Result<Option<CheckedRows>> {
+        self.check_all_testing(depth, test)
     }
 
     fn dump(&mut self, to: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<Counts> {

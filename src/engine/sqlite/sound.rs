@@ -7,10 +7,10 @@ use super::check::QUICK;
 use super::raw_file::with_file;
 use super::{JournalFile, Sqlite, SqliteFile};
 use crate::engine::fit::Affinity;
-use crate::engine::{IntegrityError, Reader as _, quote};
+use crate::engine::{CheckedRows, IntegrityError, Reader as _, RowTest, quote};
 use crate::error::Result;
-use crate::pages::{ColumnKind, ColumnRule, Tree, is_sound};
-use crate::value::Row;
+use crate::pages::{self, ColumnKind, ColumnRule, LeafTest, TestedRows, Tree};
+use crate::value::{Row, Value};
 
 /// The columns of the list of tables and indexes, which is on the first page.
 const LIST: [ColumnKind; 5] =
@@ -22,30 +22,62 @@ impl SqliteFile {
         self.read_only()?.check_unchanging()
     }
 
-    fn has_sound(&self, trees: &[Tree]) -> Result<bool> {
+    /// The rows of `test` where the file consists of `trees` and is sound, else `None`.
+    fn check_trees(&self, trees: &[Tree], test: Option<&LeafTest<'_>>) -> Result<Option<TestedRows>> {
         let threads = available_parallelism().map_or(1, usize::from);
-        with_file(&self.path, |file| Ok(is_sound(file, trees, threads, &|| self.cancel.signal().is_none())))
+        let go_on = || self.cancel.signal().is_none();
+        with_file(&self.path, |file| Ok(pages::check(file, trees, test, threads, &go_on)))
     }
 }
 
 impl Sqlite {
     /// What `PRAGMA quick_check` finds in a file that nothing writes to.
     pub(super) fn check_unchanging(&mut self) -> Result<Vec<IntegrityError>> {
-        let file = self.file.clone();
-        if self.copy.is_none()
-            && !file.has_wal()
-            && matches!(file.journal()?, JournalFile::None)
-            && let Some((trees, others)) = self.trees()?
-            && file.has_sound(&trees)?
-            && self.check_still().is_ok()
-        {
-            let mut faults = Vec::new();
-            for table in others {
-                faults.extend(self.structure(&format!("PRAGMA quick_check({})", quote(&table)))?);
-            }
-            return Ok(faults);
+        match self.check_with(None)? {
+            Some((faults, _)) => Ok(faults),
+            None => self.structure(QUICK),
         }
-        self.structure(QUICK)
+    }
+
+    /// The same, and the rows of `test`; `None` where SQLite has to be asked.
+    pub(super) fn check_with(&mut self, test: Option<&RowTest<'_>>) -> Result<Option<CheckedRows>> {
+        let file = self.file.clone();
+        if self.copy.is_some() || file.has_wal() || !matches!(file.journal()?, JournalFile::None) {
+            return Ok(None);
+        }
+        let Some((trees, others)) = self.trees()? else { return Ok(None) };
+        let mut place = None;
+        if let Some(test) = test {
+            place = self.place(test, &trees)?;
+            if place.is_none() {
+                return Ok(None);
+            }
+        }
+        let test = test.zip(place.as_ref());
+        let test = test.map(|(test, (root, columns))| LeafTest { root: *root, columns, passes: test.passes });
+        let Some(tested) = file.check_trees(&trees, test.as_ref())? else { return Ok(None) };
+        if self.check_still().is_err() {
+            return Ok(None);
+        }
+        let mut faults = Vec::new();
+        for table in others {
+            faults.extend(self.structure(&format!("PRAGMA quick_check({})", quote(&table)))?);
+        }
+        Ok(Some((faults, tested)))
+    }
+
+    /// The root of the table of `test` and the places of its columns; `None` where one does not exist, or only SQLite can check the rows.
+    fn place(&mut self, test: &RowTest<'_>, trees: &[Tree]) -> Result<Option<(u32, Vec<usize>)>> {
+        const COLUMNS: &str = "SELECT s.rootpage, c.name FROM sqlite_schema s JOIN pragma_table_xinfo(s.name) c
+            WHERE s.type = 'table' AND s.name = ? ORDER BY c.cid";
+        let found = self.query(COLUMNS, &[Value::from(test.table)])?;
+        let place = |column: &&str| found.iter().position(|row| row.text("name") == Some(*column));
+        let columns: Option<Vec<usize>> = test.columns.iter().map(place).collect();
+        let root = found.first().and_then(|row| root(row, "rootpage"));
+        let has_rules = |root: &u32| {
+            trees.iter().any(|tree| matches!(tree, Tree::Table { root: own, columns: Some(_) } if own == root))
+        };
+        Ok(root.filter(has_rules).zip(columns))
     }
 
     /// All tables and indexes, and the tables whose rows only SQLite can check; `None` if there are tables of other kinds.
@@ -156,7 +188,7 @@ mod tests {
             let file = SqliteFile::new(&path);
             let (trees, others) = file.read_only().unwrap().trees().unwrap().unwrap();
             assert!(others.len() < 5 && !others.contains(&"heartbeat".to_owned()), "{release}: {others:?}");
-            assert!(file.has_sound(&trees).unwrap(), "{release}");
+            assert!(file.check_trees(&trees, None).unwrap().is_some(), "{release}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use assert_cmd::Command as Binary;
 use kumadb::config::read_config;
 use serde_json::Value as Json;
 
@@ -27,10 +28,16 @@ fn configure(lab: &Lab, text: &str) {
     std::fs::write(lab.root.path().join("kumadb.toml"), text).unwrap();
 }
 
-/// Runs `line` with the config file, and no store in the environment.
+/// The binary with the config file, and no store in the environment.
+fn configured(lab: &Lab) -> Binary {
+    let mut bare = lab.bare();
+    bare.env_remove("KUMADB_STORE").env("KUMADB_CONFIG", lab.root.path().join("kumadb.toml"));
+    bare
+}
+
+/// Runs `line` with the config file.
 fn run(lab: &Lab, line: &str) -> Ran {
-    let config = lab.root.path().join("kumadb.toml");
-    Ran::of(lab.bare().env_remove("KUMADB_STORE").env("KUMADB_CONFIG", config).args(words(line)))
+    Ran::of(configured(lab).args(words(line)))
 }
 
 #[track_caller]
@@ -70,9 +77,15 @@ fn the_name_in_the_config_file_is_the_name_everywhere() {
     for (line, n) in [("backup list", 2), ("-t beta backup list", 1), ("-t beta backup verify", 1)] {
         assert_eq!(json(&lab, line)["snapshots"].as_array().unwrap().len(), n, "{line}");
     }
-    let never = run(&lab, &format!("-t {}/never backup list", lab.root.path().display())).out;
-    let words = ["/never` in ", "2 snapshots of other instances; to list all: kumadb backup list"];
-    assert!(words.iter().all(|words| never.contains(words)), "{never}");
+    let never = format!("{}/never", lab.root.path().display());
+    let expected = ["/never` in ", "2 snapshots of other instances; to list all: kumadb backup list"];
+    let listed = run(&lab, &format!("-t {never} backup list"));
+    assert!(listed.exit == 0 && expected.iter().all(|words| listed.out.contains(words)), "{}", listed.out);
+    // A job must not read from it that its snapshots are intact.
+    let verified = run(&lab, &format!("-t {never} backup verify"));
+    assert!(verified.exit == 8 && expected.iter().all(|words| verified.err.contains(words)), "{}", verified.err);
+    let selected = Ran::of(configured(&lab).env("KUMADB_TARGET", &never).args(words("backup list")));
+    assert!(selected.out.contains("to list all: KUMADB_TARGET= kumadb backup list"), "{}", selected.out);
     for line in ["-t gamma backup list", "-t gamma backup verify"] {
         let unknown = run(&lab, line);
         assert!(unknown.exit != 0 && unknown.err.contains("gamma"), "{line}: {}", unknown.err);

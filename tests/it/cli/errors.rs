@@ -192,6 +192,7 @@ fn all() -> Vec<Error> {
         NoDestination { instance: t("kuma") }, NewerConfiguration { newest: i(), id: t("02cd") },
         OnlyUndo { id: i(), reason: t("monitor delete") },
         SnapshotError::Damaged { cause: full(), hint: hint() },
+        NothingToVerify { what: t("no snapshots of `shop` in `/srv/store`"), others: None },
         SeveralOrigins { instance: t("kuma"), found: vec![t("/a (newest: `1`)"), t("/b (newest: `2`)")], origin: t("/a") },
         Pending { folder: p(), why: t("invalid JSON") }, PendingEncryption { folder: p(), why: t("encrypted without age1x") },
         Key { archive: i(), why: "it requires a passphrase" }, SecretKey, Recipient { text: t("x"), why: t("invalid") },

@@ -1,6 +1,6 @@
 //! The command line as a whole: each help page, each example, each option that promises to change nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -541,4 +541,31 @@ fn help_names_the_program_as_it_is_called() {
     process.arg0("k").arg("-h").stdin(Stdio::null());
     let out = String::from_utf8(process.output().unwrap().stdout).unwrap();
     assert!(out.contains("Global options: kumadb --help"), "{out}");
+}
+
+/// Service files and scripts pass on variables that were never set.
+#[test]
+fn an_empty_environment_variable_counts_as_not_set() {
+    fn variables(command: &Command, found: &mut BTreeSet<OsString>) {
+        found.extend(command.get_arguments().filter_map(|arg| arg.get_env().map(OsString::from)));
+        command.get_subcommands().for_each(|inner| variables(inner, found));
+    }
+    let mut found = BTreeSet::new();
+    variables(&command(), &mut found);
+    assert!(found.len() >= 10, "{found:?}");
+    let lab = Lab::sqlite("2.5.3");
+    let run = |line: &str| {
+        let mut process = lab.bare();
+        process.envs(found.iter().map(|name| (name, ""))).envs([("KUMADB_ADMIN_PASSWORD", ""), ("NO_COLOR", "")]);
+        process.env("XDG_DATA_HOME", lab.root.path()).current_dir(lab.folder());
+        Ran::of(process.args(words(line)).write_stdin(format!("{PASSWORD}\n")))
+    };
+    // The folder it is run in is the target, and the store is the default one.
+    for line in ["backup create", "backup verify", "user add other", "monitor list"] {
+        let ran = run(line);
+        assert_eq!(ran.exit, 0, "{line}: {}", ran.err);
+    }
+    assert!(lab.root.path().join("kumadb/snapshots").is_dir());
+    let missing = run("convert");
+    assert!(missing.exit == 2 && missing.err.contains("--to <DATABASE>"), "{}", missing.err);
 }
