@@ -8,7 +8,7 @@ use super::manifest::{Changed, FORMAT, MARIADB, Manifest, Member, SQLITE, Undone
 use crate::cancel::Cancel;
 use crate::engine::mariadb::{DumpedTables, count_dump};
 use crate::engine::space::{Layout, TableSpace, read_space};
-use crate::engine::sqlite::SqliteFile;
+use crate::engine::sqlite::{SqliteFile, Structure};
 use crate::engine::{Connect, Counts, Depth, EngineKind, IntegrityError, Reader, join};
 use crate::error::{DatabaseError, Error, Result, SnapshotError};
 use crate::files::{self, EqualCopy};
@@ -287,12 +287,13 @@ fn copy_alone(file: &SqliteFile, folder: &Path, early: Option<EqualCopy>, progre
     };
     let measure_all = || {
         let mut reader = file.read_only()?;
-        let (database, counts) = measure(&mut reader, &source)?;
-        Ok::<_, Error>((database, counts, reader.pages()?, sound(reader.check(Depth::References)?, &source)?))
+        let database = read_database(&mut reader, &source)?;
+        Ok::<_, Error>((database, reader.pages()?, sound(reader.check(Depth::References)?, &source)?))
     };
-    let check_file = || sound(file.check_structure()?, &source);
-    let ((copied, measured), faults) = join(|| join(copy, measure_all), check_file);
-    let ((blake3, size), (database, counts, pages, references), mut faults) = (copied?, measured?, faults?);
+    let ((copied, measured), checked) = join(|| join(copy, measure_all), || file.check_structure());
+    let ((blake3, size), (database, pages, references), Structure { faults, rows }) = (copied?, measured?, checked?);
+    let mut faults = sound(faults, &source)?;
+    let counts = counts_of(rows, &database, &mut file.read_only()?)?;
     still.check_still()?;
     faults.extend(references);
     let member = Member { name: SQLITE.to_owned(), size, blake3 };
@@ -329,22 +330,33 @@ fn verify_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect
     let check = if full { "integrity_check" } else { STRUCTURE };
     let compare_all = || {
         let mut copied = copy.read_only()?;
-        let (database, counts) = measure(&mut copied, "the copy")?;
+        let database = read_database(&mut copied, "the copy")?;
         compare("tables", &there.0.schema, &database.schema)?;
         compare("migrations", &there.0.migrations, &database.migrations)?;
-        compare("rows per table", &there.1, &counts)?;
         // The full check includes references.
         let faults = if full { Vec::new() } else { sound(copied.check(Depth::References)?, &source)? };
-        Ok::<_, Error>((database, counts, copied.pages()?, faults))
+        Ok::<_, Error>((database, copied.pages()?, faults))
     };
     let check_file = || {
-        let faults = if full { copy.read_only()?.check(Depth::Full) } else { copy.check_structure() };
-        sound(faults?, &source)
+        if !full {
+            return copy.check_structure();
+        }
+        Ok(Structure { faults: copy.read_only()?.check(Depth::Full)?, rows: None })
     };
-    let ((compared, member), faults) = join(|| join(compare_all, || written(folder, SQLITE, &cancel)), check_file);
-    let ((database, counts, pages, references), member, mut faults) = (compared?, member?, faults?);
+    let ((compared, member), checked) = join(|| join(compare_all, || written(folder, SQLITE, &cancel)), check_file);
+    let ((database, pages, references), member, Structure { faults, rows }) = (compared?, member?, checked?);
+    let mut faults = sound(faults, &source)?;
+    let counts = counts_of(rows, &database, &mut copy.read_only()?)?;
+    compare("rows per table", &there.1, &counts)?;
     faults.extend(references);
     Ok(Proof::of_sqlite((database, counts, pages), check, faults, member))
+}
+
+/// Rows per table of `database`, which are those that the check of its structure has `counted`, or else read from it.
+fn counts_of(counted: Option<Counts>, database: &Database, reader: &mut dyn Reader) -> Result<Counts> {
+    let tables = database.schema.tables.keys();
+    let counts = counted.and_then(|counted| tables.map(|table| Some((table.clone(), *counted.get(table)?))).collect());
+    counts.map_or_else(|| read_counts(reader, &database.schema), Ok)
 }
 
 /// Structural damage is an error; broken references are recorded in the manifest, because they are common and fixed in other

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancel;
 use crate::error::Result;
-pub use crate::pages::{RawRow, RawValue, TestedRows};
+pub use crate::pages::{RawRow, RawValue};
 pub use crate::schema::EngineKind;
 pub use crate::schema::quote;
 use crate::schema::{ForeignKey, Schema};
@@ -106,6 +106,15 @@ pub struct RowTest<'t> {
     pub columns: &'t [&'t str],
     /// Whether a row passes.
     pub passes: &'t (dyn Fn(&RawRow<'_>) -> bool + Sync),
+}
+
+/// The rows of a table that was tested.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TestedRows {
+    /// All.
+    pub all: u64,
+    /// Those that did not pass.
+    pub failed: u64,
 }
 
 /// The faults of a database, and the rows that were tested.

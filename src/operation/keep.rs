@@ -154,7 +154,7 @@ impl Run<'_> {
         let made_file = SqliteFile::new(&path).cancelled_by(write.connect.cancel());
         let mut second = made_file.reader()?;
         let check = || {
-            let mut faults = made_file.check_structure()?;
+            let mut faults = made_file.check_structure()?.faults;
             if is_referred {
                 faults.extend(made.check(Depth::References)?);
             }

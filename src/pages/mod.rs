@@ -7,5 +7,5 @@ mod sound;
 pub use bytes::{Bytes, RawValue};
 pub(crate) use bytes::{be32, raw_value, size_of, varint};
 pub(crate) use page::{Page, PageCell, PageKind, fills};
-pub(crate) use sound::{ColumnKind, ColumnRule, LeafTest, Tree, check};
-pub use sound::{RawRow, TestedRows};
+pub use sound::RawRow;
+pub(crate) use sound::{ColumnKind, ColumnRule, Contents, LeafTest, Tree, check};

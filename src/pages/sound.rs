@@ -103,24 +103,23 @@ impl<'r> RawRow<'r> {
     }
 }
 
-/// The rows of the table that was tested.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TestedRows {
-    /// All.
-    pub all: u64,
-    /// Those that did not pass.
+/// What a sound database contains.
+pub struct Contents {
+    /// Rows of each table, by its root.
+    pub rows: BTreeMap<u32, u64>,
+    /// Rows that did not pass the test.
     pub failed: u64,
 }
 
 /// Checks the database in `file`, which must not change meanwhile: `None` unless it is sound and consists of the tables and indexes
-/// `trees`, all of them, or with `go_on` false, where it stops. Else the rows of `test`.
+/// `trees`, all of them, or with `go_on` false, where it stops.
 pub fn check(
     file: &dyn Bytes,
     trees: &[Tree],
     test: Option<&LeafTest<'_>>,
     threads: usize,
     go_on: &(dyn Fn() -> bool + Sync),
-) -> Option<TestedRows> {
+) -> Option<Contents> {
     Check::new(file, test, go_on)?.run(trees, threads)
 }
 
@@ -206,7 +205,7 @@ impl<'a> Check<'a> {
         Some(check)
     }
 
-    fn run(&self, trees: &[Tree], threads: usize) -> Option<TestedRows> {
+    fn run(&self, trees: &[Tree], threads: usize) -> Option<Contents> {
         self.free_pages()?;
         let mut rows = BTreeMap::new();
         for tree in trees {
@@ -226,8 +225,7 @@ impl<'a> Check<'a> {
             }
         }
         let used = self.used.iter().map(|part| u64::from(part.load(Ordering::Relaxed).count_ones())).sum::<u64>();
-        let all = self.test.and_then(|test| rows.get(&test.root).copied()).unwrap_or_default();
-        (used == u64::from(self.pages)).then(|| TestedRows { all, failed: self.failed.load(Ordering::Relaxed) })
+        (used == u64::from(self.pages)).then(|| Contents { rows, failed: self.failed.load(Ordering::Relaxed) })
     }
 
     /// Uses a page, which nothing else may use.

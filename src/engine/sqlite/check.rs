@@ -31,7 +31,7 @@ impl Sqlite {
     pub(super) fn check_all(&mut self, depth: Depth) -> Result<Vec<IntegrityError>> {
         let mut faults = match depth {
             Depth::References => Vec::new(),
-            Depth::Structure | Depth::Quick if self.still.is_some() => self.check_unchanging()?,
+            Depth::Structure | Depth::Quick if self.still.is_some() => self.check_unchanging()?.faults,
             Depth::Structure | Depth::Quick => self.structure(QUICK)?,
             Depth::Full => self.structure("PRAGMA integrity_check(20)")?,
         };
@@ -49,7 +49,7 @@ impl Sqlite {
         if self.still.is_none() || !matches!(depth, Depth::Structure | Depth::Quick) {
             return Ok(None);
         }
-        let Some((mut faults, tested)) = self.check_with(Some(test))? else { return Ok(None) };
+        let Some((mut faults, tested)) = self.check_unchanging_testing(test)? else { return Ok(None) };
         if depth == Depth::Quick {
             faults.extend(self.all_references()?);
         }

@@ -31,6 +31,7 @@ use self::journal::{DATABASE, RolledBackCopy};
 pub use self::journal::{JournalFile, RollbackJournal};
 use self::part::copy_pages;
 use self::raw_file::ConnectionCount;
+pub use self::sound::Structure;
 use super::{
     CheckedRows, Connect, Counts, Depth, EngineKind, IntegrityError, Reader, RowDigest, RowFilter, RowTest, WriteKey,
     Writer, quote,

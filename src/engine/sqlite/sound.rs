@@ -7,23 +7,39 @@ use super::check::QUICK;
 use super::raw_file::with_file;
 use super::{JournalFile, Sqlite, SqliteFile};
 use crate::engine::fit::Affinity;
-use crate::engine::{CheckedRows, IntegrityError, Reader as _, RowTest, quote};
+use crate::engine::{CheckedRows, Counts, IntegrityError, Reader as _, RowTest, TestedRows, quote};
 use crate::error::Result;
-use crate::pages::{self, ColumnKind, ColumnRule, LeafTest, TestedRows, Tree};
+use crate::pages::{self, ColumnKind, ColumnRule, Contents, LeafTest, Tree};
 use crate::value::{Row, Value};
 
 /// The columns of the list of tables and indexes, which is on the first page.
 const LIST: [ColumnKind; 5] =
     [ColumnKind::Text, ColumnKind::Text, ColumnKind::Text, ColumnKind::Number, ColumnKind::Text];
 
+/// The structure of a file.
+pub struct Structure {
+    /// What is wrong with it.
+    pub faults: Vec<IntegrityError>,
+    /// Rows of each table; `None` where SQLite made the check, which does not count them.
+    pub rows: Option<Counts>,
+}
+
+/// The tables and indexes of a database.
+struct Tables {
+    trees: Vec<Tree>,
+    roots: BTreeMap<String, u32>,
+    /// The tables whose rows only SQLite can check.
+    others: Vec<String>,
+}
+
 impl SqliteFile {
     /// What `PRAGMA quick_check` finds. Nothing may write to the file meanwhile.
-    pub fn check_structure(&self) -> Result<Vec<IntegrityError>> {
+    pub fn check_structure(&self) -> Result<Structure> {
         self.read_only()?.check_unchanging()
     }
 
-    /// The rows of `test` where the file consists of `trees` and is sound, else `None`.
-    fn check_trees(&self, trees: &[Tree], test: Option<&LeafTest<'_>>) -> Result<Option<TestedRows>> {
+    /// What is in the file if it consists of `trees` and is sound, else `None`.
+    fn check_trees(&self, trees: &[Tree], test: Option<&LeafTest<'_>>) -> Result<Option<Contents>> {
         let threads = available_parallelism().map_or(1, usize::from);
         let go_on = || self.cancel.signal().is_none();
         with_file(&self.path, |file| Ok(pages::check(file, trees, test, threads, &go_on)))
@@ -32,56 +48,57 @@ impl SqliteFile {
 
 impl Sqlite {
     /// What `PRAGMA quick_check` finds in a file that nothing writes to.
-    pub(super) fn check_unchanging(&mut self) -> Result<Vec<IntegrityError>> {
-        match self.check_with(None)? {
-            Some((faults, _)) => Ok(faults),
-            None => self.structure(QUICK),
+    pub(super) fn check_unchanging(&mut self) -> Result<Structure> {
+        if let Some(tables) = self.readable_tables()?
+            && let Some((faults, contents)) = self.check_with(&tables, None)?
+        {
+            let rows = |(name, root): (String, u32)| Some((name, *contents.rows.get(&root)?));
+            return Ok(Structure { faults, rows: tables.roots.into_iter().map(rows).collect() });
         }
+        Ok(Structure { faults: self.structure(QUICK)?, rows: None })
     }
 
     /// The same, and the rows of `test`; `None` where SQLite has to be asked.
-    pub(super) fn check_with(&mut self, test: Option<&RowTest<'_>>) -> Result<Option<CheckedRows>> {
-        let file = self.file.clone();
-        if self.copy.is_some() || file.has_wal() || !matches!(file.journal()?, JournalFile::None) {
-            return Ok(None);
-        }
-        let Some((trees, others)) = self.trees()? else { return Ok(None) };
-        let mut place = None;
-        if let Some(test) = test {
-            place = self.place(test, &trees)?;
-            if place.is_none() {
-                return Ok(None);
-            }
-        }
-        let test = test.zip(place.as_ref());
-        let test = test.map(|(test, (root, columns))| LeafTest { root: *root, columns, passes: test.passes });
-        let Some(tested) = file.check_trees(&trees, test.as_ref())? else { return Ok(None) };
+    pub(super) fn check_unchanging_testing(&mut self, test: &RowTest<'_>) -> Result<Option<CheckedRows>> {
+        let Some(tables) = self.readable_tables()? else { return Ok(None) };
+        let Some((root, columns)) = self.place(test, &tables)? else { return Ok(None) };
+        let leaves = LeafTest { root, columns: &columns, passes: test.passes };
+        let checked = self.check_with(&tables, Some(&leaves))?;
+        let rows = |contents: Contents| TestedRows {
+            all: contents.rows.get(&root).copied().unwrap_or_default(),
+            failed: contents.failed,
+        };
+        Ok(checked.map(|(faults, contents)| (faults, rows(contents))))
+    }
+
+    /// Checks the file, which consists of `tables`; `None` where SQLite has to be asked.
+    fn check_with(
+        &mut self,
+        tables: &Tables,
+        test: Option<&LeafTest<'_>>,
+    ) -> Result<Option<(Vec<IntegrityError>, Contents)>> {
+        let Some(contents) = self.file.check_trees(&tables.trees, test)? else { return Ok(None) };
         if self.check_still().is_err() {
             return Ok(None);
         }
         let mut faults = Vec::new();
-        for table in others {
-            faults.extend(self.structure(&format!("PRAGMA quick_check({})", quote(&table)))?);
+        for table in &tables.others {
+            faults.extend(self.structure(&format!("PRAGMA quick_check({})", quote(table)))?);
         }
-        Ok(Some((faults, tested)))
+        Ok(Some((faults, contents)))
     }
 
     /// The root of the table of `test` and the places of its columns; `None` where one does not exist, or only SQLite can check the rows.
-    fn place(&mut self, test: &RowTest<'_>, trees: &[Tree]) -> Result<Option<(u32, Vec<usize>)>> {
-        const COLUMNS: &str = "SELECT s.rootpage, c.name FROM sqlite_schema s JOIN pragma_table_xinfo(s.name) c
-            WHERE s.type = 'table' AND s.name = ? ORDER BY c.cid";
-        let found = self.query(COLUMNS, &[Value::from(test.table)])?;
-        let place = |column: &&str| found.iter().position(|row| row.text("name") == Some(*column));
-        let columns: Option<Vec<usize>> = test.columns.iter().map(place).collect();
-        let root = found.first().and_then(|row| root(row, "rootpage"));
-        let has_rules = |root: &u32| {
-            trees.iter().any(|tree| matches!(tree, Tree::Table { root: own, columns: Some(_) } if own == root))
-        };
-        Ok(root.filter(has_rules).zip(columns))
+    fn place(&mut self, test: &RowTest<'_>, tables: &Tables) -> Result<Option<(u32, Vec<usize>)>> {
+        let columns = self.query("SELECT name FROM pragma_table_xinfo(?) ORDER BY cid", &[Value::from(test.table)])?;
+        let place = |column: &&str| columns.iter().position(|row| row.text("name") == Some(*column));
+        let places = test.columns.iter().map(place).collect::<Option<Vec<usize>>>();
+        let is_readable = tables.others.iter().all(|table| table != test.table);
+        Ok(tables.roots.get(test.table).copied().filter(|_| is_readable).zip(places))
     }
 
-    /// All tables and indexes, and the tables whose rows only SQLite can check; `None` if there are tables of other kinds.
-    fn trees(&mut self) -> Result<Option<(Vec<Tree>, Vec<String>)>> {
+    /// All tables and indexes; `None` where only SQLite can check them: the file has a WAL or a journal, or tables of other kinds.
+    fn readable_tables(&mut self) -> Result<Option<Tables>> {
         const TABLES: &str = "SELECT s.name, s.rootpage, s.sql, l.type, l.wr, l.strict
             FROM sqlite_schema s JOIN pragma_table_list l ON l.name = s.name AND l.schema = 'main' WHERE s.type = 'table'";
         const COLUMNS: &str = "SELECT s.name AS `table`, c.type, c.`notnull`, c.dflt_value, c.pk, c.hidden
@@ -91,13 +108,16 @@ impl Sqlite {
             JOIN pragma_index_list(t.name) i ON i.name = s.name WHERE s.type = 'index'";
         const COUNT: &str = "SELECT count(*) FROM sqlite_schema WHERE type IN ('table', 'index')";
 
+        if self.copy.is_some() || self.file.has_wal() || !matches!(self.file.journal()?, JournalFile::None) {
+            return Ok(None);
+        }
         let mut columns = BTreeMap::<String, Vec<Row>>::new();
         for column in self.query(COLUMNS, &[])? {
             columns.entry(column.text("table").unwrap_or_default().to_owned()).or_default().push(column);
         }
         let list = LIST.map(|kind| ColumnRule { kind, not_null: false, has_default: false });
         let mut trees = vec![Tree::Table { root: 1, columns: Some(list.to_vec()) }];
-        let mut others = Vec::new();
+        let (mut roots, mut others) = (BTreeMap::new(), Vec::new());
         for table in self.query(TABLES, &[])? {
             let (Some(name), Some(root)) = (table.text("name"), root(&table, "rootpage")) else { return Ok(None) };
             if table.text("type") != Some("table") || table.int("wr") != Some(0) {
@@ -108,15 +128,16 @@ impl Sqlite {
             if rules.is_none() {
                 others.push(name.to_owned());
             }
+            roots.insert(name.to_owned(), root);
             trees.push(Tree::Table { root, columns: rules });
         }
         for index in self.query(INDEXES, &[])? {
             let (Some(root), Some(table)) = (root(&index, "rootpage"), root(&index, "table")) else { return Ok(None) };
             trees.push(Tree::Index { root, table: (index.int("partial") == Some(0)).then_some(table) });
         }
-        let roots: BTreeSet<u32> = trees.iter().map(Tree::root).collect();
-        let is_all = self.number(COUNT)? + 1 == trees.len() as u64 && roots.len() == trees.len();
-        Ok(is_all.then_some((trees, others)))
+        let different: BTreeSet<u32> = trees.iter().map(Tree::root).collect();
+        let is_all = self.number(COUNT)? + 1 == trees.len() as u64 && different.len() == trees.len();
+        Ok(is_all.then_some(Tables { trees, roots, others }))
     }
 }
 
@@ -186,9 +207,12 @@ mod tests {
                 .unwrap();
             drop(connection);
             let file = SqliteFile::new(&path);
-            let (trees, others) = file.read_only().unwrap().trees().unwrap().unwrap();
+            let tables = file.read_only().unwrap().readable_tables().unwrap().unwrap();
+            let others = &tables.others;
             assert!(others.len() < 5 && !others.contains(&"heartbeat".to_owned()), "{release}: {others:?}");
-            assert!(file.check_trees(&trees, None).unwrap().is_some(), "{release}");
+            assert!(file.check_trees(&tables.trees, None).unwrap().is_some(), "{release}");
+            let structure = file.check_structure().unwrap();
+            assert_eq!((structure.faults, structure.rows.unwrap()["heartbeat"]), (vec![], 30_000 - 6_001), "{release}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use kumadb::engine::sqlite::SqliteFile;
+use kumadb::engine::sqlite::{SqliteFile, Structure};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::support::chance::Chance;
@@ -25,15 +25,16 @@ fn database(release: &str, sql: &str) -> Vec<u8> {
     fs::read(path).unwrap()
 }
 
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(format!("file:{}?immutable=1", path.display()), flags)
+}
+
 /// What SQLite finds; `None` if it finds nothing.
 fn found_by_sqlite(path: &Path) -> Option<String> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
-    let uri = format!("file:{}?immutable=1", path.display());
-    let check = || {
-        let connection = Connection::open_with_flags(uri, flags)?;
-        connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
-    };
-    match check() {
+    match open(path)
+        .and_then(|connection| connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)))
+    {
         Ok(line) => (line != "ok").then_some(line),
         Err(error) => Some(error.to_string()),
     }
@@ -41,7 +42,14 @@ fn found_by_sqlite(path: &Path) -> Option<String> {
 
 fn found(path: &Path) -> Option<String> {
     match SqliteFile::new(path).check_structure() {
-        Ok(faults) => faults.first().map(ToString::to_string),
+        Ok(Structure { faults, rows }) => {
+            for (table, rows) in rows.into_iter().flatten().filter(|_| faults.is_empty()) {
+                let sql = format!("SELECT count(*) FROM \"{table}\" NOT INDEXED");
+                let counted = open(path).unwrap().query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap();
+                assert_eq!(counted.unsigned_abs(), rows, "{table}");
+            }
+            faults.first().map(ToString::to_string)
+        }
         Err(error) => Some(error.to_string()),
     }
 }
