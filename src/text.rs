@@ -168,8 +168,18 @@ pub fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
     for_terminal(&text.replace('\n', "\\n").replace('\t', "\\t")).into_owned().into()
 }
 
-/// `text` without the credentials of the URLs in it, such as those of a monitor.
+/// `text` without the credentials of the URLs in it, such as those of a monitor; and of an address without a scheme, such as
+/// `user:password@host:50051`, where that is all of it.
 pub fn without_credentials(text: &str) -> String {
+    if let Some((login, host)) = text.trim().rsplit_once('@')
+        && !text.contains("://")
+        && login.contains(':')
+        && !login.starts_with(':')
+        && !text.trim().contains(char::is_whitespace)
+        && !host.contains('/')
+    {
+        return format!("***@{host}");
+    }
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -191,7 +201,7 @@ pub fn without_credentials(text: &str) -> String {
 
 /// Whether a URL in `text` has a login.
 pub fn has_credentials(text: &str) -> bool {
-    text.contains("://") && without_credentials(text) != text
+    without_credentials(text) != text
 }
 
 /// The start of a line of a log in a message.
@@ -228,6 +238,9 @@ mod tests {
             ("see http://example.com or a@b", "see http://example.com or a@b"),
             ("http://ann:it's <a> \"word\"@host:80/", "http://***@host:80/"),
             ("amqp://a:b@c,amqp://d:e@f", "amqp://***@c,amqp://***@f"),
+            ("ann:s3cr3t@host:50051", "***@host:50051"),
+            ("write to ann:x@example.com", "write to ann:x@example.com"),
+            ("ann@example.com", "ann@example.com"),
         ] {
             assert_eq!(without_credentials(text), clean);
         }

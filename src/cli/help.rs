@@ -99,7 +99,8 @@ fn without_verb(error: clap::Error, typed: &[OsString], command: &mut Command) -
             _ => return found.error(ErrorKind::MissingSubcommand, "a command is required; see --help"),
         }
     }
-    clap::Error::raw(ErrorKind::DisplayHelp, found.render_help().ansi())
+    let name = found.get_bin_name().unwrap_or("kumadb").to_owned();
+    found.clone().try_get_matches_from([name.as_str(), "-h"]).err().unwrap_or(error)
 }
 
 /// Whether the verb has a `--format`, and it is `json`.

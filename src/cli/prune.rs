@@ -160,7 +160,7 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     context.ui.result(&pruned.json(&pruning), || {
         let all = (!asks && !pruning.judged.is_empty()).then(|| table(&pruning, has_several_stores));
-        lines(all.into_iter().chain(pruned.lines(&pruning)))
+        all.into_iter().chain([lines(pruned.lines(&pruning))]).collect::<Vec<_>>().join("\n")
     })?;
     for warning in &pruned.warnings {
         context.ui.warn(warning);

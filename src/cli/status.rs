@@ -194,8 +194,9 @@ impl Saved {
         // A store that does not respond hides its snapshots, and nothing else.
         let listing = listed.unwrap_or_else(|error| Listing { unusable: vec![error], ..Listing::default() });
         listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
-        let is_backup =
-            |snapshot: &Snapshot| stores.is_of(&snapshot.manifest, &instance.origin()) && !snapshot.manifest.undo;
+        let is_backup = |Snapshot { manifest, .. }: &Snapshot| {
+            stores.is_of(manifest, &instance.origin()) && !manifest.undo && !manifest.raw
+        };
         let last = listing.snapshots.into_iter().rev().find(is_backup);
         let max_age = check::status_max_age(args.max_age, context)?;
         let age = last.as_ref().map(|snapshot| Utc::now() - snapshot.manifest.created);

@@ -88,7 +88,7 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
     }
     let store = context.store()?;
     let stores = context.stores()?.beside(&store).with_keys(&args.keys.keys_or_ask(context.ui)?);
-    let all = list(&stores, &instance, context)?;
+    let (all, replaced) = list(&stores, &instance, context)?;
     let manifests: Vec<&Manifest> = all.iter().map(Found::manifest).collect();
     let elsewhere = unsearched(&stores, &manifests, &instance)?;
     let none = || {
@@ -98,7 +98,18 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
             elsewhere: elsewhere.as_ref().map(|last| last.store.clone()),
         })
     };
-    let newest = |all: &[&Manifest]| next(all).ok_or_else(none);
+    // A change before it is never undone silently.
+    let newest = |all: &[&Manifest]| match (next(all), &replaced) {
+        (found, Some(raw)) if found.is_none_or(|at| all[at].created < raw.created) => {
+            Err(Error::from(SnapshotError::RawChange {
+                id: raw.id.clone(),
+                reason: raw.reason.clone(),
+                created: local_time(raw.created),
+                before: found.map(|at| all[at].id.clone()),
+            }))
+        }
+        (found, _) => found.ok_or_else(none),
+    };
     let mut at = match &args.id {
         Some(id) => named(&manifests, id)?,
         None => newest(&manifests)?,
@@ -130,8 +141,9 @@ pub fn run(args: &UndoArgs, context: &mut Context<'_>) -> Result<Exit> {
     carry_out(args, &way, &instance, &store, context)
 }
 
-/// Every undo snapshot of `instance`, oldest first.
-fn list(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Result<Vec<Found>> {
+/// Every undo snapshot of `instance`, oldest first; and of the newest change that has none, because the database before it could
+/// not be read, the files.
+fn list(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Result<(Vec<Found>, Option<Manifest>)> {
     let listing = stores.list()?;
     listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
     let mut all: Vec<Found> = pending::list(instance).into_iter().map(|one| Found::Kept(Box::new(one))).collect();
@@ -142,7 +154,9 @@ fn list(stores: &Stores, instance: &Instance, context: &mut Context<'_>) -> Resu
     }
     all.sort_by_key(|one| (one.manifest().created, one.manifest().id.clone()));
     all.dedup_by(|a, b| a.manifest().id == b.manifest().id);
-    Ok(all)
+    let raw = listing.snapshots.into_iter().map(|one| one.manifest);
+    let raw = raw.filter(|manifest| manifest.raw && stores.is_of(manifest, &instance.origin()));
+    Ok((all, raw.max_by_key(|manifest| manifest.created)))
 }
 
 /// The location of the newest undo snapshot according to the note in the data folder, if that is none of the stores and

@@ -11,6 +11,7 @@ use crate::text::counted;
 #[allow(missing_docs, reason = "the report of each variant is its documentation")]
 #[non_exhaustive]
 pub enum DatabaseError {
+    NoFile(PathBuf),
     EmptyFile(PathBuf),
     NotSqlite(PathBuf),
     Encrypted(PathBuf),
@@ -267,6 +268,7 @@ impl DatabaseError {
             ErrorReport::new(Exit::Verification, message).hint("kumadb backup list, then `kumadb restore ID`")
         };
         match self {
+            Self::NoFile(path) => unreadable(format!("`{}` does not exist", path.display())),
             Self::EmptyFile(path) => unreadable(format!("`{}` is empty (0 bytes)", path.display())),
             Self::NotSqlite(path) => unreadable(format!("`{}` is not a SQLite database", path.display())),
             Self::Encrypted(path) => ErrorReport::new(

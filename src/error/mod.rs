@@ -154,6 +154,7 @@ impl Error {
             self,
             Error::Database(
                 Damaged { .. }
+                    | NoFile(_)
                     | EmptyFile(_)
                     | NotSqlite(_)
                     | Encrypted(_)

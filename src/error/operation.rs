@@ -180,7 +180,7 @@ impl OperationError {
                 "wait until the migration is done; if no server is running, start the server once with its own image",
             ),
             Self::StalePlan => {
-                refused("the configuration changed after the plan was created".into()).command("kumadb plan")
+                refused("the configuration changed after the plan was created".into()).command("kumadb plan FILE -o PLAN")
             }
             Self::StaleDifference { instance } => {
                 refused(format!("the configuration of `{instance}` changed after the difference was shown"))
@@ -188,7 +188,7 @@ impl OperationError {
             }
             Self::OtherInstance { origin, instance } => {
                 refused(format!("the plan was created for the instance at {origin}, not for `{instance}`"))
-                    .command("kumadb plan")
+                    .command("kumadb plan FILE -o PLAN")
             }
             Self::ReadBack { subject, column, expected, found } => ErrorReport::new(
                 Exit::Failed,
@@ -284,6 +284,7 @@ fn rolled_back(cause: &Error) -> ErrorReport {
         Error::Operation(OperationError::StatementsStay { .. }) => {
             report("the changes of rows were rolled back").with(cause.hints())
         }
+        Error::Operation(OperationError::Interrupted { .. }) => cause.report(),
         _ => report("everything was rolled back").with(cause.hints()),
     }
 }

@@ -66,6 +66,15 @@ pub enum SnapshotError {
         /// The store that the newest undo snapshot was put into, if it is none of these.
         elsewhere: Option<String>,
     },
+    /// The newest change replaced a database that could not be read.
+    RawChange {
+        /// The snapshot of its files.
+        id: String,
+        reason: String,
+        created: String,
+        /// The undo snapshot of the change before it.
+        before: Option<String>,
+    },
     /// It is damaged, and the hint names an older one.
     Damaged {
         cause: Box<Error>,
@@ -226,6 +235,15 @@ impl SnapshotError {
                 missing(format!("no change of `{instance}` left to undo; searched stores: {}", stores.join(", ")))
                     .command(format!("kumadb --store {store} undo"))
                     .hint(format!("the newest undo snapshot was stored in `{store}`"))
+            }
+            Self::RawChange { id, reason, created, before } => {
+                let report = refused(format!(
+                    "cannot undo `{reason}` of {created}: it replaced a database that could not be read; snapshot `{id}` contains its files"
+                ));
+                match before {
+                    Some(before) => report.hint(format!("to undo the change before it as well: kumadb undo {before}")),
+                    None => report.hint("to restore another snapshot: kumadb backup list, then `kumadb restore ID`"),
+                }
             }
             Self::Damaged { cause, hint } => cause.report().with([hint.clone()]),
             Self::SeveralInstances(names) => missing(format!(

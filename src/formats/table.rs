@@ -56,7 +56,8 @@ pub(super) fn read_csv(file: &str, text: &str) -> Result<(Node, Vec<Problem>), P
         });
         rows.push(Node { data: Data::Map(entries.collect()), at: field(&at, 0) });
     }
-    Ok((Node { at: lines.at(0), data: Data::List(rows) }, problems))
+    let headers_at = text.len() - body.trim_start_matches(['\r', '\n']).len();
+    Ok((Node { at: lines.at(headers_at), data: Data::List(rows) }, problems))
 }
 
 /// The end of the lines before the headers, and the separator that they name: `sep=;` of Excel, `#TYPE …` of PowerShell.

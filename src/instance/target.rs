@@ -274,12 +274,8 @@ fn place(folder: &Path, container: Option<&Container>) -> Result<DbLocation> {
     let none = BTreeMap::new();
     Ok(match config::read_config(folder, container.map_or(&none, |container| &container.env))? {
         DbConfig::Sqlite => {
-            let file = SqliteFile::new(folder.join("kuma.db"));
-            if !files::is_there(file.path())? && !files::is_there(&file.part("-wal"))? {
-                let why = "its db-config.json specifies SQLite, but kuma.db does not exist".into();
-                return Err(Error::Target(TargetError::NotDataFolder { path: folder.to_owned(), why }));
-            }
-            DbLocation::Sqlite(file)
+            // A file that does not exist is found to be so where it is read: a snapshot can still be restored to its place.
+            DbLocation::Sqlite(SqliteFile::new(folder.join("kuma.db")))
         }
         DbConfig::Embedded => embedded_place(folder, container),
         DbConfig::External(external) => DbLocation::External({

@@ -100,7 +100,7 @@ fn check_host(subject: &CheckedRow) -> Option<RowProblem> {
         && is_host(bare, false)
         && host.parse::<IpAddr>().is_err()
     {
-        let message = format!("`{host}` contains a port");
+        let message = format!("`{}` contains a port", without_credentials(host));
         let hint = if subject.kind.has("port", subject.release) {
             format!("--hostname {bare} --port {port}")
         } else {
@@ -110,10 +110,15 @@ fn check_host(subject: &CheckedRow) -> Option<RowProblem> {
     }
     let is_dns = subject.kind.name == "dns";
     if !(is_host(host, is_dns) || is_dns && host == ".") {
-        let message = format!("`{host}` is not a valid host name or address");
+        let message = format!("`{}` is not a valid host name or address", without_credentials(host));
         return Some(RowProblem::about(&["hostname"], message).typed("example.com"));
     }
     None
+}
+
+/// An address without what is before its `@`, which may be a password.
+fn without_login(address: &str) -> &str {
+    address.rsplit('@').next().unwrap_or(address)
 }
 
 /// `example.com:443` as host and port; an IPv6 address contains colons itself.
@@ -302,12 +307,13 @@ fn check_mqtt(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
         let (bare, port) = split_port(host);
         if !SCHEMES.contains(&scheme) {
             let message = format!("`{scheme}://` is not supported; use `mqtt://`, `mqtts://`, `ws://` or `wss://`");
-            found.push(RowProblem::about(&["hostname"], message).typed(&format!("mqtt://{bare}")));
+            found.push(RowProblem::about(&["hostname"], message).typed(&format!("mqtt://{}", without_login(bare))));
         } else if let Some(port) = port {
-            let hint = format!("--hostname {scheme}://{} --port {port}", shell_word(bare));
-            found.push(RowProblem::about(&["hostname"], format!("`{typed}` contains a port")).command(hint));
+            let hint = format!("--hostname {scheme}://{} --port {port}", shell_word(without_login(bare)));
+            let message = format!("`{}` contains a port", without_credentials(typed));
+            found.push(RowProblem::about(&["hostname"], message).command(hint));
         } else if !is_host(host, false) {
-            let message = format!("`{typed}` is not a valid host name or address");
+            let message = format!("`{}` is not a valid host name or address", without_credentials(typed));
             found.push(RowProblem::about(&["hostname"], message).typed("mqtt.example.com"));
         }
     }
@@ -401,7 +407,7 @@ fn check_grpc(subject: &CheckedRow, found: &mut Vec<RowProblem>) {
     {
         let message = format!("must be a host and port without `{scheme}://`");
         let tls = if matches!(scheme, "https" | "grpcs") { " --grpc-enable-tls true" } else { "" };
-        let hint = format!("--grpc-url {}{tls}", shell_word(rest.trim_end_matches('/')));
+        let hint = format!("--grpc-url {}{tls}", shell_word(without_login(rest).trim_end_matches('/')));
         found.push(RowProblem::about(&["grpc_url"], message).command(hint));
     }
     found.extend(check_json_text(subject, "grpc_body", "'{}'"));

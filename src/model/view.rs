@@ -82,9 +82,12 @@ pub fn canonical(column: &str, value: &Value) -> Value {
     match column {
         "start_date" | "end_date" | "expires" => {
             let text = text.trim().trim_end_matches('Z').replace('T', " ");
-            let text = text.split_once('.').map_or(text.as_str(), |(text, _)| text);
+            // A fraction of a second.
+            let whole = text.split_once('.').filter(|(whole, _)| whole.contains(':'));
+            let text = whole.map_or(text.as_str(), |(text, _)| text);
             match text.len() {
-                10 => format!("{text} 00:00:00").into(),
+                0 if column == "expires" => Value::Null,
+                10 if text.as_bytes()[4] == b'-' => format!("{text} 00:00:00").into(),
                 16 => format!("{text}:00").into(),
                 _ => text.into(),
             }

@@ -117,7 +117,9 @@ fn gather_under(instance: &Instance, lock: Option<&Lock>, now: DateTime<Utc>, de
         }
         Err(Error::Database(DatabaseError::Damaged { problems, .. })) => evidence.damage = problems,
         Err(
-            error @ (Error::Database(DatabaseError::EmptyFile(_)) | Error::Database(DatabaseError::NotKuma { .. })),
+            error @ Error::Database(
+                DatabaseError::NoFile(_) | DatabaseError::EmptyFile(_) | DatabaseError::NotKuma { .. },
+            ),
         ) => {
             evidence.nowhere = Some(error.to_string());
             // There is nothing more to report about an empty file.

@@ -146,8 +146,11 @@ impl Run<'_> {
         };
         let snapshot = store.pack(&staged, &extras)?;
         // It is stored, whatever comes of the report.
-        let reported =
-            observer.step(&Step::Packed { id: snapshot.manifest.id.clone(), bytes: snapshot.size, undo: true });
+        let reported = observer.step(&Step::Packed {
+            id: snapshot.manifest.id.clone(),
+            bytes: snapshot.size,
+            undo: snapshot.manifest.undo,
+        });
         self.warn(reported, "cannot report the undo snapshot");
         self.outcome.removed = removed::keep(folder, &snapshot)?;
         Ok(snapshot)

@@ -230,7 +230,7 @@ impl Change {
             return Err(error);
         }
         let what = match instance.engine() {
-            EngineKind::Sqlite => "the undo snapshot will contain its files as they are",
+            EngineKind::Sqlite => "its files are kept as they are, in a snapshot",
             EngineKind::MariaDb => "the undo snapshot will contain its tables as they are",
         };
         context.ui.warn(&format!("{error}; {what}"));

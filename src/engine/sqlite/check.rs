@@ -84,7 +84,9 @@ impl Sqlite {
 
     pub(super) fn structure(&mut self, sql: &str) -> Result<Vec<IntegrityError>> {
         let lines = self.query(sql, &[])?;
-        let lines = lines.iter().filter_map(|row| row.at(0).text()).filter(|line| *line != "ok");
+        // The first row begins with a title, on a line of its own.
+        let lines = lines.iter().filter_map(|row| row.at(0).text()).flat_map(str::lines);
+        let lines = lines.filter(|line| *line != "ok" && !line.starts_with("*** in database "));
         Ok(lines.map(|line| IntegrityError { what: line.to_owned(), rows: 0 }).collect())
     }
 

@@ -104,6 +104,7 @@ impl SqliteFile {
             Err(error) if error.is_missing() && files::exists(&self.part("-wal")) => {
                 return Err(DatabaseError::WalWithoutDatabase(self.part("-wal")).into());
             }
+            Err(error) if error.is_missing() => return Err(DatabaseError::NoFile(path.clone()).into()),
             read => read?,
         };
         // A link beside it would be the database's too: its WAL, for instance.
@@ -276,6 +277,11 @@ impl Sqlite {
         off.map_err(|error| self.file.error(error))
     }
 
+    /// Rolls back what is open: SQLite has already done it where a statement that writes was interrupted, or the disk is full.
+    fn roll_back(&self) -> Result<()> {
+        if self.connection.is_autocommit() { Ok(()) } else { self.run("ROLLBACK") }
+    }
+
     fn run(&self, sql: &str) -> Result<()> {
         self.connection.execute_batch(sql).map_err(|error| self.file.error(error))
     }
@@ -437,11 +443,7 @@ impl Writer for Sqlite {
     }
 
     fn rollback(&mut self) -> Result<()> {
-        if std::mem::take(&mut self.in_transaction) {
-            self.finish().and_then(|()| self.run("ROLLBACK"))
-        } else {
-            Ok(())
-        }
+        if std::mem::take(&mut self.in_transaction) { self.finish().and_then(|()| self.roll_back()) } else { Ok(()) }
     }
 
     fn load(&mut self, from: &Path, without: &[String], progress: &mut dyn FnMut(u64, u64)) -> Result<()> {

@@ -78,7 +78,7 @@ impl Sqlite {
         self.run("PRAGMA foreign_keys = OFF; BEGIN IMMEDIATE")?;
         let taken = self.put_rows(&ours, without, progress).and_then(|()| self.run("COMMIT"));
         if taken.is_err() {
-            self.run("ROLLBACK")?;
+            self.roll_back()?;
         }
         self.run("DETACH other; PRAGMA foreign_keys = ON")?;
         self.enable_triggers(true)?;

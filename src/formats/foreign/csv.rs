@@ -1,6 +1,6 @@
 //! A table of monitors, one per line; the columns are identified by their headers.
 
-use super::super::node::{Data, Entry, Node};
+use super::super::node::{At, Data, Entry, Node};
 use super::super::text::{self, Syntax};
 use super::SourceFile;
 use super::columns::{KeptFields, field_of};
@@ -58,7 +58,8 @@ fn check_headers(draft: &mut Draft, table: &Node) {
             draft.account(&one.value)
         } else {
             let known = HEADERS.into_iter().chain(FIELDS.iter().map(|field| field.column));
-            draft.unknown(one, "the header", known);
+            let at = At { line: table.at.line, ..one.at.clone() };
+            draft.unknown(&Entry { at, ..one.clone() }, "the header", known);
             seen.push(&one.key);
         }
     }

@@ -6,6 +6,7 @@ use super::address::ParsedAddress;
 use super::columns::KeptFields;
 use super::draft::{Draft, entry};
 use super::listed::{self, ListContext};
+use crate::text::without_credentials;
 
 /// A parsed line.
 pub(super) struct Line<'t> {
@@ -32,7 +33,7 @@ pub(super) fn convert(draft: &mut Draft, sources: &[SourceFile]) {
                 }
                 None => {
                     let forms = "`ping:host`, `http://host, keyword`, `tcp:host:port`, `dns:host`, `host`, `host:port`";
-                    draft.wrong(&at, &format!("`{text}`"), format!("is not one of {forms}"));
+                    draft.wrong(&at, &format!("`{}`", without_credentials(text)), format!("is not one of {forms}"));
                 }
             }
         }

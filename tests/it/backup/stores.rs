@@ -322,7 +322,8 @@ fn a_folder_that_is_full_or_closed_keeps_what_it_has() {
             }
         }
         assert!(mounted(&["-o", "remount,size=64m"]));
-        lab.ok(&format!("backup verify --store {}", disk.display()));
+        let verified = lab.run(&format!("backup verify --store {}", disk.display()));
+        assert_eq!(verified.exit, if passed == 0 { 8 } else { 0 }, "{}", verified.err);
     }
     println!("disk full: {failed} failed, {passed} passed");
     assert!(failed > 3 && passed > 3, "{failed} failed, {passed} passed");

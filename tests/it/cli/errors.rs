@@ -87,7 +87,7 @@ fn all() -> Vec<Error> {
         Encode { what: "the plan", why: t("invalid key") }, Random { why: t("not supported") },
     ]; }
     { use DatabaseError::*; let d = || t("the database of `kuma`"); add![
-        EmptyFile(p()), NotSqlite(p()), Encrypted(p()), OtherFormat { path: p(), what: t("a gzip file"), command: t("gunzip x") }, WalWithoutDatabase(p()), ForeignJournal { journal: p(), why: t("its pages have 512 bytes") },
+        NoFile(p()), EmptyFile(p()), NotSqlite(p()), Encrypted(p()), OtherFormat { path: p(), what: t("a gzip file"), command: t("gunzip x") }, WalWithoutDatabase(p()), ForeignJournal { journal: p(), why: t("its pages have 512 bytes") },
         Damaged { database: d(), problems: vec![t("page 3 is damaged")] },
         NotKuma { database: d(), why: t("it has no tables") }, UnknownRelease { database: d(), why: t("closest to 2.5.3, but without `a.js`") },
         UnknownMigrations { database: d(), first: t("2029-01-01-0000-later.js"), count: 2 },
@@ -192,7 +192,7 @@ fn all() -> Vec<Error> {
         NoDestination { instance: t("kuma") }, NewerConfiguration { newest: i(), id: t("02cd") },
         OnlyUndo { id: i(), reason: t("monitor delete") },
         SnapshotError::Damaged { cause: full(), hint: hint() },
-        NothingToVerify { what: t("no snapshots of `shop` in `/srv/store`"), others: None },
+        RawChange { id: i(), reason: t("restore"), created: t("2026-01-31 08:00:00 +00:00"), before: None }, NothingToVerify { what: t("no snapshots of `shop` in `/srv/store`"), others: None },
         SeveralOrigins { instance: t("kuma"), found: vec![t("/a (newest: `1`)"), t("/b (newest: `2`)")], origin: t("/a") },
         Pending { folder: p(), why: t("invalid JSON") }, PendingEncryption { folder: p(), why: t("encrypted without age1x") },
         Key { archive: i(), why: "it requires a passphrase" }, SecretKey, Recipient { text: t("x"), why: t("invalid") },

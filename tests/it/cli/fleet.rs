@@ -223,7 +223,9 @@ fn a_signal_reaches_all_and_no_other_run_is_started() {
     assert_eq!(child.wait().unwrap().code(), Some(143));
     let listed = fleet.json(0, "backup list")["snapshots"].as_array().unwrap().len();
     assert!(listed < names.len(), "all {listed} were taken all the same");
-    assert_eq!(fleet.json(0, "backup verify")["snapshots"].as_array().unwrap().len(), listed);
+    if listed > 0 {
+        assert_eq!(fleet.json(0, "backup verify")["snapshots"].as_array().unwrap().len(), listed);
+    }
 }
 
 /// The processes that the process `parent` has started.

@@ -388,6 +388,7 @@ fn a_command_alone_prints_its_help_and_exits_0() {
         let ran = Ran::of(lab.bare().args(words(line)));
         assert_eq!((ran.exit, ran.err.as_str()), (0, ""), "kumadb {line}");
         assert!(ran.out.contains("Usage: kumadb") && ran.out.contains(shown), "{}", ran.out);
+        assert!(!ran.out.contains("error: "), "{}", ran.out);
     }
     let unknown = Ran::of(lab.bare().arg("statsu"));
     assert_eq!(unknown.exit, 2);

@@ -63,7 +63,7 @@ fn fields_that_are_wrong() {
         "monitor add http --name X --url https://e.com --interval 1m" =>
             2, "interval: must be an integer, not `1m`", "--interval 60";
         "monitor add http --name X --url https://e.com --interval 0" =>
-            2, "interval: invalid value 0 s; must be at least 1 s in release 2.5.3", "--interval 1";
+            2, "interval: invalid value 0 s; must be 1 to 2,147,483 s in release 2.5.3", "--interval 1";
         "monitor add http --name X --url https://e.com --timeout -1" =>
             2, "timeout: invalid value -1; must not be negative", "--timeout 48";
         "monitor add http --name X --url https://e.com --method GTE" =>
@@ -249,13 +249,7 @@ fn files_that_are_no_database() {
             "`<root>/data/kuma.db-wal` exists, but its database `kuma.db` is missing",
             fix,
         );
-        at(
-            spoilt(|f| fs::remove_file(f.join("kuma.db")).unwrap()),
-            8,
-            "`<root>/data` is not a data folder of Uptime Kuma: its db-config.json specifies SQLite, but kuma.db does \
-             not exist",
-            "kumadb init <root>/data",
-        );
+        at(spoilt(|f| fs::remove_file(f.join("kuma.db")).unwrap()), 7, "`<root>/data/kuma.db` does not exist", fix);
         at(
             spoilt(|f| {
                 fs::remove_file(f.join("kuma.db")).unwrap();
@@ -695,5 +689,59 @@ fn a_signal_ends_what_waits_for_an_answer() {
         assert_eq!(asking.wait().unwrap().code(), Some(exit), "{signal}");
         drop(staged);
         assert_eq!(lab.content(), before, "{signal}");
+    }
+}
+
+/// What the server would store and then never serve, never end, or fail on at each beat.
+#[test]
+fn values_that_the_server_would_misunderstand_are_refused() {
+    let lab = Lab::sqlite("2.5.3");
+    let window = |fields: &str| format!("maintenance: [{{title: m, {fields}}}]");
+    let times = "start_time: '01:00', end_time: '02:00'";
+    for (fixture, expected) in [
+        (window("timezone: Mars/X, strategy: manual"), "no time zone `Mars/X`; example: Europe/Berlin"),
+        (window("strategy: cron, cron: 61 25 * * *, duration: 60"), "`61 25 * * *` is not a valid cron expression"),
+        (
+            window(&format!("strategy: recurring-weekday, weekdays: [1, monday], {times}")),
+            "invalid value `monday`; must be 0",
+        ),
+        (
+            window(&format!("strategy: recurring-day-of-month, days_of_month: [0], {times}")),
+            "invalid value `0`; must be 1 to 31",
+        ),
+        (window("start_date: 2027-01-02 10:00:00, end_date: 2027-01-01 10:00:00"), "must be after the start"),
+        ("api_keys: [{name: k, expires: 31.12.2027}]".into(), "invalid value `31.12.2027`; must be a date"),
+        ("status_pages: [{slug: Big, title: t}]".into(), "invalid value `Big`; must consist of a-z, 0-9"),
+        ("monitors: [{type: ping, hostname: a}]".into(), "name"),
+        ("monitors: [{name: ' ', type: ping, hostname: a}]".into(), "is required"),
+    ] {
+        fs::write(lab.root.path().join("wrong.yaml"), &fixture).unwrap();
+        let ran = lab.fails(2, "apply wrong.yaml --yes");
+        assert!(ran.err.contains(expected) && ran.err.contains("wrong.yaml:1"), "{fixture}: {}", ran.err);
+    }
+    let ran = lab.fails(2, "api-key add k --expires yesterday --yes");
+    assert!(ran.err.contains("invalid value `yesterday`; must be a date"), "{}", ran.err);
+    let right = "api_keys: [{name: k, expires: ''}]\nstatus_pages: [{slug: my-page-2, title: t}]";
+    fs::write(lab.root.path().join("right.yaml"), right).unwrap();
+    lab.ok("apply right.yaml --yes");
+    assert_eq!(lab.ok("sql 'SELECT expires IS NULL AS never FROM api_key' --format csv"), "never\n1\n");
+}
+
+/// A login in an address is a password, with a scheme or without.
+#[test]
+fn no_error_shows_a_login() {
+    let lab = Lab::sqlite("2.5.3");
+    fs::write(lab.root.path().join("lines.txt"), "htp://u:S3CR3T@h\nu:S3CR3T@h:22:33\nhttps://ok\n").unwrap();
+    for line in [
+        "monitor add mqtt --name N --hostname mqtt://u:S3CR3T@h --port 1883 --mqtt-topic a",
+        "monitor add mqtt --name N --hostname u:S3CR3T@h:1883 --port 1883 --mqtt-topic a",
+        "monitor add mqtt --name N --hostname foo://u:S3CR3T@h --port 1883 --mqtt-topic a",
+        "monitor add ping --name N --hostname u:S3CR3T@h",
+        "monitor add ping --name N --hostname u:S3CR3T@h:80",
+        "monitor add grpc-keyword --name N --grpc-url https://u:S3CR3T@h:1 --keyword k --grpc-service-name s --grpc-method m",
+        "plan lines.txt",
+    ] {
+        let ran = lab.fails(2, line);
+        assert!(!ran.err.contains("S3CR3T"), "{line}: {}", ran.err);
     }
 }

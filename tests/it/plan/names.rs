@@ -318,3 +318,35 @@ fn a_tag_like_an_existing_one_is_created_and_shown_or_refused() {
     assert!(ran.err.contains("+ tag `evn`"), "{}", ran.err);
     assert_eq!(lab.sql("SELECT count(*) FROM tag").trim(), "2");
 }
+
+#[test]
+fn what_a_remaining_monitor_uses_is_not_deleted() {
+    let lab = Lab::sqlite("2.5.3");
+    let write = |name: &str, text: &str| std::fs::write(lab.root.path().join(name), text).unwrap();
+    write(
+        "all.yaml",
+        "docker_hosts: [{name: dh}]
+proxies: [{protocol: http, host: p, port: 1}]
+notifications: [{name: ops, type: ntfy, config: {ntfytopic: t, ntfyserverurl: 'https://ntfy.sh'}}]
+monitors:
+  - {name: D, type: docker, docker_host: dh, docker_container: x, notifications: [ops]}
+  - {name: P, type: http, url: 'https://x', proxy: 'http://p:1', notifications: [ops]}
+",
+    );
+    lab.ok("apply all.yaml --yes");
+    for (kind, named) in [
+        ("docker_hosts", "docker host `dh`: cannot be deleted: it is used by monitor `D`"),
+        ("proxies", "cannot be deleted: it is used by monitor `P`"),
+        ("notifications", "notification `ops`: cannot be deleted: it is used by monitor `D` and 1 other"),
+    ] {
+        write("none.yaml", &format!("{kind}: []"));
+        let refused = lab.fails(2, "apply none.yaml --prune --yes");
+        assert!(refused.err.contains(named), "{kind}: {}", refused.err);
+        // Monitors that use it no longer, and those that are deleted too, do not prevent it.
+        write(
+            "some.yaml",
+            &format!("{kind}: []\nmonitors: [{{name: P, type: http, url: 'https://x', notifications: []}}]"),
+        );
+        lab.ok("plan some.yaml --prune");
+    }
+}

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use kumadb::cancel::Cancel;
-use kumadb::engine::Connect as _;
 use kumadb::engine::mariadb::Address;
 use kumadb::engine::sqlite::SqliteFile;
+use kumadb::engine::{Connect as _, WriteKey};
 use kumadb::error::{Error, OperationError, Result};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -191,6 +191,25 @@ fn a_long_query_ends_with_the_run() {
         address.reader()?.stream("SELECT seq FROM seq_1_to_100000000", &[], &mut |_| Ok(()))
     };
     is_ended(many, "rows of MariaDB");
+}
+
+/// SQLite has already rolled back when a statement that writes is interrupted.
+#[test]
+fn a_write_that_is_interrupted_can_be_rolled_back() {
+    let lab = Lab::sqlite("2.5.3");
+    let before = lab.rows();
+    let file = SqliteFile::new(lab.folder().join("kuma.db"));
+    let write = |cancel: &Cancel| {
+        let mut writer = file.clone().cancelled_by(cancel.clone()).writer(&WriteKey::for_tests())?;
+        writer.begin()?;
+        let endless = "INSERT INTO setting (`key`, value) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+                       SELECT 'key ' || i, i FROM n";
+        let ended = writer.execute(endless, &[]).map(drop);
+        writer.rollback()?;
+        ended
+    };
+    is_ended(write, "a write");
+    assert_eq!(lab.rows(), before);
 }
 
 #[test]
