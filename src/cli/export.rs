@@ -118,20 +118,32 @@ impl ExportArgs {
 
     /// Checks the options that need no data.
     pub fn check(&self) -> Result<()> {
+        if self.secrets_env.is_some() && self.syntax() == Syntax::Csv {
+            return Err(Error::Input(InputError::NotFor {
+                option: "`--secrets-env`".into(),
+                subject: "CSV".into(),
+                why: "variables are only expanded in fixtures; use YAML, or `--secrets` to include the secrets".into(),
+            }));
+        }
         self.kinds().and(self.folder().map(drop))
+    }
+
+    /// The syntax of the fixture.
+    fn syntax(&self) -> Syntax {
+        match (self.format, self.output.as_deref().and_then(|path| Syntax::of(path.to_str()?))) {
+            (Some(FormatArg::Yaml), _) | (None, None) => Syntax::Yaml,
+            (Some(FormatArg::Json), _) => Syntax::Json,
+            (Some(FormatArg::Toml), _) => Syntax::Toml,
+            (Some(FormatArg::Csv), _) => Syntax::Csv,
+            (None, Some(syntax)) => syntax,
+        }
     }
 }
 
 pub fn run(args: &ExportArgs, context: &mut Context<'_>) -> Result<Exit> {
     let mut kinds = args.kinds()?;
     let folder = args.folder()?;
-    let syntax = match (args.format, args.output.as_deref().and_then(|path| Syntax::of(path.to_str()?))) {
-        (Some(FormatArg::Yaml), _) | (None, None) => Syntax::Yaml,
-        (Some(FormatArg::Json), _) => Syntax::Json,
-        (Some(FormatArg::Toml), _) => Syntax::Toml,
-        (Some(FormatArg::Csv), _) => Syntax::Csv,
-        (None, Some(syntax)) => syntax,
-    };
+    let syntax = args.syntax();
     let pick = args.pick.pick();
     if args.monitors || !pick.is_empty() || syntax == Syntax::Csv && kinds.is_empty() {
         kinds.insert(MONITORS.key.to_owned());

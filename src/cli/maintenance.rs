@@ -22,9 +22,9 @@ use crate::instance::Instance;
 use crate::kuma::public::read_server_zone;
 use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::state::ConfigRows;
-use crate::plan::Plan;
 use crate::plan::fixture::ApplyOptions;
 use crate::plan::user::plan_cells;
+use crate::plan::{Cell, Plan};
 use crate::report::maintenance::{WindowState, end as end_of, start as start_of, state};
 use crate::text::{counted, duration};
 use crate::value::{Row, Value, local_time, rfc3339, server_text};
@@ -183,10 +183,10 @@ fn list(format: FormatArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Re
 fn add(verb: &str, from: DateTime<Utc>, args: &WindowArgs, context: &mut Context<'_>) -> Result<Exit> {
     let (pick, until) = (args.pick.required()?, args.end(from)?);
     let instance = context.instance()?;
-    let (config, paths) = read_from(&instance, |reader, name| {
+    let (config, monitors) = read_from(&instance, |reader, name| {
         let state = read_shown_state(reader, name)?;
-        let paths: Vec<String> = pick.ids(&state)?.into_iter().map(|id| state.path(id)).collect();
-        Ok((read_config(reader, name)?, paths))
+        let monitors: Vec<(i64, String)> = pick.ids(&state)?.into_iter().map(|id| (id, state.path(id))).collect();
+        Ok((read_config(reader, name)?, monitors))
     })?;
     let title = args.title.clone().unwrap_or_else(|| format!("Maintenance {}", local_time(from)));
     if config.rows("maintenance").iter().any(|row| row.text("title") == Some(&title)) {
@@ -202,15 +202,24 @@ fn add(verb: &str, from: DateTime<Utc>, args: &WindowArgs, context: &mut Context
         ("start_date", text(&server_text(&from))),
         ("end_date", text(&server_text(&until))),
         ("timezone", text("UTC")),
-        ("monitors", texts(&paths)),
     ];
     if !args.status_pages.is_empty() {
         window.push(("status_pages", texts(&args.status_pages)));
     }
     let windows = Node::new(at.clone(), vec![Node::map(at.clone(), window)]);
     let fixture = read_written(&[Node::map(at.clone(), [("maintenance", windows)])])?;
-    let planned = plan_on(config, fixture, &ApplyOptions::default())?;
-    context.ui.say(&format!("{} under maintenance until {}", counted(paths.len(), "monitor"), local_time(until)));
+    let mut planned = plan_on(config, fixture, &ApplyOptions::default())?;
+    // By their ids: a fixture has only names, and several monitors may have the same.
+    let plan = &mut planned.report.plan;
+    if let Some(window) = plan.steps.iter().position(|step| step.table == "maintenance") {
+        let named = plan.steps[window].subject.clone();
+        for (id, path) in &monitors {
+            let row = [("maintenance_id", Cell::IdOf(window)), ("monitor_id", Cell::Is(Value::Int(*id)))];
+            let row = row.map(|(column, cell)| (column.to_owned(), cell)).to_vec();
+            plan.insert("monitor_maintenance", format!("monitor `{path}` of {named}"), row);
+        }
+    }
+    context.ui.say(&format!("{} under maintenance until {}", counted(monitors.len(), "monitor"), local_time(until)));
     carry_out_planned(verb, planned, &args.write, &instance, context)
 }
 

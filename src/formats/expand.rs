@@ -86,6 +86,6 @@ fn look_up(name: &str, at: &At, what: Expand, lookup: &dyn Lookup) -> Result<Str
     match (lookup.variable(name).filter(|value| !value.is_empty()), other) {
         (Some(value), _) => Ok(value),
         (None, Some(other)) => Ok(other.to_owned()),
-        (None, None) => Err(format!("requires the environment variable `{name}`, which is not set")),
+        (None, None) => Err(format!("requires the environment variable `{name}`, which is not set or empty")),
     }
 }

@@ -98,7 +98,8 @@ fn filled(node: &Node, path: &str, lost: &mut Vec<String>) -> Option<Node> {
     }
 }
 
-/// One monitor a line; lists are separated by semicolons.
+/// One monitor a line; lists are separated by semicolons, and a list of no notifications, which is not the same as none of its
+/// own, is `[]`.
 fn csv(document: &Node) -> Result<String, String> {
     const FIRST: [&str; 6] = ["name", "type", "parent", "url", "hostname", "port"];
     let others: Vec<&str> = document
@@ -117,24 +118,42 @@ fn csv(document: &Node) -> Result<String, String> {
         .map(|entry| entry.key.as_str())
         .filter(|key| *key != "left_out")
         .collect();
+    let has_notifications = |monitor: &Node| monitor.find("notifications").is_some_and(|list| !list.list().is_empty());
+    let is_notified = monitors.iter().any(has_notifications);
     let first = FIRST.into_iter().filter(|key| used.contains(key));
     let columns: Vec<&str> = first.chain(used.iter().copied().filter(|key| !FIRST.contains(key))).collect();
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(&columns).map_err(|error| error.to_string())?;
     for monitor in monitors {
-        let fields = columns.iter().map(|column| monitor.find(column).map(field).unwrap_or_default());
+        let cell = |column: &&str| match monitor.find(column) {
+            Some(list) if is_notified && *column == "notifications" && list.list().is_empty() => "[]".to_owned(),
+            value => value.map(|value| field(column, value)).unwrap_or_default(),
+        };
+        // Variables are not expanded in a table, so nothing is escaped.
+        let fields = columns.iter().map(|column| cell(column).replace("$${", "${"));
         writer.write_record(fields).map_err(|error| error.to_string())?;
     }
     let bytes = writer.into_inner().map_err(|error| error.to_string())?;
     String::from_utf8(bytes).map_err(|error| error.to_string())
 }
 
-fn field(node: &Node) -> String {
+/// The cell of `node` under the header `key`. A list is JSON where a separator is part of a text.
+fn field(key: &str, node: &Node) -> String {
+    let is_plain = |text: &str| !text.contains([',', ';', '|']) && text.trim() == text;
+    let is_name = |text: &str| is_plain(text) && !text.contains(['=', ':']);
     match &node.data {
         Data::List(items) if items.iter().all(|item| item.scalar().is_some()) => {
-            items.iter().filter_map(Node::scalar).collect::<Vec<_>>().join(";")
+            let texts: Vec<String> = items.iter().filter_map(Node::scalar).collect();
+            match key {
+                "tags" if !texts.iter().all(|text| is_name(text)) => {
+                    let names = texts.into_iter().map(|name| (name, Json::Null));
+                    Json::Object(names.collect()).to_string()
+                }
+                _ if !texts.iter().all(|text| is_plain(text)) => Json::from(texts).to_string(),
+                _ => texts.join(";"),
+            }
         }
-        Data::Map(entries) if entries.iter().all(|entry| entry.value.scalar().is_some() || entry.value.is_null()) => {
+        Data::Map(entries) if entries.iter().all(|entry| is_name(&entry.key) && is_pair(&entry.value, is_plain)) => {
             let pair = |key: &str, value: &Node| match value.scalar() {
                 Some(value) => format!("{key}={value}"),
                 None => key.to_owned(),
@@ -144,6 +163,11 @@ fn field(node: &Node) -> String {
         Data::List(_) | Data::Map(_) => node.json().to_string(),
         _ => node.scalar().unwrap_or_default(),
     }
+}
+
+/// Whether `value` can be written behind a `=`.
+fn is_pair(value: &Node, is_plain: impl Fn(&str) -> bool) -> bool {
+    value.is_null() || value.scalar().is_some_and(|text| is_plain(&text))
 }
 
 /// `json` indented, as in files.

@@ -56,6 +56,10 @@ pub(super) fn by_content(source: &SourceFile) -> Option<Problem> {
             problem("is a configuration of Elastic Heartbeat, whose monitors check several hosts each")
                 .command("--each '$[\"heartbeat.monitors\"][*]' --map name=name --map url=hosts[0] --type auto"),
         ),
+        () if document.find("report").and_then(|report| report.find("plan")).is_some() => {
+            let apply = format!("kumadb apply {}", quoted(&source.file));
+            Some(problem("is a saved plan, which is only applied").command(apply))
+        }
         () if is_native(document) => None,
         () => Some(unknown(document)),
     }

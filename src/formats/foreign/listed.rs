@@ -4,7 +4,7 @@ use super::super::node::{At, Data, Entry, Node};
 use super::address::{ParsedAddress, host_of, kind_of};
 use super::columns::{ColumnChoice, KeptFields, columns, field_of, groups, tags};
 use super::draft::{Draft, DraftMonitor, Parent, entry};
-use super::words::parts;
+use super::words::{parsed, parts};
 
 /// Keys of a listed monitor that are not columns of the database.
 pub(super) const OWN: [&str; 17] = [
@@ -75,7 +75,14 @@ pub(super) fn monitor(draft: &mut Draft, row: &Node, around: &ListContext<'_>) -
     fields.extend(tags_of(draft, row, inherited("tags")));
     let notified = ["notifications", "notification", "notificationIDList", "notification_list"];
     let notified = notified.iter().find_map(|key| row.find(key).or(inherited(key)));
-    fields.extend(notified.map(|list| entry("notifications", Node::new(list.at.clone(), parts(list)))));
+    if let Some(list) = notified {
+        let read = parsed(list);
+        if read.as_ref().is_some_and(|read| matches!(&read.data, Data::List(items) if items.is_empty())) {
+            // `[]`, which has no item to account for it.
+            draft.account(list);
+        }
+        fields.push(entry("notifications", Node::new(list.at.clone(), parts(read.as_ref().unwrap_or(list)))));
+    }
     let mut above = around.above.to_vec();
     above.extend(own("group").or(own("parent")).map(groups).unwrap_or_default());
     let key = draft.key(&title);
@@ -148,6 +155,8 @@ fn addressed(row: &Node, kind: &str, address: Option<&ParsedAddress>) -> Vec<Ent
 /// The tags in `tags`, and the client as another tag.
 fn tags_of(draft: &mut Draft, row: &Node, inherited: Option<&Node>) -> Option<Entry> {
     let written = row.first(&["tags", "tag"]).or(inherited);
+    let read = written.and_then(parsed);
+    let written = read.as_ref().or(written);
     let mut all = match written.map(|written| (&written.data, written)) {
         Some((Data::Map(entries), _)) => entries.iter().map(|one| pair(&one.at, &one.key, &one.value)).collect(),
         Some((_, written)) => parts(written),

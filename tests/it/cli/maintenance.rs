@@ -36,6 +36,20 @@ fn a_window_is_started_listed_and_ended() {
         assert_eq!(lab.sql("SELECT count(*) FROM monitor_maintenance").trim(), "2");
         assert_eq!(lab.sql("SELECT count(*) FROM maintenance_status_page").trim(), "1");
         lab.ok("maintenance schedule Cron --from '2099-01-31 22:00' --for 2h --title Later --yes");
+        // Monitors of one name, by their ids.
+        lab.ok("monitor add push --name Cron --allow-duplicate");
+        let ids = lab.sql("SELECT id FROM monitor WHERE name = 'Cron' ORDER BY id");
+        lab.ok(&format!(
+            "maintenance start {} --for 1h --title Both --yes",
+            ids.split_whitespace().collect::<Vec<_>>().join(" ")
+        ));
+        let both = "SELECT monitor_id FROM monitor_maintenance WHERE maintenance_id = (SELECT id FROM maintenance WHERE title = 'Both') ORDER BY 1";
+        assert_eq!(lab.sql(both), ids);
+        lab.sql(
+            "DELETE FROM monitor_maintenance WHERE maintenance_id = (SELECT id FROM maintenance WHERE title = 'Both')",
+        );
+        lab.sql("DELETE FROM maintenance WHERE title = 'Both'");
+        lab.ok(&format!("monitor delete {} --yes", ids.split_whitespace().last().unwrap()));
         let in_progress = ("Deploy".to_owned(), "in progress".to_owned(), 2);
         assert_eq!(states(&lab), [in_progress, ("Later".into(), "scheduled".into(), 1)]);
 

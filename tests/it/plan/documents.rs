@@ -237,6 +237,10 @@ fn a_saved_plan_is_applied_unless_the_configuration_moved() {
         lab.ok("monitor add group --name Later");
         let stale = lab.fails(9, &format!("apply {} --yes", plan.display()));
         assert!(stale.err.contains("the configuration changed after the plan was created"), "{}", stale.err);
+        for line in ["plan", "drift"] {
+            let ran = lab.fails(2, &format!("{line} {}", plan.display()));
+            assert!(ran.err.contains("is a saved plan") && ran.err.contains("try: kumadb apply /"), "{}", ran.err);
+        }
         lab.ok(&make);
         // A beat is no change that matters.
         lab.sql("INSERT INTO heartbeat (monitor_id, status, msg, time, important, duration, down_count) VALUES (1, 1, '', '2026-01-01 00:00:00', 0, 0, 0)");
@@ -488,6 +492,31 @@ fn a_table_that_only_mentions_a_tag_leaves_its_color() {
         assert!(out.contains("- tag `new` of monitor `A`"), "a removed tag has its name: {out}");
         assert!(out.contains("~ tag `env` of monitor `A`: value prod → test"), "{out}");
     }
+}
+
+/// Separators in texts, a list that is empty on purpose, and what looks like a variable.
+#[test]
+fn a_table_that_was_exported_changes_nothing() {
+    let lab = Lab::sqlite("2.5.3");
+    let file = write(
+        &lab,
+        "all.yaml",
+        r#"
+notifications:
+  - {name: "ops; all", type: ntfy, default: true, config: {ntfytopic: t, ntfyserverurl: "https://ntfy.sh"}}
+monitors:
+  - {name: A, type: ping, hostname: a, notifications: [], tags: {owner: "Smith, John", "a:b": "x", note: ""}}
+  - {name: B, type: ping, hostname: b, tags: ["c=d", plain]}
+  - {name: C, type: http, url: "https://c", method: POST, body: '{"price": "$${PRICE}"}', notifications: ["ops; all"]}
+  - {name: "$${D}", type: http, url: "https://d", basic_auth_user: u, basic_auth_pass: pw, auth_method: basic}
+"#,
+    );
+    lab.ok(&format!("apply {file} --yes"));
+    let csv = lab.root.path().join("out.csv").display().to_string();
+    lab.ok(&format!("export --secrets -o {csv}"));
+    unchanged(&lab, &csv);
+    let refused = lab.fails(2, &format!("export --secrets-env s.env -o {csv}"));
+    assert!(refused.err.contains("variables are only expanded in fixtures"), "{}", refused.err);
 }
 
 #[test]
