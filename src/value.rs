@@ -5,6 +5,8 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use chrono::{DateTime, Local, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeZone, Utc};
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
 use serde::{Deserialize, Serialize};
 
 /// One cell of a table, as either engine stores it.
@@ -292,6 +294,15 @@ pub fn server_time(text: &str) -> Option<DateTime<Utc>> {
 /// `at` in its own time zone, as the server stores a time; a fraction of a second is cut off.
 pub fn server_text<Z: TimeZone>(at: &DateTime<Z>) -> String {
     at.naive_local().format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// A cron expression as the server reads it (croner, in 2.5.3): five fields, or six with the seconds first.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn parse_cron(text: &str) -> Result<Cron, String> {
+    let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
+    parser.parse(text).map_err(|error| format!("`{text}` is not a valid cron expression: {error}"))
 }
 
 /// A time in one of the formats that the server, its database libraries and people have stored, in UTC: with a blank or `T`,

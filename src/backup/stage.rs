@@ -293,7 +293,7 @@ fn copy_alone(file: &SqliteFile, folder: &Path, early: Option<EqualCopy>, progre
     let ((copied, measured), checked) = join(|| join(copy, measure_all), || file.check_structure());
     let ((blake3, size), (database, pages, references), Structure { faults, rows }) = (copied?, measured?, checked?);
     let mut faults = sound(faults, &source)?;
-    let counts = counts_of(rows, &database, &mut file.read_only()?)?;
+    let counts = counts_of(rows, &database, file)?;
     still.check_still()?;
     faults.extend(references);
     let member = Member { name: SQLITE.to_owned(), size, blake3 };
@@ -346,17 +346,17 @@ fn verify_sqlite(folder: &Path, there: &(Database, Counts), source: &dyn Connect
     let ((compared, member), checked) = join(|| join(compare_all, || written(folder, SQLITE, &cancel)), check_file);
     let ((database, pages, references), member, Structure { faults, rows }) = (compared?, member?, checked?);
     let mut faults = sound(faults, &source)?;
-    let counts = counts_of(rows, &database, &mut copy.read_only()?)?;
+    let counts = counts_of(rows, &database, &copy)?;
     compare("rows per table", &there.1, &counts)?;
     faults.extend(references);
     Ok(Proof::of_sqlite((database, counts, pages), check, faults, member))
 }
 
-/// Rows per table of `database`, which are those that the check of its structure has `counted`, or else read from it.
-fn counts_of(counted: Option<Counts>, database: &Database, reader: &mut dyn Reader) -> Result<Counts> {
+/// Rows per table of `database`, which is in `file`: those that the check of its structure has `counted`, or else read from it.
+fn counts_of(counted: Option<Counts>, database: &Database, file: &SqliteFile) -> Result<Counts> {
     let tables = database.schema.tables.keys();
     let counts = counted.and_then(|counted| tables.map(|table| Some((table.clone(), *counted.get(table)?))).collect());
-    counts.map_or_else(|| read_counts(reader, &database.schema), Ok)
+    counts.map_or_else(|| read_counts(&mut file.read_only()?, &database.schema), Ok)
 }
 
 /// Structural damage is an error; broken references are recorded in the manifest, because they are common and fixed in other

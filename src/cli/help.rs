@@ -100,6 +100,7 @@ fn without_verb(error: clap::Error, typed: &[OsString], command: &mut Command) -
         }
     }
     let name = found.get_bin_name().unwrap_or("kumadb").to_owned();
+    // Its help, as `-h` prints it.
     found.clone().try_get_matches_from([name.as_str(), "-h"]).err().unwrap_or(error)
 }
 

@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
-use croner::parser::{CronParser, Seconds, Year};
+
+use crate::value::parse_cron;
 
 /// A cron expression in a time zone, with the meaning that the server gives it in maintenance windows (croner, in
 /// 2.5.3).
@@ -25,9 +26,7 @@ impl CronSchedule {
                  write `FRI#L`"
             ));
         }
-        let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-        let cron = parser.parse(text).map_err(|error| format!("`{text}` is not a valid cron expression: {error}"))?;
-        Ok(CronSchedule { cron, zone })
+        Ok(CronSchedule { cron: parse_cron(text)?, zone })
     }
 
     /// The first match after `time`; `None` where there is none.

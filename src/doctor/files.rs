@@ -156,7 +156,11 @@ pub(super) fn find_wrong_folder(evidence: &Evidence, faults: &mut Vec<Fault>) {
         (Some(why), None) => faults.push(Fault {
             subject: Subject::default(),
             what: format!("{why}: the server shows its setup page, as if all data were lost"),
-            fix: Fix::Advice("find the data with `kumadb find`, then mount that folder at /app/data; or restore a snapshot: kumadb backup list".into()),
+            fix: Fix::Advice(
+                "find the data with `kumadb find`, then mount that folder at /app/data; or restore a snapshot: kumadb \
+                 backup list"
+                    .into(),
+            ),
         }),
     }
     find_stale(evidence, faults);

@@ -157,8 +157,8 @@ pub trait Reader: Send {
     /// The faults of the database; empty if there are none.
     fn check(&mut self, depth: Depth) -> Result<Vec<IntegrityError>>;
 
-    /// The same, and how many rows of a table pass `test`, if the check reads each of them anyway: `None`, before anything was
-    /// checked or because something is wrong, unless it is a SQLite file that no process has open.
+    /// The same, and how many rows of a table pass `test`. `None` unless the database is a sound SQLite file that no process has
+    /// open, in which the check reads each row; then ask [`check`](Reader::check) what is wrong.
     fn check_testing(&mut self, _: Depth, _: &RowTest<'_>) -> Result<Option<CheckedRows>> {
         Ok(None)
     }

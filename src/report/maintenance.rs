@@ -3,9 +3,8 @@
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone as _, Utc};
 use chrono_tz::Tz;
-use croner::parser::{CronParser, Seconds, Year};
 
-use crate::value::Row;
+use crate::value::{Row, parse_cron};
 
 /// The state of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +81,7 @@ fn date(row: &Row, column: &str, zone: Tz) -> Option<DateTime<Utc>> {
 
 /// Whether an occurrence of a repeated window is in progress: the next one after `now` less its duration has started.
 fn occurrence(row: &Row, zone: Tz, now: DateTime<Utc>) -> WindowState {
-    // As for the server: five fields, or six with the seconds first.
-    let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-    let cron = row.text("cron").and_then(|cron| parser.parse(cron).ok());
+    let cron = row.text("cron").and_then(|cron| parse_cron(cron).ok());
     let (Some(cron), Some(seconds)) = (cron, row.int("duration")) else { return WindowState::Unknown };
     let Some(before) = TimeDelta::try_seconds(seconds).and_then(|span| now.checked_sub_signed(span)) else {
         return WindowState::Unknown;

@@ -712,8 +712,8 @@ fn values_that_the_server_would_misunderstand_are_refused() {
         (window("start_date: 2027-01-02 10:00:00, end_date: 2027-01-01 10:00:00"), "must be after the start"),
         ("api_keys: [{name: k, expires: 31.12.2027}]".into(), "invalid value `31.12.2027`; must be a date"),
         ("status_pages: [{slug: Big, title: t}]".into(), "invalid value `Big`; must consist of a-z, 0-9"),
-        ("monitors: [{type: ping, hostname: a}]".into(), "name"),
-        ("monitors: [{name: ' ', type: ping, hostname: a}]".into(), "is required"),
+        ("monitors: [{type: ping, hostname: a}]".into(), "name: is required"),
+        ("monitors: [{name: ' ', type: ping, hostname: a}]".into(), "name: is required"),
     ] {
         fs::write(lab.root.path().join("wrong.yaml"), &fixture).unwrap();
         let ran = lab.fails(2, "apply wrong.yaml --yes");
