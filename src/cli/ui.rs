@@ -13,8 +13,8 @@ use serde_json::{Value as Json, json};
 
 use super::environment::value;
 use super::paint::for_stdout;
-use super::promptly::failure;
-use super::{Cli, prompt, promptly};
+use super::signals::failure;
+use super::{Cli, prompt, signals};
 use crate::cancel::Cancel;
 use crate::error::{Error, Exit, Hint, InputError, OperationError, Result, SnapshotError};
 use crate::operation::{Observer, Step};
@@ -57,9 +57,7 @@ impl Ui {
     /// The signal handlers cannot be installed.
     pub fn new(cli: &Cli) -> std::io::Result<Ui> {
         let signal = Arc::new(AtomicUsize::new(0));
-        for number in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-            note_signal(number, &signal)?;
-        }
+        signals::note(&signal)?;
         Ok(Ui {
             json: cli.global.json,
             yes: cli.global.yes,
@@ -100,7 +98,7 @@ impl Ui {
     /// # Errors
     /// The signal handlers cannot be installed.
     pub fn end_promptly(&self) -> Result<()> {
-        promptly::end_on(self.cancel.clone(), self.must_finish.clone(), self.json)
+        signals::end_promptly(self.cancel.clone(), self.must_finish.clone(), self.json)
             .map_err(Error::file("catch signals of", "kumadb"))
     }
 
@@ -440,16 +438,6 @@ pub fn terminal_width() -> usize {
     let terminal = rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col));
     let named = || std::env::var("COLUMNS").ok()?.parse().ok();
     terminal.filter(|width| *width > 0).or_else(named).filter(|width| *width > 0).unwrap_or(80)
-}
-
-/// Makes a signal only set a flag: its number. A second one ends the process as usual; then the next run finds the
-/// journal.
-fn note_signal(number: i32, note: &Arc<AtomicUsize>) -> std::io::Result<()> {
-    let armed = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register_conditional_default(number, armed.clone())?;
-    signal_hook::flag::register(number, armed)?;
-    signal_hook::flag::register_usize(number, note.clone(), number.unsigned_abs() as usize)?;
-    Ok(())
 }
 
 impl Observer for Ui {

@@ -358,7 +358,13 @@ fn interrupt(lab: &Docked, signal: Signal, words: &str, args: &[&str]) -> (Optio
     for line in BufReader::new(child.stderr.take().unwrap()).lines() {
         let line = line.unwrap();
         if !sent && line.starts_with(words) {
-            rustix::process::kill_process(rustix::process::Pid::from_child(&child), signal).unwrap();
+            let process = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(process, signal).unwrap();
+            // `timeout` sends each signal twice.
+            if signal == Signal::TERM {
+                std::thread::sleep(Duration::from_millis(20));
+                rustix::process::kill_process(process, signal).unwrap();
+            }
             sent = true;
         }
         reported.push_str(&line);
