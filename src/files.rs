@@ -24,7 +24,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, FileError, Result};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, StatVfs, StatVfsMountFlags};
 
 pub use confine::{Confined, Confinement};
 pub use copy::{
@@ -223,10 +223,19 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
         .map_err(Error::file("flush the folder", folder))
 }
 
+fn space(path: &Path) -> Result<StatVfs> {
+    rustix::fs::statvfs(path).map_err(|error| Error::file("look at", path)(error.into()))
+}
+
 /// Free bytes for this user on the file system of `path`.
 pub fn free_space(path: &Path) -> Result<u64> {
-    let found = rustix::fs::statvfs(path).map_err(|error| Error::file("look at", path)(error.into()))?;
+    let found = space(path)?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Whether the file system of `path` is mounted read-only.
+pub fn is_read_only(path: &Path) -> Result<bool> {
+    Ok(space(path)?.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 /// Fails unless `needed` bytes are free on the file system of `path`.

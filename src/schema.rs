@@ -7,7 +7,7 @@ mod definition;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +114,9 @@ pub struct Column {
     pub default: Option<String>,
     /// Part of the primary key.
     pub primary_key: bool,
+    /// The only values that its ENUM or its CHECK accepts; empty if it accepts others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<String>,
     /// MariaDB: `auto_increment` and the like; empty on SQLite.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub extra: String,
@@ -210,7 +213,7 @@ const UNUSUAL_REFERENCES: [(&str, &str, &str); 3] = [
 ];
 
 /// The schema of one release, recorded from a database of that release.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Recording {
     /// The engine it was recorded on.
     pub engine: EngineKind,
@@ -218,13 +221,23 @@ pub struct Recording {
     pub release: Release,
     /// Statements that create the tables and their initial rows, see [`script`].
     pub sql: &'static str,
+    tables: OnceLock<Schema>,
+    applied: OnceLock<BTreeSet<String>>,
 }
 
 impl Recording {
     /// Its tables, as the engine describes them; on MariaDB without the collation of columns, and with a character set only
     /// where the definition names one: others come from the database.
-    pub fn schema(&self) -> Schema {
-        definition::read(self.engine, script(self.sql))
+    pub fn schema(&self) -> &Schema {
+        self.tables.get_or_init(|| definition::read(self.engine, script(self.sql)))
+    }
+
+    /// What identifies it: the applied migrations, or in 1.x the applied patches.
+    fn signature(&self) -> &BTreeSet<String> {
+        self.applied.get_or_init(|| {
+            let names: BTreeSet<String> = self.migrations().map(str::to_owned).collect();
+            if names.is_empty() { self.patches() } else { names }
+        })
     }
 
     /// Names in `knex_migrations`, in the order they are applied; empty in 1.x.
@@ -259,29 +272,31 @@ impl Recording {
 
 macro_rules! recordings {
     ($engine:expr, $folder:literal: $($major:literal $minor:literal $patch:literal,)+) => {
-        &[$(Recording {
+        [$(Recording {
             engine: $engine,
             release: Release::new($major, $minor, $patch),
             sql: include_str!(concat!("../migrations/", $folder, "/", $major, ".", $minor, ".", $patch, ".sql")),
+            tables: OnceLock::new(),
+            applied: OnceLock::new(),
         }),+]
     };
 }
 
 /// Oldest first. All migration sets are the same on MariaDB.
-const SQLITE: &[Recording] = recordings! { EngineKind::Sqlite, "sqlite":
+static SQLITE: [Recording; 12] = recordings! { EngineKind::Sqlite, "sqlite":
     1 23 0, 1 23 17, 2 0 0, 2 0 2, 2 1 0, 2 1 3, 2 2 1, 2 3 2, 2 4 0, 2 5 0, 2 5 1, 2 5 3,
 };
 
 /// Oldest first. 1.x does not support MariaDB.
-const MARIADB: &[Recording] = recordings! { EngineKind::MariaDb, "mariadb":
+static MARIADB: [Recording; 10] = recordings! { EngineKind::MariaDb, "mariadb":
     2 0 0, 2 0 2, 2 1 0, 2 1 3, 2 2 1, 2 3 2, 2 4 0, 2 5 0, 2 5 1, 2 5 3,
 };
 
 /// Every recorded release on `engine`, oldest first.
 pub fn recorded(engine: EngineKind) -> &'static [Recording] {
     match engine {
-        EngineKind::Sqlite => SQLITE,
-        EngineKind::MariaDb => MARIADB,
+        EngineKind::Sqlite => &SQLITE,
+        EngineKind::MariaDb => &MARIADB,
     }
 }
 
@@ -297,7 +312,7 @@ pub fn recording(engine: EngineKind, release: Release) -> Option<&'static Record
     let at = all.iter().rposition(|recording| recording.release <= release)?;
     let found = &all[at];
     let next = all.get(at + 1);
-    let same = |next: &Recording| signature(found) == signature(next);
+    let same = |next: &Recording| found.signature() == next.signature();
     (found.release == release || next.is_some_and(same)).then_some(found)
 }
 
@@ -306,16 +321,6 @@ pub fn not_recorded(engine: EngineKind, release: Release) -> Problem {
     let known: Vec<String> = recorded(engine).iter().map(|known| known.release.to_string()).collect();
     Problem::new("release", format!("kumadb does not know the schema of release {release} on {engine}"))
         .hint(format!("use one of {}", known.join(", ")))
-}
-
-/// What identifies the schema of each release, oldest first. A write recognises its database several times.
-static SIGNATURES: LazyLock<Vec<(Release, BTreeSet<String>)>> =
-    LazyLock::new(|| SQLITE.iter().map(|recording| (recording.release, signature(recording))).collect());
-
-/// What identifies a schema: the applied migrations, or in 1.x the applied patches.
-fn signature(recording: &Recording) -> BTreeSet<String> {
-    let names: BTreeSet<String> = recording.migrations().map(str::to_owned).collect();
-    if names.is_empty() { recording.patches() } else { names }
 }
 
 /// Whether a release has a table called `name` on `engine`.
@@ -329,6 +334,16 @@ pub fn is_of_server(engine: EngineKind, name: &str) -> bool {
 pub fn foreign_keys(create: &str) -> Vec<ForeignKey> {
     let schema = definition::read(EngineKind::MariaDb, std::iter::once(create));
     schema.tables.into_values().flat_map(|table| table.foreign_keys).collect()
+}
+
+/// Columns and the only values that a `CHECK (column in ('a', 'b'))` in the statement `create` of SQLite accepts.
+pub fn checked_choices(create: &str) -> Vec<(String, Vec<String>)> {
+    definition::checked_choices(create)
+}
+
+/// The values of the type `enum('a','b')` of MariaDB; empty for other types.
+pub fn enum_choices(sql_type: &str) -> Vec<String> {
+    definition::enum_choices(sql_type)
 }
 
 /// `name` between backticks, which both engines accept.
@@ -363,15 +378,20 @@ pub struct RecognizedRelease {
     pub unknown: Vec<String>,
     /// Not applied: the database is older than every recorded release, or its upgrade is incomplete.
     pub missing: Vec<String>,
+    /// The oldest recorded release that has all that was applied, if no release has exactly that: an upgrade was
+    /// interrupted, or records were lost.
+    pub within: Option<Release>,
 }
 
 impl fmt::Display for RecognizedRelease {
-    /// `2.5.1 to 2.5.3`, `2.4.0`, `newer than 2.5.3`, `older than 2.0.0`.
+    /// `2.5.1 to 2.5.3`, `2.4.0`, `newer than 2.5.3`, `older than 2.0.0`, `between 2.0.0 and 2.1.0`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.missing.is_empty(), self.unknown.is_empty()) {
-            (true, false) => write!(f, "newer than {}", self.release),
-            (false, true) => write!(f, "older than {}", self.oldest),
-            (false, false) => write!(f, "unlike {}", self.release),
+        match (self.missing.is_empty(), self.unknown.is_empty(), self.within) {
+            (true, false, Some(within)) => write!(f, "between {} and {within}", self.release),
+            (true, false, None) => write!(f, "newer than {}", self.release),
+            (false, true, _) => write!(f, "older than {}", self.oldest),
+            (false, false, Some(within)) => write!(f, "incomplete {within}"),
+            (false, false, None) => write!(f, "unlike {}", self.release),
             _ if self.oldest == self.release => self.release.fmt(f),
             _ => write!(f, "{} to {}", self.oldest, self.release),
         }
@@ -391,22 +411,40 @@ pub fn recognise_applied(applied: &BTreeSet<String>) -> RecognizedRelease {
 /// Identifies the release of a database by the names in its `knex_migrations` or, for 1.x, by the names in its setting
 /// `databasePatchedFiles`.
 pub fn recognise(migrations: &BTreeSet<String>, patched_1x: &BTreeSet<String>) -> RecognizedRelease {
-    let first_2x = SQLITE.partition_point(|recording| recording.release.major < 2);
-    let (known, applied) = if migrations.is_empty() {
-        (&SIGNATURES[..first_2x], patched_1x)
-    } else {
-        (&SIGNATURES[first_2x..], migrations)
+    let (old, new) = SQLITE.split_at(first_2x());
+    if migrations.is_empty() { among(old, patched_1x) } else { among(new, migrations) }
+}
+
+/// A database of 2.x in which no migration is recorded as applied.
+pub fn without_migrations() -> RecognizedRelease {
+    among(&SQLITE[first_2x()..], &BTreeSet::new())
+}
+
+fn first_2x() -> usize {
+    SQLITE.partition_point(|recording| recording.release.major < 2)
+}
+
+fn among(known: &[Recording], applied: &BTreeSet<String>) -> RecognizedRelease {
+    // Mostly it is one of the newest: the others are not read then.
+    let same_as = |names: &BTreeSet<String>| known.iter().rposition(|recording| recording.signature() == names);
+    let (at, exact) = match same_as(applied) {
+        Some(at) => (at, true),
+        None => {
+            let older = known.iter().rposition(|recording| recording.signature().is_subset(applied)).unwrap_or(0);
+            (same_as(known[older].signature()).unwrap_or(older), false)
+        }
     };
-    let at = known.iter().rposition(|(_, names)| names.is_subset(applied)).unwrap_or(0);
-    let names = &known[at].1;
-    let same = |(_, other): &&(Release, BTreeSet<String>)| other == names;
-    let oldest = known.iter().find(same).map_or(known[at].0, |(release, _)| *release);
-    let release = known.iter().rev().find(same).map_or(known[at].0, |(release, _)| *release);
+    let names = known[at].signature();
+    let oldest = known[..at].iter().rev().take_while(|recording| recording.signature() == names).last();
+    let within = || known.iter().find(|recording| applied.is_subset(recording.signature()));
+    let release = known[at].release;
+    let oldest = oldest.map_or(release, |recording| recording.release);
     RecognizedRelease {
         release,
         oldest,
-        exact: names == applied,
+        exact,
         unknown: applied.difference(names).cloned().collect(),
         missing: names.difference(applied).cloned().collect(),
+        within: if exact { None } else { within().map(|recording| recording.release) },
     }
 }

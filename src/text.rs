@@ -39,7 +39,7 @@ pub fn age_words(age: TimeDelta) -> String {
     }
 }
 
-/// Parses `90`, `90s`, `2m`, `1h`, `30d`.
+/// Parses `90`, `90s`, `2m`, `1h`, `30d`; at most a hundred years, so that every date that follows has four digits.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let n: u64 = digits.parse().map_err(|_| format!("`{text}` is not a valid duration; examples: 30s, 2m"))?;
@@ -50,7 +50,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "d" => 86_400,
         other => return Err(format!("unknown unit `{other}`; use s, m, h or d")),
     };
-    n.checked_mul(unit).map(Duration::from_secs).ok_or_else(|| format!("`{text}` is too long"))
+    let seconds = n.checked_mul(unit).filter(|seconds| *seconds <= 36_500 * 86_400);
+    seconds.map(Duration::from_secs).ok_or_else(|| format!("`{text}` is too long; at most 36500d"))
 }
 
 /// A duration with up to two units: `42 s`, `3 h 5 min`, `2 d`.

@@ -6,19 +6,25 @@ use serde_json::{Value as Json, json};
 
 use super::fixes::{Fixes, collect, files_json};
 use super::fleet::{self, Fleet, FleetArgs};
+use super::inputs::Inputs;
+use super::password::PasswordArgs;
 use super::salvage::{rebuilt_json, rebuilt_text, salvaged_text};
 use super::write::{WriteArgs, all_lines, changes_json, finish, lines, outcome_json};
 use super::{Context, Ui};
+use crate::backup::Manifest;
+use crate::backup::store::Listing;
 use crate::doctor::{self, CHECKS, CHOSEN_BY_NAME, Check, Evidence, Finding, Fix};
 use crate::engine::{Depth, EngineKind};
 use crate::error::{DatabaseError, Error, Exit, InputError, Result};
 use crate::instance::{DbLocation, Instance};
 use crate::kuma::damaged::DamagedDb;
-use crate::kuma::fresh::estimate;
+use crate::kuma::fresh::{Salvaged, TableReport, estimate};
+use crate::kuma::read::is_configuration;
+use crate::model::entities::noun;
 use crate::operation::examine::{gather, gather_nowhere, gather_stopped};
 use crate::operation::{self, Outcome, RebuiltFrom, Settings, Transaction};
 use crate::schema::Release;
-use crate::text::{self, QUOTE, counted, one_line};
+use crate::text::{self, QUOTE, age_words, counted, one_line};
 
 /// Lines of the log that are shown of a server in a restart loop.
 const SHOWN_LOG: usize = 20;
@@ -44,6 +50,8 @@ pub struct DoctorArgs {
     #[arg(long)]
     detailed_exitcode: bool,
     #[command(flatten)]
+    password: PasswordArgs,
+    #[command(flatten)]
     write: WriteArgs,
     #[command(flatten)]
     pub fleet: FleetArgs,
@@ -63,6 +71,11 @@ impl DoctorArgs {
     /// Whether it only explains a code.
     pub fn explains(&self) -> bool {
         self.explain.is_some()
+    }
+
+    /// Packs the password for a remote job. One that is not in a file is asked for only if it has to be set.
+    pub fn pack(&self, inputs: &mut Inputs) -> Result<()> {
+        if self.password.has_file() { self.password.pack(inputs) } else { Ok(()) }
     }
 }
 
@@ -254,7 +267,7 @@ fn fix(
     }
     warn_unread(evidence, context.ui);
     context.ui.say_text(&findings_text(findings));
-    let fixes = collect(&fixable, evidence, context.ui)?;
+    let fixes = collect(&fixable, evidence, &args.password, context)?;
     let mut settings = Settings {
         opens_lock: fixable.iter().any(|finding| finding.code == "K008"),
         keeps_removed: true,
@@ -263,7 +276,7 @@ fn fix(
     // An interrupted migration leaves a database between two known releases.
     settings.allow_unknown_release |= doctor::is_between_releases(evidence);
     if fixes.salvage {
-        preview(instance, args.release, context.ui)?;
+        preview(instance, args.release, context)?;
     }
     if args.write.is_dry_run() {
         return dry_run(&fixes, instance, &settings, context);
@@ -357,15 +370,55 @@ fn dry_run(fixes: &Fixes, instance: &Instance, settings: &Settings, context: &mu
     Ok(Exit::Done)
 }
 
-/// Shows what could be recovered from a damaged database now.
-fn preview(instance: &Instance, release: Option<Release>, ui: &mut Ui) -> Result<()> {
+/// Shows what could be recovered from a damaged database now, and which snapshot has more of the configuration.
+fn preview(instance: &Instance, release: Option<Release>, context: &mut Context<'_>) -> Result<()> {
     let DbLocation::Sqlite(file) = &instance.place else { return Ok(()) };
     match estimate(&DamagedDb::open(file.path())?, release) {
-        Ok(salvaged) => ui.say_text(&format!("\nrecoverable rows:\n{}", salvaged_text(&salvaged))),
+        Ok(salvaged) => {
+            context.ui.say_text(&format!("\nrecoverable rows:\n{}", salvaged_text(&salvaged)));
+            name_snapshot(instance, &salvaged, context)?;
+        }
         // It may be intact without its WAL, or apart from its indexes.
-        Err(error @ Error::Database(DatabaseError::ReleaseNotFound(_))) => ui.warn(&error.to_string()),
+        Err(error @ Error::Database(DatabaseError::ReleaseNotFound(_))) => context.ui.warn(&error.to_string()),
         Err(error) => return Err(error),
     }
+    Ok(())
+}
+
+/// Names the newest snapshot with more rows of the configuration than `salvaged`, if its rows are not complete.
+fn name_snapshot(instance: &Instance, salvaged: &Salvaged, context: &mut Context<'_>) -> Result<()> {
+    let lossy: Vec<&TableReport> =
+        salvaged.tables.iter().filter(|report| is_configuration(&report.table) && !report.is_whole()).collect();
+    if lossy.is_empty() {
+        return Ok(());
+    }
+    let stores = context.stores()?;
+    // A store that does not respond does not prevent the fix.
+    let listing = stores.list().unwrap_or_else(|error| Listing { unusable: vec![error], ..Listing::default() });
+    listing.unusable.iter().for_each(|error| context.ui.warn(&error.to_string()));
+    let more = |manifest: &Manifest| {
+        let more = |report: &&TableReport| {
+            let found = report.rows.certain + report.rows.doubtful - report.left_out;
+            let more = manifest.rows(&report.table).saturating_sub(found);
+            (more > 0).then(|| counted(more as usize, noun(&report.table)))
+        };
+        lossy.iter().filter_map(more).collect::<Vec<_>>()
+    };
+    let all = listing.snapshots.iter().rev().map(|snapshot| &snapshot.manifest);
+    let found = all
+        .filter(|manifest| stores.is_of(manifest, &instance.origin()) && !manifest.raw)
+        .map(|manifest| (manifest, more(manifest)))
+        .find(|(_, more)| !more.is_empty());
+    context.ui.warn(&match found {
+        Some((manifest, more)) => format!(
+            "snapshot {id} ({} old) has {} more than can be recovered; to restore it instead: kumadb restore {id}; to bring \
+             back single monitors after this fix: kumadb restore {id} --monitor NAME",
+            age_words(Utc::now() - manifest.created),
+            more.join(", "),
+            id = manifest.id,
+        ),
+        None => "rows of the configuration are lost, and no snapshot of this instance has more of them".to_owned(),
+    });
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
+use super::password::PasswordArgs;
 use super::write::all_lines;
 use super::{Context, Ui};
 use crate::doctor::{self, Evidence, FileChange, Finding, Fix};
@@ -12,7 +13,6 @@ use crate::operation::{self, DoneOf, FixProgress, Outcome, Replacement, Settings
 use crate::plan::{Assignment, Change, Plan, PlanStep};
 use crate::schema::Release;
 use crate::text::one_line;
-use crate::value::Secret;
 
 /// Everything that will be changed, by kind.
 pub struct Fixes {
@@ -27,7 +27,12 @@ pub struct Fixes {
 }
 
 /// The changes that fix `findings`; asks for a password where one has to be set.
-pub fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Result<Fixes> {
+pub fn collect(
+    findings: &[&Finding],
+    evidence: &Evidence,
+    password: &PasswordArgs,
+    context: &mut Context<'_>,
+) -> Result<Fixes> {
     let plan = doctor::plan_fixes(findings, evidence);
     let mut fixes = Fixes { salvage: false, files: Vec::new(), plan, statements: Vec::new() };
     for finding in findings {
@@ -42,7 +47,7 @@ pub fn collect(findings: &[&Finding], evidence: &Evidence, ui: &mut Ui) -> Resul
             Fix::Salvage => fixes.salvage = true,
             Fix::Files(changes) => fixes.files.extend(changes.iter().cloned()),
             Fix::Password { id, name, old } => {
-                let password = Secret::new(ui.password(&format!("user `{name}`"))?);
+                let password = password.read(name, context)?;
                 if let Some(problem) = check_password(&password) {
                     return Err(Error::Input(InputError::Problems(vec![problem])));
                 }

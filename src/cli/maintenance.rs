@@ -38,7 +38,7 @@ pub enum MaintenanceVerb {
     Start(Lazy<StartArgs>),
     /// Schedule a maintenance window
     Schedule(Lazy<ScheduleArgs>),
-    /// End maintenance windows now
+    /// End maintenance windows now, or cancel scheduled ones
     End(Lazy<EndArgs>),
 }
 
@@ -223,7 +223,7 @@ fn add(verb: &str, from: DateTime<Utc>, args: &WindowArgs, context: &mut Context
     carry_out_planned(verb, planned, &args.write, &instance, context)
 }
 
-/// Ends windows: one with an end by ending it now, a manual one by switching it off.
+/// Ends windows: one with an end by ending it now, a manual one and one that has not started by making it inactive.
 fn end(args: &EndArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Result<Exit> {
     let instance = context.instance()?;
     let (config, server) = read(&instance)?;
@@ -238,16 +238,20 @@ fn end(args: &EndArgs, now: DateTime<Utc>, context: &mut Context<'_>) -> Result<
         };
         let title = row.text("title").unwrap_or_default();
         let subject = format!("maintenance window `{title}`");
-        let is_running = state(row, server, now) == WindowState::UnderMaintenance;
         let zone = zone_of(row, server);
-        let cell: (&str, Value) = match (is_running, row.text("strategy")) {
-            (false, _) => {
-                problems.push(Problem::new(subject, "is not in progress").command("kumadb maintenance list"));
+        let cell: (&str, Value) = match (state(row, server, now), row.text("strategy")) {
+            (WindowState::UnderMaintenance, Some("single")) => {
+                ("end_date", server_text(&now.with_timezone(&zone)).into())
+            }
+            (WindowState::UnderMaintenance, Some("manual")) | (WindowState::Scheduled, Some("single")) => {
+                ("active", false.into())
+            }
+            (WindowState::Ended | WindowState::Inactive | WindowState::Unknown, _) => {
+                let why = "is neither in progress nor scheduled";
+                problems.push(Problem::new(subject, why).command("kumadb maintenance list"));
                 continue;
             }
-            (true, Some("single")) => ("end_date", server_text(&now.with_timezone(&zone)).into()),
-            (true, Some("manual")) => ("active", false.into()),
-            (true, _) => {
+            _ => {
                 let why = "repeats: one occurrence cannot be ended";
                 problems
                     .push(Problem::new(subject, why).hint("disable it in the web UI or in a fixture (active: false)"));
@@ -275,13 +279,14 @@ fn find<'c>(config: &'c ConfigRows, desired: &str) -> Result<&'c Row, Problem> {
             let meant = crate::text::did_you_mean(desired, titles);
             Problem::new("maintenance end", format!("no maintenance window `{desired}`{meant}"))
                 .command("kumadb maintenance list")
+                .not_found()
         }),
         several => {
             let why = format!(
                 "{} are called `{desired}`; select one by its id",
                 counted(several.len(), "maintenance window")
             );
-            Err(Problem::new("maintenance end", why).command("kumadb maintenance list"))
+            Err(Problem::new("maintenance end", why).command("kumadb maintenance list").not_found())
         }
     }
 }

@@ -64,6 +64,7 @@ impl Inputs {
                 inputs.snapshot.clone().map_or(Ok(()), |archive| inputs.take_with_parts(Path::new(&archive)))?;
             }
             Verb::Undo(args) => args.keys.pack(&mut inputs)?,
+            Verb::Doctor(args) => args.pack(&mut inputs)?,
             Verb::Restore(args) => {
                 args.keys.pack(&mut inputs)?;
                 inputs.snapshot = args.local_archive(origin, context)?;
@@ -74,7 +75,6 @@ impl Inputs {
             Verb::Find(_)
             | Verb::Maintenance(_)
             | Verb::Init(_)
-            | Verb::Doctor(_)
             | Verb::ApiKey(_)
             | Verb::Salvage(_)
             | Verb::History(_)

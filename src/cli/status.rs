@@ -325,6 +325,7 @@ fn release_of_image(instance: &Instance, database: &Database) -> Option<String> 
 fn release_words(database: &Database, server: Option<&str>) -> String {
     let found = &database.release;
     match server {
+        _ if !found.exact && database.unknown_migrations().is_empty() => format!("{found}, by its recorded migrations"),
         _ if !found.exact => format!("{found}, with migrations unknown to kumadb"),
         Some(server) => server.to_owned(),
         // A later release may have no migrations of its own.

@@ -43,7 +43,7 @@ fn recording(content: &DatabaseContent) -> Option<&'static Recording> {
     let live = &content.config.database.schema;
     match live.table("knex_migrations") {
         Some(_) => all.last(),
-        None => all.iter().rev().filter(|one| one.release.major < 2).find(|one| has_tables_of(live, &one.schema())),
+        None => all.iter().rev().filter(|one| one.release.major < 2).find(|one| has_tables_of(live, one.schema())),
     }
 }
 

@@ -302,7 +302,7 @@ pub const CHECKS: &[Check] = &[
         title: "a monitor has an unknown type",
         severity: Error,
         explanation: "One monitor stays down with \"Unknown Monitor Type\", or cannot be opened in the web UI.",
-        fix: "no automatic fix: the intended type is unknown",
+        fix: "no automatic fix: set the intended type with `kumadb monitor edit ID --set type=TYPE`",
         explains: &[],
         find: kinds::find_unknown_kinds,
     },

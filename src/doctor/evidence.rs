@@ -199,8 +199,10 @@ pub struct Folder {
     pub mariadb: Vec<FileEvidence>,
     /// The folder `mariadb/` contains a complete installation.
     pub mariadb_installed: Option<bool>,
-    /// The container cannot write there.
+    /// The container cannot write there, because of how it is mounted.
     pub read_only: bool,
+    /// Its file system is mounted read-only on the host.
+    pub read_only_file_system: bool,
     /// Processes that have the database open.
     pub holders: Vec<String>,
     /// What to know about its file system, if that is a network file system.

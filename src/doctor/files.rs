@@ -275,6 +275,19 @@ pub(super) fn find_wrong_owners(evidence: &Evidence, faults: &mut Vec<Fault>) {
             ),
         });
     }
+    if folder.read_only_file_system {
+        faults.push(Fault {
+            subject: Subject { path: Some(folder.path.clone()), ..Subject::default() },
+            what: "the file system of the data folder is mounted read-only: nothing can be stored; the kernel does that after \
+                   errors of a disk"
+                .into(),
+            fix: Fix::Advice(
+                "create a backup on another disk first (`kumadb backup create --store FOLDER`); look for errors in the log of \
+                 the kernel (`dmesg`), check the file system, and mount it read-write"
+                    .into(),
+            ),
+        });
+    }
     find_lost_mariadb(folder, faults);
     let Some((uid, gid)) = folder.server else { return };
     // Root can read and write every file.

@@ -1,9 +1,11 @@
-//! What each migration creates, and how an incomplete one is finished: its missing tables and columns are created as
-//! recorded for its release, then it is recorded as applied. Existing tables and data are not changed.
+//! What each migration creates, and how one is finished that is not recorded as applied: its missing tables and columns are
+//! created as recorded for its release, then it is recorded. Existing tables and data are not changed.
+
+use std::collections::BTreeSet;
 
 use super::Evidence;
 use super::evidence::DatabaseContent;
-use crate::schema::{self, EngineKind, Recording, quote};
+use crate::schema::{self, Column, EngineKind, Recording, Release, Schema, Table, quote};
 
 /// Columns, or whole tables if no column is named, that a migration creates (read in the migrations of 2.5.3).
 /// Migrations that only change columns or rows can be run again.
@@ -75,62 +77,95 @@ const RENAMES: &str = "2025-02-17-2142-generalize-analytics.js";
 /// It also computes cron expressions for maintenance windows.
 const RECKONS: &str = "2025-06-13-0000-maintenance-add-last-start.js";
 
-/// An incomplete migration.
-pub(super) struct IncompleteMigration {
-    /// Its name.
-    pub migration: &'static str,
-    /// The oldest recorded release that has it, as text.
-    pub release: String,
-    /// The table of its first existing part.
+/// Migrations that are not recorded as applied, although what they create exists.
+pub(super) struct Unrecorded {
+    /// Their names, in their order: one, or all that are missing where the tables are those of `release`.
+    pub migrations: Vec<&'static str>,
+    /// The oldest recorded release that has them.
+    pub release: Release,
+    /// The table of the first existing part.
     pub table: &'static str,
-    /// The column of its first existing part; `None` for a whole table.
+    /// The column of the first existing part; `None` for a whole table.
     pub column: Option<&'static str>,
-    /// The statements that finish it; `None` if it needs more than creating missing parts.
+    /// The statements that create what is missing and record them; `None` if they need more than that.
     pub statements: Option<Vec<String>>,
 }
 
-/// The next migration of a database, if a part of it exists.
-pub(super) fn half_applied(evidence: &Evidence) -> Option<IncompleteMigration> {
+/// The migrations of a database that are not recorded, if a part of one exists.
+pub(super) fn unrecorded(evidence: &Evidence) -> Option<Unrecorded> {
     let content = evidence.database.as_ref()?;
     let database = &content.config.database;
-    // 1.x has none of these migrations.
-    let applied = if database.release.release.major < 2 { None } else { Some(&database.migrations) };
-    let is_applied = |name: &str| applied.is_some_and(|applied| applied.contains(name));
-    let order: Vec<&str> = schema::recorded(database.engine).last()?.migrations().collect();
-    let next = *order.iter().find(|name| !is_applied(name))?;
+    let all = schema::recorded(database.engine);
+    let order: Vec<&str> = all.last()?.migrations().collect();
+    // The patches of 1.x are named otherwise.
+    let applied: BTreeSet<&str> =
+        database.migrations.iter().map(String::as_str).filter(|name| !name.ends_with(".sql")).collect();
     // An unknown release may have created it differently.
-    if applied.is_some_and(|applied| applied.iter().any(|name| !order.contains(&name.as_str()))) {
+    if applied.iter().any(|name| !order.contains(name)) {
         return None;
     }
-    let makes = MADE.iter().filter(|(migration, ..)| *migration == next);
-    let parts: Vec<(&str, Option<&str>)> = makes
-        .flat_map(|(_, table, columns)| {
-            if columns.is_empty() {
-                vec![(*table, None)]
-            } else {
-                columns.iter().map(|column| (*table, Some(*column))).collect()
-            }
-        })
-        .collect();
-    let is_there = |(table, column): &(&str, Option<&str>)| match column {
+    let exists = |(table, column): &(&str, Option<&str>)| match column {
         Some(column) => database.schema.has(table, column),
         None => database.schema.table(table).is_some(),
     };
-    let (there, missing): (Vec<_>, Vec<_>) = parts.into_iter().partition(is_there);
-    let (table, column) = *there.first()?;
-    let recording = schema::recorded(database.engine).iter().find(|one| one.migrations().any(|name| name == next))?;
-    let statements = finish(content, recording, next, &missing);
-    Some(IncompleteMigration { migration: next, release: recording.release.to_string(), table, column, statements })
+    let mut not_applied = order.iter().filter(|name| !applied.contains(*name));
+    let (first, there, missing) = not_applied.find_map(|name| {
+        let (there, missing): (Vec<_>, Vec<_>) = parts(name).into_iter().partition(exists);
+        there.first().map(|part| (*name, *part, missing))
+    })?;
+    // Where the records of several were lost, those that change columns and rows are recorded too: applied once more, they
+    // would undo what later ones did (`2025-10-15-0000-stat-table-fix.js` rounds the response times).
+    let mut possible = all.iter().filter(|one| one.release.major > 1).filter(|one| {
+        let migrations: BTreeSet<&str> = one.migrations().collect();
+        migrations.contains(first) && applied.is_subset(&migrations) && has_columns_of(&database.schema, one, name_of)
+    });
+    let oldest = possible.next();
+    let same = |one: &&'static Recording| has_columns_of(&database.schema, one, definition_of);
+    let complete = oldest.filter(same).or_else(|| possible.find(same)).or(oldest);
+    let (recording, migrations, missing) = match complete {
+        Some(one) => (one, one.migrations().filter(|name| !applied.contains(name)).collect(), Vec::new()),
+        None => (all.iter().find(|one| one.migrations().any(|name| name == first))?, vec![first], missing),
+    };
+    let statements = finish(content, recording, &migrations, &missing);
+    Some(Unrecorded { migrations, release: recording.release, table: there.0, column: there.1, statements })
+}
+
+/// What `migration` creates: tables, and columns of tables.
+fn parts(migration: &str) -> Vec<(&'static str, Option<&'static str>)> {
+    MADE.iter()
+        .filter(|(name, ..)| *name == migration)
+        .flat_map(|(_, table, columns)| match *columns {
+            [] => vec![(*table, None)],
+            columns => columns.iter().map(|column| (*table, Some(*column))).collect(),
+        })
+        .collect()
+}
+
+/// Whether each table of the server has exactly the columns that it has in `recording`, as far as `what` shows.
+fn has_columns_of<'s, T: Ord>(live: &'s Schema, recording: &'static Recording, what: fn(&'s Column) -> T) -> bool {
+    let recorded = recording.schema();
+    let columns = |table: &'s Table| table.columns.iter().map(what).collect::<BTreeSet<_>>();
+    let is_other = |name: &String| !recorded.tables.contains_key(name) && schema::is_of_server(recording.engine, name);
+    recorded.tables.iter().all(|(name, table)| live.table(name).is_some_and(|now| columns(now) == columns(table)))
+        && !live.tables.keys().any(is_other)
+}
+
+fn name_of(column: &Column) -> &str {
+    &column.name
+}
+
+fn definition_of(column: &Column) -> (&str, String, &[String]) {
+    (&column.name, column.sql_type.to_lowercase(), &column.choices)
 }
 
 fn finish(
     content: &DatabaseContent,
     recording: &Recording,
-    migration: &str,
+    migrations: &[&str],
     missing: &[(&'static str, Option<&'static str>)],
 ) -> Option<Vec<String>> {
     let schema = &content.config.database.schema;
-    let reckons = migration == RECKONS
+    let reckons = migrations.contains(&RECKONS)
         && content
             .config
             .rows("maintenance")
@@ -151,9 +186,11 @@ fn finish(
         EngineKind::Sqlite => "unixepoch() * 1000",
         EngineKind::MariaDb => "now()",
     };
+    let names: Vec<String> = migrations.iter().map(|name| format!("SELECT '{name}' AS `name`")).collect();
     statements.push(format!(
-        "INSERT INTO `knex_migrations` (`name`, `batch`, `migration_time`) SELECT '{migration}', coalesce(max(`batch`), 0) + 1, \
-         {now} FROM `knex_migrations`"
+        "INSERT INTO `knex_migrations` (`name`, `batch`, `migration_time`) SELECT `name`, \
+         (SELECT coalesce(max(`batch`), 0) + 1 FROM `knex_migrations`), {now} FROM ({}) AS applied",
+        names.join(" UNION ALL ")
     ));
     Some(statements)
 }
@@ -164,10 +201,30 @@ pub(super) fn make_column(recording: &Recording, table: &str, column: &str) -> O
     if described.not_null && described.default.is_none() {
         return None;
     }
+    Some(format!("ALTER TABLE {} ADD COLUMN {}", quote(table), definition(recording, table, column)?))
+}
+
+/// The statements that change the definition of `column` of `table` to the recorded one, and keep its values.
+pub(super) fn redefine_column(recording: &Recording, table: &str, column: &str) -> Option<Vec<String>> {
+    let (of, name) = (quote(table), quote(column));
+    if recording.engine == EngineKind::MariaDb {
+        return Some(vec![format!("ALTER TABLE {of} MODIFY COLUMN {}", definition(recording, table, column)?)]);
+    }
+    // SQLite cannot change a column.
+    let old = quote(&format!("{column}_old"));
+    Some(vec![
+        format!("ALTER TABLE {of} RENAME COLUMN {name} TO {old}"),
+        make_column(recording, table, column)?,
+        format!("UPDATE {of} SET {name} = {old}"),
+        format!("ALTER TABLE {of} DROP COLUMN {old}"),
+    ])
+}
+
+/// The definition of `column` as recorded, which begins with its name.
+fn definition(recording: &Recording, table: &str, column: &str) -> Option<&'static str> {
     let head = format!("{} ", quote(column));
     let lines = made(recording, table)?.lines().map(|line| line.trim().trim_end_matches(','));
-    let line = lines.skip(1).find(|line| line.starts_with(&head))?;
-    Some(format!("ALTER TABLE {} ADD COLUMN {line}", quote(table)))
+    lines.skip(1).find(|line| line.starts_with(&head))
 }
 
 /// The statements that create `table` and its indexes as recorded.

@@ -3,6 +3,7 @@
 use super::monitors::{Monitors, id, shown};
 use super::{Evidence, Fault, Fix};
 use crate::model;
+use crate::text::meant;
 
 /// Required columns by type, and what the page writes there (2.5.3).
 const NEEDED: [(&str, &str, &str); 3] = [
@@ -45,12 +46,20 @@ pub(super) fn find_unknown_kinds(evidence: &Evidence, faults: &mut Vec<Fault>) {
         if kind.text().is_some_and(|kind| model::kind(kind).is_some()) {
             continue;
         }
+        let release = monitors.content.config.database.release.release;
+        let near = model::nearest_kind(kind.text().unwrap_or_default(), release);
         faults.push(Fault {
             subject: monitors.subject(row, "type"),
-            what: format!("{} has the unknown type {}; it stays down", monitors.name(row), shown(kind)),
+            what: format!(
+                "{} has the unknown type {}{}; it stays down",
+                monitors.name(row),
+                shown(kind),
+                near.map_or_else(String::new, meant)
+            ),
             fix: Fix::Advice(format!(
-                "add it again with `kumadb monitor add TYPE`, then: kumadb monitor delete {}",
-                id(row)
+                "set its type, which keeps its history: kumadb monitor edit {} --set type={}",
+                id(row),
+                near.unwrap_or("TYPE")
             )),
         });
     }

@@ -1,12 +1,12 @@
 //! Checks of the schema: incomplete migrations, and tables, columns, indexes and keys that are missing.
 
-use super::incomplete::{IncompleteMigration, half_applied, make_column, make_table};
+use super::incomplete::{Unrecorded, make_column, make_table, redefine_column, unrecorded};
 use super::monitors::delete;
 use super::place::find_old_image;
 use super::{Evidence, Fault, Fix, Subject};
 
 use crate::plan::{Change, PlanStep};
-use crate::schema::{self, EngineKind, ForeignKey, Index, Recording, Schema, Table, quote};
+use crate::schema::{self, EngineKind, ForeignKey, Index, Recording, Release, Schema, Table, quote};
 use crate::text::counted;
 
 /// The migration lock is set, or is not exactly one row.
@@ -52,8 +52,8 @@ pub(super) fn find_lock(evidence: &Evidence, faults: &mut Vec<Fault>) {
     };
     // Together with the rest of the migration, which changes more than rows: with the lock alone removed, the server
     // would fail because a part already exists.
-    let fix = match half_applied(evidence) {
-        Some(IncompleteMigration { statements: Some(_), .. }) => Fix::Statements(vec![
+    let fix = match unrecorded(evidence) {
+        Some(Unrecorded { statements: Some(_), .. }) => Fix::Statements(vec![
             "DELETE FROM `knex_migrations_lock`".into(),
             "INSERT INTO `knex_migrations_lock` (`is_locked`) VALUES (0)".into(),
         ]),
@@ -87,33 +87,58 @@ pub(super) fn find_half_migrated(evidence: &Evidence, faults: &mut Vec<Fault>) {
                 let makes = make_column(recording, name, &column.name).map(|makes| vec![makes]);
                 faults.push(half(name, Some(&column.name), what, makes));
             }
+            for column in &table.columns {
+                let Some(choices) = now.column(&column.name).map(|now| &now.choices) else { continue };
+                let has_all = column.choices.iter().all(|choice| choices.contains(choice));
+                if choices.is_empty() || has_all && !column.choices.is_empty() {
+                    continue;
+                }
+                let what = format!(
+                    "column `{}` of table `{name}` only accepts `{}`, although the migration that changes that is recorded \
+                     as applied: the server fails where it writes other values",
+                    column.name,
+                    choices.join("`, `")
+                );
+                faults.push(half(name, Some(&column.name), what, redefine_column(recording, name, &column.name)));
+            }
         }
     }
-    let Some(IncompleteMigration { migration, release, table, column, statements }) = half_applied(evidence) else {
-        return;
-    };
-    let part = column.map_or_else(|| format!("table `{table}`"), |column| format!("column `{column}` of `{table}`"));
-    let end = if is_up(evidence) {
-        "the server that runs does not need it"
-    } else {
-        "a migration was interrupted, and the server cannot finish it"
-    };
-    let what = format!(
-        "{part} exists, but migration `{migration}` of {release}, which creates it, is not recorded as applied; {end}"
-    );
-    let fault = half(table, column, what, statements);
-    faults.push(if is_up(evidence) {
-        // An older server ignores it, and would not start with the migration recorded.
-        Fault {
-            fix: Fix::Advice(format!(
-                "the running server is older and not affected; to finish the migration, stop that server, switch to \
-                 image {release} or newer, and run `kumadb doctor --fix K009`"
-            )),
-            ..fault
+    faults.extend(unrecorded(evidence).map(|found| not_recorded(evidence, found)));
+}
+
+fn not_recorded(evidence: &Evidence, found: Unrecorded) -> Fault {
+    let Unrecorded { migrations, release, table, column, statements } = found;
+    let first = migrations.first().copied().unwrap_or_default();
+    let what = match (migrations.len(), column) {
+        (1, None) => format!("table `{table}` exists, but migration `{first}` of {release}, which creates it, is"),
+        (1, Some(column)) => {
+            format!("column `{column}` of `{table}` exists, but migration `{first}` of {release}, which creates it, is")
         }
+        (several, _) => {
+            format!("the tables are those of {release}, but {several} of its migrations, from `{first}` on, are")
+        }
+    };
+    // An older server ignores it, and would not start with the migration recorded.
+    if is_up(evidence) && !runs(evidence, release) {
+        let what = format!("{what} not recorded as applied; a server of an older release does not need it");
+        let advice = format!(
+            "to finish the migration, stop the server, switch to image {release} or newer if it is older, and run \
+             `kumadb doctor --fix K009`"
+        );
+        return Fault { fix: Fix::Advice(advice), ..half(table, column, what, None) };
+    }
+    let end = if is_up(evidence) {
+        "the server applies it again at its next start, and fails because a part exists already"
     } else {
-        fault
-    });
+        "a migration was interrupted, or its record was lost, and the server cannot finish it"
+    };
+    half(table, column, format!("{what} not recorded as applied; {end}"), statements)
+}
+
+/// Whether the image of the container is of this release or newer, according to its files.
+fn runs(evidence: &Evidence, release: Release) -> bool {
+    let image = evidence.container.as_ref().and_then(|container| container.release.as_deref()?.parse::<Release>().ok());
+    image.is_some_and(|image| image >= release)
 }
 
 fn half(table: &str, column: Option<&str>, what: String, fix: Option<Vec<String>>) -> Fault {
@@ -131,8 +156,7 @@ fn half(table: &str, column: Option<&str>, what: String, fix: Option<Vec<String>
     }
 }
 
-/// Whether a server runs and is not in a restart loop.
-/// Whether a server has the database open now.
+/// Whether a server runs, and is not in a restart loop, or a process has the database open.
 pub(super) fn is_up(evidence: &Evidence) -> bool {
     evidence.container.as_ref().is_some_and(|container| container.up && !container.looping)
         || evidence.folder.as_ref().is_some_and(|folder| !folder.holders.is_empty())
@@ -277,7 +301,7 @@ fn recording(evidence: &Evidence) -> Option<&'static Recording> {
 }
 
 /// The live schema and the recorded one of its release.
-fn both(evidence: &Evidence) -> Option<(&Schema, Schema)> {
+fn both(evidence: &Evidence) -> Option<(&Schema, &'static Schema)> {
     let live = &evidence.database.as_ref()?.config.database.schema;
     Some((live, recording(evidence)?.schema()))
 }

@@ -181,7 +181,8 @@ impl InputError {
         match self {
             Self::Problems(problems) => {
                 let mut lines = listed(problems).into_iter();
-                usage(lines.next().unwrap_or_default()).lines(lines).with(hints(problems))
+                let exit = if problems.iter().all(|problem| problem.not_found) { Exit::NotFound } else { Exit::Usage };
+                ErrorReport::new(exit, lines.next().unwrap_or_default()).lines(lines).with(hints(problems))
             }
             Self::Option { option, why, hint } => usage(format!("invalid {option}: {why}")).with(hint.clone()),
             Self::Conflict { option, other } => {

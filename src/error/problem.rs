@@ -16,12 +16,15 @@ pub struct Problem {
     pub at: Option<At>,
     /// Whether the release of the server is too old for it.
     pub unsupported: bool,
+    /// Whether it is about a name that is of nothing in the database, or of several.
+    pub not_found: bool,
 }
 
 impl Problem {
     /// A problem without a hint.
     pub fn new(subject: impl Into<String>, message: impl Into<String>) -> Self {
-        Problem { subject: subject.into(), message: message.into(), hint: None, at: None, unsupported: false }
+        let (subject, message) = (subject.into(), message.into());
+        Problem { subject, message, hint: None, at: None, unsupported: false, not_found: false }
     }
 
     /// A problem with the value at `at` of a fixture, as `path` of it.
@@ -33,6 +36,11 @@ impl Problem {
     /// The same problem, because the release of the server is too old.
     pub fn unsupported(self) -> Self {
         Problem { unsupported: true, ..self }
+    }
+
+    /// The same problem, because the name is of nothing in the database, or of several.
+    pub fn not_found(self) -> Self {
+        Problem { not_found: true, ..self }
     }
 
     /// The same problem with a sentence to follow.

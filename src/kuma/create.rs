@@ -94,7 +94,7 @@ pub fn with_tables<T>(database: &Address, recording: &Recording, work: impl FnOn
     writer.execute(&format!("CREATE TABLE {} (`id` int)", quote(UNFINISHED)), &[])?;
     let done = write_schema(&mut *writer, recording).and_then(|()| work());
     drop(writer);
-    let tables: Vec<String> = recording.schema().tables.into_keys().collect();
+    let tables: Vec<String> = recording.schema().tables.keys().cloned().collect();
     let cleared = clear(database, &tables);
     let done = done?;
     cleared.map(|()| done)

@@ -129,7 +129,7 @@ struct WalEffect {
 
 impl WalEffect {
     fn of(survey: &Survey<'_>) -> WalEffect {
-        let beats = history(&survey.recording.schema());
+        let beats = history(survey.recording.schema());
         let tables = survey.tables.iter().filter(|table| !beats.contains(&table.shape.table));
         let certain = tables.map(|table| {
             let Ok(tally) = survey.visit::<std::convert::Infallible>(table, &mut |_| Ok(()));

@@ -70,7 +70,7 @@ pub fn read_content(
 /// The number of tables, if some are missing and the others are empty: the first start of the server was interrupted.
 pub fn read_half_made(reader: &mut dyn Reader) -> Result<Option<usize>> {
     let schema = reader.schema()?;
-    let newest = schema::recorded(reader.kind()).last().map(Recording::schema).unwrap_or_default();
+    let newest = schema::recorded(reader.kind()).last().map(Recording::schema).cloned().unwrap_or_default();
     let made = schema.tables.keys().filter(|table| newest.table(table).is_some()).count();
     // Settings are written before the first user exists.
     let is_filled = |table: &&String| *table != "setting" && !table.starts_with("knex_");
@@ -223,7 +223,7 @@ fn read_engine(reader: &mut dyn Reader) -> Result<(String, bool)> {
 fn read_orphans(reader: &mut dyn Reader, database: &Database) -> Result<Vec<Orphans>> {
     let schema = &database.schema;
     let recording = schema::recorded(database.engine).iter().find(|one| one.release == database.release.release);
-    let recorded = recording.map(Recording::schema).unwrap_or_default();
+    let recorded = recording.map(Recording::schema).cloned().unwrap_or_default();
     let mut keys = Vec::new();
     for (table, described) in &schema.tables {
         let lost = recorded.table(table).into_iter().flat_map(|table| &table.foreign_keys).filter(|key| {

@@ -35,6 +35,14 @@ pub struct TableReport {
     pub emptied: u64,
 }
 
+impl TableReport {
+    /// Whether all of its rows were recovered and are certain.
+    pub fn is_whole(&self) -> bool {
+        let RowTally { doubtful, lost, .. } = self.rows;
+        (doubtful, lost, self.missing_pages, self.left_out, self.emptied) == (0, 0, 0, 0, 0)
+    }
+}
+
 /// The result of a salvage.
 #[derive(Clone, Debug)]
 pub struct Salvaged {
@@ -63,11 +71,7 @@ pub struct Salvaged {
 impl Salvaged {
     /// Whether all rows were recovered and are certain.
     pub fn is_whole(&self) -> bool {
-        let whole = |table: &TableReport| {
-            let RowTally { doubtful, lost, .. } = table.rows;
-            (doubtful, lost, table.missing_pages, table.left_out, table.emptied) == (0, 0, 0, 0, 0)
-        };
-        self.tables.iter().all(whole) && self.unknown.is_empty() && self.refilled == 0
+        self.tables.iter().all(TableReport::is_whole) && self.unknown.is_empty() && self.refilled == 0
     }
 
     /// Rows that were found in all tables.
@@ -195,7 +199,7 @@ fn describe(survey: &Survey<'_>, wal: WalUse, journal: JournalUse) -> Salvaged {
 
 /// The tables of `survey`: the configuration first.
 fn ordered<'s>(survey: &'s Survey<'_>) -> Vec<&'s DamagedTable> {
-    let beats = history(&survey.recording.schema());
+    let beats = history(survey.recording.schema());
     let mut tables: Vec<&DamagedTable> = survey.tables.iter().filter(|table| table.shape.table != COUNTER).collect();
     tables.sort_by_key(|table| beats.contains(&table.shape.table));
     tables
@@ -234,7 +238,7 @@ impl Build {
             writer.execute(statement, &[])?;
         }
         let notes = Notes(JsonList::new(notes));
-        Ok(Build { writer, path: to.to_owned(), recording, schema: recording.schema(), notes })
+        Ok(Build { writer, path: to.to_owned(), recording, schema: recording.schema().clone(), notes })
     }
 
     /// Inserts the rows of `table`, certain ones first.

@@ -102,8 +102,10 @@ pub fn read_any_database(reader: &mut dyn Reader) -> Result<Database> {
         .and_then(|text| serde_json::from_str::<BTreeMap<String, serde_json::Value>>(text).ok())
         .unwrap_or_default();
     let patches: BTreeSet<String> = patches.into_keys().collect();
-    let release = schema::recognise(&migrations, &patches);
-    let migrations = if migrations.is_empty() { patches } else { migrations };
+    // 1.x has no such table, and its upgrade creates it only after several migrations, each of which it records.
+    let lost = migrations.is_empty() && schema.table("stat_hourly").is_some();
+    let release = if lost { schema::without_migrations() } else { schema::recognise(&migrations, &patches) };
+    let migrations = if migrations.is_empty() && !lost { patches } else { migrations };
     Ok(Database { engine: reader.kind(), schema, release, migrations, migrating })
 }
 
@@ -296,7 +298,7 @@ pub fn read_table_hashes(reader: &mut dyn Reader, schema: &Schema) -> Result<Tab
 }
 
 /// Whether `table` is part of the fingerprint.
-pub(super) fn is_configuration(table: &str) -> bool {
+pub fn is_configuration(table: &str) -> bool {
     !is_history(table) && !BOOKKEEPING.contains(&table)
 }
 

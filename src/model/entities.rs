@@ -482,6 +482,37 @@ static SETTING_FIELDS: [Field; 2] = [
     entry("value", "value", LongText, "value, as JSON").example("180"),
 ];
 
+/// Settings that a server reads (1.23.17 and 2.5.3), without [`SERVER_SETTINGS`].
+pub const KNOWN_SETTINGS: &[&str] = &[
+    "apiKeysEnabled",
+    "checkBeta",
+    "checkUpdate",
+    "chromeExecutable",
+    "cloudflaredTunnelToken",
+    "description",
+    "disableAuth",
+    "dnsCache",
+    "domainExpiryNotifyDays",
+    "entryPage",
+    "globalpingApiToken",
+    "icon",
+    "keepDataPeriodDays",
+    "nscd",
+    "primaryBaseURL",
+    "rdapDnsData",
+    "searchEngineIndex",
+    "serverTimezone",
+    "statusPagePublished",
+    "statusPageTags",
+    "statusPageTheme",
+    "steamAPIKey",
+    "title",
+    "tlsExpiryNotifyDays",
+    "trustProxy",
+    "webpushPrivateVapidKey",
+    "webpushPublicVapidKey",
+];
+
 /// Internal settings of the server: they are not configured, exported or copied to another instance.
 pub const SERVER_SETTINGS: &[&str] = &[
     "jwtSecret",

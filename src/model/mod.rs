@@ -25,6 +25,6 @@ pub use check::{check_edit, check_monitor, check_names};
 pub use fields::{Field, Reference, ValueShape, field, nearest};
 pub use kinds::{MonitorType, kind, kinds, nearest_kind};
 pub use row::{
-    FieldOption, NewMonitorContext, TypeDefaults, check_column, check_null, new_monitor, options, push_token_length,
+    FieldOption, NewMonitorContext, TypeDefaults, check_accepted, check_column, new_monitor, options, push_token_length,
 };
 pub use typed::{from_json, normalise, parse, render, same};

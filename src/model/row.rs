@@ -179,9 +179,11 @@ impl<'t> TypeDefaults<'t> {
         let written = || row.iter().filter(|(column, _)| is_new(column));
         problems.extend(written().filter_map(|(column, value)| too_long(self.table, column, value)));
         let unreported = |problem: &Problem| !problems.iter().any(|told| told.subject == problem.subject);
-        let nulls: Vec<Problem> =
-            written().filter_map(|(column, value)| check_null(self.table, column, value)).filter(unreported).collect();
-        problems.extend(nulls);
+        let refused: Vec<Problem> = written()
+            .filter_map(|(column, value)| check_accepted(self.table, column, value))
+            .filter(unreported)
+            .collect();
+        problems.extend(refused);
         if problems.is_empty() { Ok(row) } else { Err(problems) }
     }
 
@@ -323,10 +325,19 @@ pub fn check_column(release: Release, table: &Table, kind: &str, column: &str, v
     Some(Problem::new(column, message).unsupported().hint(format!("omit `{column}`")))
 }
 
-/// The problem of an empty column that requires a value.
-pub fn check_null(table: &Table, column: &str, value: &Value) -> Option<Problem> {
-    let live = table.column(column).filter(|live| live.not_null && value.is_null())?;
-    Some(Problem::new(live.name.as_str(), "requires a value; it cannot be null"))
+/// The problem of a value that a column of this database does not accept: an empty one where it requires a value, or one that its
+/// ENUM or CHECK does not list.
+pub fn check_accepted(table: &Table, column: &str, value: &Value) -> Option<Problem> {
+    let live = table.column(column)?;
+    let problem = |message: String| Some(Problem::new(live.name.as_str(), message));
+    match value.text() {
+        _ if live.not_null && value.is_null() => problem("requires a value; it cannot be null".into()),
+        Some(text) if !live.choices.is_empty() && live.choices.iter().all(|choice| choice != text) => {
+            let choices: Vec<String> = live.choices.iter().map(|choice| format!("`{choice}`")).collect();
+            problem(format!("invalid value `{text}`; in this database, the column only accepts {}", choices.join(", ")))
+        }
+        _ => None,
+    }
 }
 
 /// MariaDB rejects values that do not fit; SQLite accepts them.

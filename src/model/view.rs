@@ -92,6 +92,8 @@ pub fn canonical(column: &str, value: &Value) -> Value {
                 _ => text.into(),
             }
         }
+        // As in the form of the server and in some exports.
+        "analytics_type" if text.is_empty() || text.eq_ignore_ascii_case("none") => Value::Null,
         "start_time" | "end_time" => {
             let mut parts = text.trim().split(':');
             match (parts.next(), parts.next()) {

@@ -301,6 +301,7 @@ fn read_folder(instance: &Instance, path: &Path) -> Result<Folder> {
         size: instance.size(),
         server: container.as_deref().map_or(owner, Container::ids),
         read_only: container.and_then(|container| container.data().ok()).is_some_and(|data| data.read_only),
+        read_only_file_system: files::is_read_only(path)?,
         holders,
         network: instance.network()?.and_then(|found| found.words()),
         path: path.to_owned(),

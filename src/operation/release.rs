@@ -109,7 +109,8 @@ fn difference(found: &RecognizedRelease) -> String {
     };
     match (found.unknown.as_slice(), found.missing.as_slice()) {
         ([], missing) => format!("closest to {}, but without {}", found.release, named(missing)),
-        (unknown, []) => format!("newer than {}, with {}", found.release, named(unknown)),
+        (unknown, []) => format!("{found}, with {}", named(unknown)),
+        (_, missing) if found.within.is_some() => format!("{found}, without {}", named(missing)),
         (unknown, missing) => {
             format!("closest to {}, with {} and without {}", found.release, named(unknown), named(missing))
         }

@@ -6,7 +6,7 @@ use super::names::{find_notification, find_tag};
 use super::{Assignment, Cell, Plan};
 use crate::error::Problem;
 use crate::model::state::{Monitor, MonitorConfig, TagLink};
-use crate::model::{check_null, field};
+use crate::model::{check_accepted, field};
 use crate::value::{Cells, Row, Value};
 
 /// The default color of a tag on the server's page: the first of its palette in 2.5.3.
@@ -152,7 +152,7 @@ pub fn plan_edit(
     let links = LinkEdit::find(state, edit, create_tags, &mut plan, &mut problems);
     for (column, value) in &edit.set {
         let table = state.database.schema.table("monitor");
-        problems.extend(table.and_then(|table| check_null(table, column, value)));
+        problems.extend(table.and_then(|table| check_accepted(table, column, value)));
         match (column.as_str(), value.int(), value.text()) {
             ("parent", Some(parent), _) => problems.extend(check_parent(state, monitors, parent)),
             ("push_token", _, Some(token)) if !token.is_empty() => {

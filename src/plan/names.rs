@@ -31,7 +31,8 @@ pub fn find_monitor<'a>(state: &'a MonitorConfig, text: &str) -> Result<&'a Moni
         [] => {
             let all = state.monitors.values().map(|monitor| monitor.name().to_owned());
             Err(Problem::new("monitor", format!("no monitor `{text}`{}", did_you_mean(text, all)))
-                .command("kumadb monitor list"))
+                .command("kumadb monitor list")
+                .not_found())
         }
         several => {
             let path = |monitor: &Monitor| match monitor.parent() {
@@ -44,7 +45,8 @@ pub fn find_monitor<'a>(state: &'a MonitorConfig, text: &str) -> Result<&'a Moni
                 "monitor",
                 format!("{} monitors have the name `{text}`: {}", several.len(), ids.join(", ")),
             )
-            .hint("use the id or the path of the monitor"))
+            .hint("use the id or the path of the monitor")
+            .not_found())
         }
     }
 }

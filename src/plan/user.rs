@@ -14,12 +14,12 @@ pub fn find_user<'c>(config: &'c ConfigRows, name: Option<&str>) -> Result<&'c R
     let wrong = |message: String| Problem::new("user", message).command("kumadb user list");
     match (name, users) {
         (None, [only]) => Ok(only),
-        (None, []) => Err(Problem::new("user", "there are no users yet").command("kumadb user add admin")),
+        (None, []) => Err(Problem::new("user", "there are no users yet").command("kumadb user add admin").not_found()),
         (None, several) => Err(wrong(format!("there are {}; specify one of them", several.len()))),
         (Some(name), _) => users
             .iter()
             .find(|row| row.text("username") == Some(name))
-            .ok_or_else(|| wrong(format!("no user `{name}`{}", did_you_mean(name, names())))),
+            .ok_or_else(|| wrong(format!("no user `{name}`{}", did_you_mean(name, names()))).not_found()),
     }
 }
 
@@ -29,7 +29,7 @@ pub fn find_key<'c>(config: &'c ConfigRows, name: &str) -> Result<&'c Row, Probl
     let names = keys.iter().filter_map(|row| row.text("name").map(str::to_owned));
     let called: Vec<&Row> = keys.iter().filter(|row| row.text("name") == Some(name)).collect();
     let numbered = || keys.iter().find(|row| name.parse().ok() == row.int("id"));
-    let wrong = |message: String| Problem::new("API key", message).command("kumadb api-key list");
+    let wrong = |message: String| Problem::new("API key", message).command("kumadb api-key list").not_found();
     match called.as_slice() {
         [key] => Ok(key),
         [] => numbered().ok_or_else(|| wrong(format!("no API key `{name}`{}", did_you_mean(name, names)))),

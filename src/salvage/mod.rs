@@ -174,7 +174,7 @@ impl<'a> Survey<'a> {
         indexes: Vec<(&SchemaEntry, Vec<String>, Tree, Entries)>,
     ) {
         let schema = self.recording.schema();
-        for mut shape in shape::shapes(&schema) {
+        for mut shape in shape::shapes(schema) {
             let (columns, tree) = trees.remove(&shape.table).unwrap_or_else(|| {
                 // Without an entry in the list it has no root.
                 (Vec::new(), Tree { gaps: 1, ..Tree::default() })

@@ -73,7 +73,12 @@ fn column(engine: EngineKind, line: &str) -> Column {
     let extra = if clauses.ends_with(" AUTO_INCREMENT") { "auto_increment" } else { "" };
     // MariaDB does not distinguish a default of NULL from none.
     let default = default.filter(|default| engine == EngineKind::Sqlite || default != "NULL");
+    let choices = match engine {
+        EngineKind::Sqlite => checked_choices(line).into_iter().next().map(|(_, choices)| choices).unwrap_or_default(),
+        EngineKind::MariaDb => enum_choices(sql_type),
+    };
     Column {
+        choices,
         name: name.trim_matches('`').to_owned(),
         sql_type: sql_type.to_owned(),
         not_null: clauses.contains(" NOT NULL"),
@@ -82,6 +87,54 @@ fn column(engine: EngineKind, line: &str) -> Column {
         extra: extra.to_owned(),
         charset: clauses.contains(" COLLATE utf8_general_ci").then(|| "utf8mb3".to_owned()),
         ..Column::default()
+    }
+}
+
+pub(super) fn checked_choices(create: &str) -> Vec<(String, Vec<String>)> {
+    let word = |text: &str, word: &str| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    let starts = create.match_indices(['c', 'C']).filter(|(at, _)| word(&create[*at..], "CHECK"));
+    let check = |at: usize| {
+        let inner = create[at + "CHECK".len()..].trim_start().strip_prefix('(')?.trim_start();
+        let end = inner.find(|c: char| c.is_whitespace() || c == '(')?;
+        let (column, rest) = inner.split_at(end);
+        let rest = rest.trim_start();
+        let list = word(rest, "IN").then(|| rest["IN".len()..].trim_start().strip_prefix('(')).flatten()?;
+        let (choices, rest) = literals(list)?;
+        // Nothing else may make it true.
+        rest.trim_start().starts_with(')').then(|| (column.trim_matches(['`', '"', '[', ']']).to_owned(), choices))
+    };
+    starts.filter_map(|(at, _)| check(at)).collect()
+}
+
+pub(super) fn enum_choices(sql_type: &str) -> Vec<String> {
+    sql_type.strip_prefix("enum(").and_then(literals).map(|(choices, _)| choices).unwrap_or_default()
+}
+
+/// The texts of a list that is closed by a parenthesis, and what follows it.
+fn literals(list: &str) -> Option<(Vec<String>, &str)> {
+    let (mut texts, mut rest) = (Vec::new(), list.trim_start());
+    loop {
+        let mut text = String::new();
+        rest = rest.strip_prefix('\'')?;
+        loop {
+            let (part, after) = rest.split_once('\'')?;
+            text.push_str(part);
+            rest = after;
+            // A quote in the text is doubled.
+            match rest.strip_prefix('\'') {
+                Some(after) => {
+                    text.push('\'');
+                    rest = after;
+                }
+                None => break,
+            }
+        }
+        texts.push(text);
+        rest = rest.trim_start();
+        match rest.strip_prefix(',') {
+            Some(after) => rest = after.trim_start(),
+            None => return Some((texts, rest.strip_prefix(')')?)),
+        }
     }
 }
 
@@ -111,4 +164,24 @@ fn index(name: String, unique: bool, line: &str) -> Index {
 /// The first name between backticks.
 fn quoted(text: &str) -> Option<&str> {
     text.split('`').nth(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_choices_of_a_check_and_of_an_enum_are_read() {
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let create = "CREATE TABLE t (`a` text CHECK (`a` in ('1', '2c')) null, b text check(b IN('it''s')), c INTEGER \
+                      CHECK (c > 0), d text CHECK (d in ('x') or d = 'y'), \"e\" CHECK (\"e\" in ('é','')), f CHECK (f in (1, 2)))";
+        assert_eq!(
+            checked_choices(create),
+            [("a".to_owned(), texts(&["1", "2c"])), ("b".into(), texts(&["it's"])), ("e".into(), texts(&["é", ""]))]
+        );
+        assert_eq!(enum_choices("enum('1','2c','it''s')"), texts(&["1", "2c", "it's"]));
+        for other in ["varchar(255)", "enum(", "enum('a", "set('a')"] {
+            assert_eq!(enum_choices(other), texts(&[]), "{other}");
+        }
+    }
 }

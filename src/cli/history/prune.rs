@@ -36,7 +36,7 @@ pub struct PruneArgs {
     #[arg(long)]
     keep_important: bool,
     /// Keep this many of the newest heartbeats of each monitor, however old
-    #[arg(long, value_name = "N", default_value_t = NEWEST, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = NEWEST, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     keep_newest: u64,
     /// Prune only this monitor: id, name, path or glob 'web-*' (can be repeated)
     #[arg(long = "monitor", value_name = "MONITOR")]

@@ -6,7 +6,7 @@ use super::super::{AT_ONCE, IntegrityError, quote, read_numbers};
 use super::literal::quoted;
 use super::{MariaDb, Reader as _};
 use crate::error::Result;
-use crate::schema::{Column, ForeignKey, Index, Schema, Table, foreign_keys};
+use crate::schema::{Column, ForeignKey, Index, Schema, Table, enum_choices, foreign_keys};
 use crate::value::Row;
 
 /// A table with more rows is asked about in a statement of its own: ALTER TABLE of all tables in a statement waits for its end.
@@ -69,9 +69,11 @@ impl MariaDb {
              ORDER BY TABLE_NAME, ORDINAL_POSITION",
         )? {
             let Some(table) = schema.tables.get_mut(&text(&row, 0)) else { continue };
+            let sql_type = text(&row, 2);
             table.columns.push(Column {
                 name: text(&row, 1),
-                sql_type: text(&row, 2),
+                choices: enum_choices(&sql_type),
+                sql_type,
                 not_null: row.at(3).text() == Some("NO"),
                 // MariaDB prints a default of NULL; a column without a default has none.
                 default: row.at(4).text().filter(|default| *default != "NULL").map(str::to_owned),

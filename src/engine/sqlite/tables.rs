@@ -3,7 +3,7 @@
 
 use super::{Reader as _, Sqlite};
 use crate::error::Result;
-use crate::schema::{Column, ForeignKey, Index, Schema, Table};
+use crate::schema::{Column, ForeignKey, Index, Schema, Table, checked_choices};
 use crate::value::Row;
 
 impl Sqlite {
@@ -20,6 +20,16 @@ impl Sqlite {
                 primary_key: row.cell("pk").truthy(),
                 ..Column::default()
             });
+        }
+        let sql = "SELECT name AS of, sql FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%CHECK%'";
+        for row in self.query(sql, &[])? {
+            let Some(table) = table_of(schema, &row) else { continue };
+            for (name, choices) in checked_choices(row.text("sql").unwrap_or_default()) {
+                let column = table.columns.iter_mut().find(|column| column.name.eq_ignore_ascii_case(&name));
+                if let Some(column) = column {
+                    column.choices = choices;
+                }
+            }
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ pub(super) fn left_out(config: &ConfigRows, choice: &ExportChoice) -> Vec<String
     }
     let release = config.database.release.release;
     let recorded = schema::recorded(config.database.engine).iter().rev().find(|one| one.release <= release);
-    let recorded = recorded.map(schema::Recording::schema).unwrap_or_default();
+    let recorded = recorded.map(schema::Recording::schema).cloned().unwrap_or_default();
     for entity in &chosen {
         columns(entity, config, &recorded, &mut found);
     }

@@ -197,7 +197,7 @@ impl<'s, 'a> Pipe<'s, 'a> {
             progress,
             engine: recording.engine,
             from,
-            to,
+            to: to.clone(),
             report,
             done: 0,
             total: 0,

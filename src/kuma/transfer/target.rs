@@ -74,7 +74,7 @@ pub fn publish(address: &Address) -> Result<()> {
 }
 
 fn tables_of(recording: &Recording) -> Vec<String> {
-    recording.schema().tables.into_keys().collect()
+    recording.schema().tables.keys().cloned().collect()
 }
 
 fn load_sqlite(

@@ -23,7 +23,7 @@ pub fn read_facts(reader: &mut dyn Reader, database: &Database, route: &Route) -
             "SELECT count(*) FROM `heartbeat` WHERE `monitor_id` NOT IN (SELECT `id` FROM `monitor`)",
         )?,
         state: read_state(reader)?,
-        foreign: read_foreign(schema, &route.target.schema()),
+        foreign: read_foreign(schema, route.target.schema()),
         locked: database.migrating,
         faults: reader.check(Depth::References)?.iter().map(ToString::to_string).collect(),
         ..Facts::default()
@@ -47,7 +47,7 @@ pub fn read_facts(reader: &mut dyn Reader, database: &Database, route: &Route) -
     let rows = reader.query("SELECT `name`, `config` FROM `notification` ORDER BY `id`", &[])?;
     let named = rows.iter().filter(|row| is_line_notify(row.cell("config")));
     facts.line_notify = named.map(|row| row.cell("name").to_string()).collect();
-    for table in unguarded(schema, &route.target.schema()) {
+    for table in unguarded(schema, route.target.schema()) {
         let sql = format!("SELECT count(*) FROM {} WHERE {NO_MONITOR}", quote(&table));
         let rows = count(reader, &sql)?;
         if rows > 0 {

@@ -87,8 +87,8 @@ impl<'r> Upgrade<'r> {
         let mut upgrade = Upgrade {
             route,
             options,
-            maps: row::maps(schema, &target, &route.missing()),
-            unguarded: facts::unguarded(schema, &target),
+            maps: row::maps(schema, target, &route.missing()),
+            unguarded: facts::unguarded(schema, target),
             monitors: BTreeSet::new(),
             deleted: BTreeSet::new(),
             thinning: None,

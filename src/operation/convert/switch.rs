@@ -169,7 +169,7 @@ impl Run<'_> {
             Some(_) => {
                 let recorded = schema::recorded(EngineKind::MariaDb).iter();
                 let mut tables: Vec<String> =
-                    recorded.flat_map(|recording| recording.schema().tables.into_keys()).collect();
+                    recorded.flat_map(|recording| recording.schema().tables.keys().cloned()).collect();
                 tables.sort();
                 tables.dedup();
                 create::clear(&address, &tables)

@@ -256,7 +256,7 @@ impl Rebuild<'_> {
 
 /// The tables that an earlier attempt left in the database, which is empty but for them.
 fn check_database(address: &Address, manifest: &Manifest) -> Result<Vec<String>> {
-    let recorded = manifest.recording(EngineKind::MariaDb).map(Recording::schema).unwrap_or_default();
+    let recorded = manifest.recording(EngineKind::MariaDb).map(Recording::schema).cloned().unwrap_or_default();
     let known = |table: &str| manifest.counts.contains_key(table) || recorded.table(table).is_some();
     let occupied = |why: String, hint: Hint| {
         Err(Error::Database(DatabaseError::Occupied { place: address.to_string(), why, hint }))

@@ -61,12 +61,16 @@ fn a_window_is_started_listed_and_ended() {
             ("schedule Cron --for 1h --from 2020-01-01", "is in the past"),
             ("schedule Cron --for 1h --from whenever", "is not a valid date or time"),
             ("start Cron --for 1h --status-page nothing --yes", "nothing"),
-            ("end Depoly", "no maintenance window `Depoly` (did you mean `Deploy`?)"),
-            ("end Later", "is not in progress"),
         ] {
             let wrong = lab.fails(2, &format!("maintenance {line}"));
             assert!(wrong.err.contains(why), "{line}: {}", wrong.err);
         }
+        let wrong = lab.fails(8, "maintenance end Depoly");
+        assert!(wrong.err.contains("no maintenance window `Depoly` (did you mean `Deploy`?)"), "{}", wrong.err);
+        lab.ok("maintenance end Later --yes");
+        assert_eq!(states(&lab)[1], ("Later".into(), "inactive".into(), 1));
+        let again = lab.fails(2, "maintenance end Later --yes");
+        assert!(again.err.contains("is neither in progress nor scheduled"), "{}", again.err);
         lab.ok("maintenance end Deploy --yes");
         assert!(is_in(&column("end_date"), 0));
         lab.sql("UPDATE maintenance SET end_date = '2020-01-01 00:00:00' WHERE title = 'Deploy'");

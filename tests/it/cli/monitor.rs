@@ -168,7 +168,7 @@ fn monitors_are_named_by_id_name_and_path() {
         assert_eq!(lab.json(&format!("monitor show {name}"))["monitor"]["id"], 2);
     }
     lab.ok("monitor add ping --name Router --hostname 10.0.0.1");
-    let refused = lab.fails(2, "monitor show Router");
+    let refused = lab.fails(8, "monitor show Router");
     assert!(
         refused.err.contains("2 monitors have the name `Router`: 2 (Network/Router), 5 (/Router)"),
         "{}",

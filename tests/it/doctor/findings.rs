@@ -365,7 +365,9 @@ fn lets_people_in_again() {
         let mut command = lab.bare();
         command.args(["-t", &lab.target, "doctor", "--fix", "--yes"]).write_stdin("short\n");
         assert_eq!(Ran::of(&mut command).exit, 2, "a password that the server would not take");
-        let ran = Ran::of(command.write_stdin("New-Lab-2027\n"));
+        let file = lab.root.path().join("password");
+        fs::write(&file, "New-Lab-2027\n").unwrap();
+        let ran = Ran::of(command.arg("--password-file").arg(&file).write_stdin(""));
         assert_eq!(ran.exit, 0, "{}", ran.err);
         assert!(ran.err.contains("password (secret, changed)"), "{}", ran.err);
         let hash = lab.sql("SELECT password FROM `user`");
@@ -751,6 +753,7 @@ pub fn contained() -> Evidence {
             server: Some((1000, 1000)),
             mariadb_installed: Some(true),
             read_only: false,
+            read_only_file_system: false,
             holders: Vec::new(),
             network: None,
             mariadb: Vec::new(),

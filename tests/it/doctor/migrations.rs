@@ -84,6 +84,93 @@ fn makes_columns_and_tables_of_its_release_that_are_missing() {
 }
 
 #[test]
+fn records_again_what_was_applied() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        let recorded = "SELECT name FROM knex_migrations ORDER BY name";
+        let whole = lab.sql(recorded);
+        let release = || lab.json("status")["release"].as_str().unwrap().to_owned();
+        // The records of the first, of one that changes only rows with one that creates columns, and of all.
+        for (lost, shown) in [
+            ("WHERE name = '2023-08-16-0000-create-uptime.js'", "incomplete 2.5.1"),
+            (
+                "WHERE name IN ('2026-05-25-0000-add-gamedig-token.js', '2026-06-19-1412-analytics-type-to-string.js')",
+                "between 2.3.2 and 2.5.1",
+            ),
+            ("", "older than 2.0.0"),
+        ] {
+            damage(&lab, &format!("DELETE FROM knex_migrations {lost}"));
+            assert_eq!(release(), shown);
+            let ran = lab.fails(9, "monitor add group --name A");
+            assert!(ran.err.contains("kumadb doctor"), "{}", ran.err);
+            fixed(&lab, "K009");
+            if lost.is_empty() && lab.engine() == "MariaDB" {
+                // The last one changes only SQLite: without it, it is the older release.
+                assert_eq!(release(), "2.5.0");
+            } else {
+                assert_eq!(lab.sql(recorded), whole, "{lost}");
+                assert_eq!(release(), "2.5.1 to 2.5.3");
+            }
+        }
+    }
+}
+
+#[test]
+fn finds_a_migration_behind_one_that_can_be_applied_again() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        damage(
+            &lab,
+            &format!(
+                "DELETE FROM knex_migrations WHERE name IN ('2024-10-31-0000-fix-snmp-monitor.js', '{EXPIRY}'); \
+                 DROP TABLE domain_expiry"
+            ),
+        );
+        fixed(&lab, "K009");
+        assert_eq!(lab.sql(&format!("SELECT count(*) FROM knex_migrations WHERE name = '{EXPIRY}'")).trim(), "1");
+        assert_eq!(lab.sql("SELECT count(*) FROM domain_expiry").trim(), "0");
+    }
+}
+
+#[test]
+fn lifts_what_a_column_may_only_have() {
+    for lab in Lab::both("2.5.3") {
+        furnish(&lab);
+        lab.sql(
+            "INSERT INTO status_page (slug, title, icon, theme, analytics_id, analytics_type) VALUES \
+             ('old', 'Old', '/icon.svg', 'auto', 'G-1', 'google')",
+        );
+        let page = |kind: &str| {
+            let text = format!("status_pages: [{{slug: lab, title: Lab, analytics_type: {kind}, analytics_id: '1'}}]");
+            fs::write(lab.root.path().join("page.yaml"), text).unwrap();
+        };
+        damage(
+            &lab,
+            match lab.engine() {
+                "SQLite" => {
+                    "ALTER TABLE status_page ADD COLUMN had text; UPDATE status_page SET had = analytics_type; \
+                     ALTER TABLE status_page DROP COLUMN analytics_type; ALTER TABLE status_page ADD COLUMN \
+                     analytics_type text CHECK (analytics_type in ('google','umami','plausible','matomo')) null; \
+                     UPDATE status_page SET analytics_type = had; ALTER TABLE status_page DROP COLUMN had"
+                }
+                _ => "ALTER TABLE status_page MODIFY analytics_type enum('google','umami','plausible','matomo')",
+            },
+        );
+        page("rybbit");
+        let refused = lab.fails(2, "apply page.yaml --yes");
+        assert!(refused.err.contains("the column only accepts `google`, `umami`"), "{}", refused.err);
+        let ran = fixed(&lab, "K009");
+        assert!(ran.err.contains("only accepts `google`, `umami`, `plausible`, `matomo`"), "{}", ran.err);
+        assert_eq!(lab.sql("SELECT analytics_type FROM status_page").trim(), "google");
+        lab.ok("apply page.yaml --yes");
+        // As some exports have it.
+        page("NONE");
+        lab.ok("apply page.yaml --yes");
+        assert_eq!(lab.sql("SELECT count(*) FROM status_page WHERE analytics_type IS NULL").trim(), "1");
+    }
+}
+
+#[test]
 fn leaves_a_migration_that_reckons_to_a_person() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);

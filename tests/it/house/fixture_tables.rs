@@ -109,9 +109,9 @@ fn tables() -> String {
                 .unwrap();
             }
             "monitors" => text.push_str("\nSee [monitor-types.md](monitor-types.md).\n"),
-            _ => table(&mut text, entity, &schema),
+            _ => table(&mut text, entity, schema),
         }
-        parts(&mut text, entity, entity.key, &schema);
+        parts(&mut text, entity, entity.key, schema);
     }
     text.push('\n');
     text

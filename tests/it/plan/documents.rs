@@ -196,6 +196,25 @@ fn only_what_differs_is_changed_and_secrets_stay_unseen() {
         assert_eq!(lab.sql("SELECT id FROM monitor WHERE name = 'Store'"), id);
         assert_eq!(lab.json("monitor show Store")["monitor"]["path"], "Net/Store");
         unchanged(&lab, &file);
+        // Another monitor gets the name that this one had.
+        let file = write(
+            &lab,
+            "g.yaml",
+            "monitors:\n- {path: Net/Shop, type: ping, hostname: h}\n- {path: Net/Mall, was: Net/Store, type: http, url: \
+             \"https://b.example.com\"}\n- {path: Net/Store, type: ping, hostname: h}\n",
+        );
+        lab.ok(&format!("apply {file} --yes"));
+        assert_eq!(lab.sql("SELECT id FROM monitor WHERE name = 'Mall'"), id);
+        assert_eq!(lab.sql("SELECT type FROM monitor WHERE name = 'Store'").trim(), "ping");
+        unchanged(&lab, &file);
+        // A former name that is misspelt.
+        let file = write(&lab, "f.yaml", "monitors: [{path: Net/Market, was: Net/Stroe, type: group}]\n");
+        let warned = lab.run(&format!("plan {file}"));
+        assert!(
+            warned.err.contains("no monitor `Net/Stroe` (did you mean `Net/Store`?), so a new one is created"),
+            "{}",
+            warned.err
+        );
     }
 }
 
@@ -352,6 +371,22 @@ fn other_syntaxes_say_the_same() {
 }
 
 #[test]
+fn a_setting_that_no_server_reads_is_named() {
+    for lab in Lab::both("2.5.3") {
+        let file = write(&lab, "set.yaml", "settings: {keepDatPeriodDays: 40, mine: 1, checkBeta: true}\n");
+        let ran = lab.run(&format!("apply {file} --yes"));
+        assert_eq!(ran.exit, 0, "{}", ran.err);
+        for words in
+            ["reads the setting `keepDatPeriodDays` (did you mean `keepDataPeriodDays`?)", "the setting `mine`"]
+        {
+            assert!(ran.err.contains(words), "{}", ran.err);
+        }
+        assert!(!ran.err.contains("the setting `checkBeta`"), "{}", ran.err);
+        unchanged(&lab, &file);
+    }
+}
+
+#[test]
 fn all_problems_are_reported_at_once_with_their_positions() {
     let lab = Lab::sqlite("2.5.3");
     let before = lab.content();
@@ -372,7 +407,7 @@ fn all_problems_are_reported_at_once_with_their_positions() {
         ("monitors[2].tags.nope", "no tag `nope`"),
         ("monitors[2].notifications[0]", "no notification `x`"),
         ("monitors[4].parent", "only a group can be a parent"),
-        ("monitors[7].push_token", "already belongs to another monitor"),
+        ("monitors[7].push_token", "already belongs to monitor `F`"),
         ("bad.yaml:10:3: monitors[8]", "is defined twice, first at"),
     ] {
         let line = ran.err.lines().find(|line| line.contains(place)).unwrap_or_else(|| panic!("{place}: {}", ran.err));

@@ -222,6 +222,11 @@ fn things_that_are_not_there_are_named_with_the_nearest_one() {
         "monitors: [{name: X, type: docker, docker_container: x, docker_host: lokal}]",
         "no docker host `lokal` (did you mean `local`?)",
     );
+    // It is not also reported as missing.
+    let file = lab.root.path().join("once.yaml");
+    fs::write(&file, "monitors: [{name: X, type: docker, docker_container: x, docker_host: lokal}]").unwrap();
+    let ran = lab.fails(2, &format!("plan {}", file.display()));
+    assert!(!ran.err.contains("is required"), "{}", ran.err);
     refuses(
         &lab,
         "monitors: [{name: X, type: real-browser, url: \"https://x\", remote_browser: chrom}]",

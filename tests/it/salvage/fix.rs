@@ -133,6 +133,9 @@ fn makes_a_new_database_of_the_rows_that_are_left() {
     // A notification is lost, and with it what pointed to it.
     assert_eq!(ran.exit, 3, "{}{}", ran.out, ran.err);
     assert!(ran.out.contains("notification"), "{}", ran.out);
+    let named =
+        ran.err.split_once("has 1 notification more than can be recovered; to restore it instead: kumadb restore ");
+    let id = named.unwrap_or_else(|| panic!("{}", ran.err)).1.split(';').next().unwrap().to_owned();
     assert_eq!(lab.sql("SELECT * FROM monitor"), monitors);
     assert_eq!(lab.sql("SELECT count(*) FROM heartbeat").trim(), "300");
     assert_eq!(lab.sql("SELECT count(*) FROM monitor_notification").trim(), "0");
@@ -151,6 +154,13 @@ fn makes_a_new_database_of_the_rows_that_are_left() {
     // The counter of ids goes on.
     lab.ok("monitor add group --name New");
     assert_eq!(lab.sql("SELECT max(id) FROM monitor").trim(), "4");
+    lab.ok(&format!("restore {id} --yes"));
+    assert_eq!(lab.sql("SELECT count(*) FROM notification").trim(), "1");
+    // Without a snapshot, that is what is shown.
+    zero_root(&file(&lab), "notification");
+    fs::remove_dir_all(lab.store()).unwrap();
+    let ran = lab.run("doctor --fix --dry-run");
+    assert!(ran.err.contains("no snapshot of this instance has more of them"), "{}", ran.err);
 }
 
 #[test]

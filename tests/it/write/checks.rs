@@ -120,17 +120,17 @@ fn a_plan_changes_what_refers_to_the_rows_that_it_deletes() {
     for engine in [EngineKind::Sqlite, EngineKind::MariaDb] {
         let schema = schema::recording(engine, schema::newest()).unwrap().schema();
         let insert = Change::Insert { columns: [].into(), cells: Vec::new().into() };
-        assert_eq!(tables(&schema, "monitor", insert), ["monitor"]);
-        assert_eq!(tables(&schema, "monitor", set("name")), ["monitor"]);
+        assert_eq!(tables(schema, "monitor", insert), ["monitor"]);
+        assert_eq!(tables(schema, "monitor", set("name")), ["monitor"]);
         let delete = || Change::Delete { column: "id".into(), value: 1, rows: 1 };
-        let deleted = tables(&schema, "monitor", delete());
+        let deleted = tables(schema, "monitor", delete());
         for table in ["heartbeat", "monitor", "monitor_group", "monitor_notification", "monitor_tag", "stat_daily"] {
             assert!(deleted.iter().any(|one| one == table), "{engine:?}: {table}: {deleted:?}");
         }
         assert!(!deleted.iter().any(|one| one == "setting"), "{deleted:?}");
-        assert_eq!(tables(&schema, "monitor", set("id")), deleted);
+        assert_eq!(tables(schema, "monitor", set("id")), deleted);
         // A user has monitors, and those have heartbeats.
-        let deleted = tables(&schema, "user", delete());
+        let deleted = tables(schema, "user", delete());
         assert!(deleted.iter().any(|one| one == "heartbeat"), "{deleted:?}");
     }
 }

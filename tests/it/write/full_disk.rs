@@ -10,6 +10,7 @@ use kumadb::error::{Error, Exit, OperationError, Result};
 use kumadb::kuma::init;
 use kumadb::operation::{self, Observer, Resumed, Step, Transaction};
 
+use crate::support::lab::{Lab, Ran};
 use crate::support::need;
 use crate::write::every_point::{Place, new_instance, plan, settings};
 
@@ -84,4 +85,35 @@ fn a_change_is_rolled_back_although_the_disk_is_full() {
             .unwrap();
     assert!(outcome.warnings.is_empty(), "{:?}", outcome.warnings);
     assert_eq!(place.monitors().len(), before.len() + 2);
+}
+
+#[test]
+fn a_read_only_file_system_is_named_and_can_be_backed_up() {
+    let lab = Lab::sqlite("2.5.3");
+    let root = tempfile::tempdir().unwrap();
+    let Some(disk) = Disk::mount(&root.path().join("disk")) else { return };
+    let data = disk.0.join("data");
+    // As it was left by a server that was killed: with a WAL.
+    let server = rusqlite::Connection::open(lab.folder().join("kuma.db")).unwrap();
+    server.execute_batch("INSERT INTO tag (name, color) VALUES ('only in the WAL', '#000000')").unwrap();
+    let copied = Command::new("cp").arg("-r").arg(lab.folder()).arg(&data).status().unwrap();
+    assert!(copied.success());
+    let remount = |how: &str| {
+        let remounted = Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(&disk.0).status().unwrap();
+        assert!(remounted.success());
+    };
+    remount("ro");
+    let target = data.display().to_string();
+    let run = |line: &str| Ran::of(lab.bare().args(["-t", &target]).args(line.split(' ')));
+    let ran = run("doctor --fix --yes");
+    assert!(ran.out.contains("K022") && ran.out.contains("is mounted read-only"), "{}{}", ran.out, ran.err);
+    let ran = run("backup create");
+    assert_eq!(ran.exit, 0, "{}{}", ran.out, ran.err);
+    let ran = run("monitor add group --name New --yes");
+    assert_ne!(ran.exit, 0, "{}{}", ran.out, ran.err);
+    remount("rw");
+    let ran = run("restore latest --yes");
+    assert_eq!(ran.exit, 0, "{}{}", ran.out, ran.err);
+    let ran = Ran::of(lab.bare().args(["-t", &target, "sql", "SELECT name FROM tag"]));
+    assert!(ran.out.contains("only in the WAL"), "{}{}", ran.out, ran.err);
 }
