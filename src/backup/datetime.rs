@@ -14,24 +14,65 @@ use chrono::{
 /// # Errors
 /// The accepted forms, in words.
 pub fn parse_datetime(text: &str, now: DateTime<Local>) -> Result<DateTime<Utc>, String> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let plain = words.join(" ").to_lowercase().replace(" am", "am").replace(" pm", "pm");
+    let plain = plain(text);
     if let Some(exact) = parse_exact(&plain) {
         return Ok(exact);
     }
     let now = now.naive_local();
     let local = parse_ago(&plain, now).or_else(|| parse_day_and_time(&plain, now));
-    // For an hour that a clock change skips the next one is used, for one that occurs twice the first.
-    let datetime = local.and_then(|local| {
-        let hour = TimeDelta::hours(1);
-        Local.from_local_datetime(&local).earliest().or_else(|| Local.from_local_datetime(&(local + hour)).earliest())
-    });
-    datetime.map(|datetime| datetime.to_utc()).ok_or_else(|| {
+    local.and_then(to_utc).ok_or_else(|| {
         format!(
             "`{text}` is not a valid date or time: use 2026-11-24, '2026-11-24 18:30', '24 Nov', 18:30, yesterday, 'tuesday 18:30', \
              '2 days ago' or 12h"
         )
     })
+}
+
+/// The same for a time to come: `22:00` is the next one, and `12h` is in twelve hours. A date with its year may be in the past.
+///
+/// # Errors
+/// What it could be instead.
+pub fn parse_future(text: &str, now: DateTime<Local>) -> Result<DateTime<Utc>, String> {
+    let plain = plain(text);
+    if let Some(exact) = parse_exact(&plain) {
+        return Ok(exact);
+    }
+    let now = now.naive_local();
+    let span = Some(plain.strip_prefix("in ").unwrap_or(&plain)).filter(|span| !span.ends_with(" ago"));
+    let mirrored = span.and_then(|span| now.checked_add_signed(now - parse_ago(span, now)?));
+    mirrored.or_else(|| parse_next(&plain, now)).and_then(to_utc).ok_or_else(|| {
+        format!(
+            "`{text}` is not a valid date or time: use 2027-01-31, '2027-01-31 22:00', '31 Jan', 22:00, tomorrow, 'tuesday 22:00' or \
+             12h"
+        )
+    })
+}
+
+fn plain(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").to_lowercase().replace(" am", "am").replace(" pm", "pm")
+}
+
+/// For an hour that a clock change skips the next one is used, for one that occurs twice the first.
+fn to_utc(local: NaiveDateTime) -> Option<DateTime<Utc>> {
+    let next = || Local.from_local_datetime(&(local + TimeDelta::hours(1))).earliest();
+    Local.from_local_datetime(&local).earliest().or_else(next).map(|datetime| datetime.to_utc())
+}
+
+/// A time of day, a day or both, that comes next.
+fn parse_next(text: &str, now: NaiveDateTime) -> Option<NaiveDateTime> {
+    if let Some(rest) = text.strip_prefix("tomorrow") {
+        return parse_day_and_time(&format!("today{rest}"), now.checked_add_days(Days::new(1))?);
+    }
+    let text = text.strip_prefix("next ").unwrap_or(text);
+    // The last one before tomorrow, before the same day of the next week, and of the next year.
+    let days: &[u64] = match parse_time(text) {
+        Some(_) => &[1],
+        None if ["today", "yesterday", "last "].iter().any(|word| text.starts_with(word)) => &[0],
+        None => &[0, 7, 365],
+    };
+    let found = days.iter().filter_map(|days| parse_day_and_time(text, now.checked_add_days(Days::new(*days))?));
+    found.fold(None, |first, next| first.filter(|first| *first > now).or(Some(next)))
 }
 
 /// Times with UTC or an offset, and the beginning of archive names: `20261124T183000Z`.
@@ -175,6 +216,33 @@ mod tests {
         for text in ["2026-11-20T18:30:00Z", "2026-11-20 18:30 UTC", "20261120T183000Z", "2026-11-20 19:30:00+01:00"] {
             let datetime = parse_datetime(text, now).expect("a moment");
             assert_eq!(datetime.to_rfc3339(), "2026-11-20T18:30:00+00:00", "{text}");
+        }
+        let next = |text: &str| {
+            parse_future(text, now).map(|datetime| datetime.with_timezone(&Local).naive_local().to_string())
+        };
+        for (text, meant) in [
+            ("22:00", "2026-11-24 22:00:00"),
+            ("15:30", "2026-11-25 15:30:00"),
+            ("6 am", "2026-11-25 06:00:00"),
+            ("today 22:00", "2026-11-24 22:00:00"),
+            ("tomorrow", "2026-11-25 00:00:00"),
+            ("Tomorrow at 6 pm", "2026-11-25 18:00:00"),
+            ("tuesday 22:00", "2026-11-24 22:00:00"),
+            ("tuesday 9:00", "2026-12-01 09:00:00"),
+            ("next wed", "2026-11-25 00:00:00"),
+            ("31 Jan", "2027-01-31 00:00:00"),
+            ("24 Dec 18:00", "2026-12-24 18:00:00"),
+            ("12h", "2026-11-25 03:30:00"),
+            ("in 2 days", "2026-11-26 15:30:00"),
+            ("2027-01-31 22:00", "2027-01-31 22:00:00"),
+            // The caller refuses what has passed.
+            ("2020-01-01", "2020-01-01 00:00:00"),
+            ("yesterday", "2026-11-23 00:00:00"),
+        ] {
+            assert_eq!(next(text).as_deref(), Ok(meant), "{text}");
+        }
+        for text in ["2 days ago", "tomorrowish", "whenever", "in", ""] {
+            assert!(next(text).is_err(), "{text}: {:?}", next(text));
         }
         for text in [
             "",

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 
 use super::Context;
+use super::format::output_file;
 use super::monitor::PickArgs;
 use super::write::read_from;
 use crate::error::{Error, Exit, Hint, InputError, Result};
@@ -26,7 +27,7 @@ pub struct ExportArgs {
     #[command(flatten)]
     pick: PickArgs,
     /// Write to this file (mode 0600) instead of standard output
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = output_file())]
     output: Option<PathBuf>,
     /// Set the file format [default: by the file name, else yaml]
     #[arg(long, value_enum)]
@@ -220,7 +221,8 @@ fn finish(args: &ExportArgs, made: ToolFiles, document: Option<Json>, context: &
     });
     let all = made.counts.iter().map(|(key, n)| counted(*n, entity(key).map_or(key, |entity| entity.noun)));
     let all: Vec<String> = all.collect();
-    context.ui.result(&document, || format!("wrote {} to `{}`", all.join(", "), path.display()))?;
+    let what = if all.is_empty() { "nothing, because there is nothing of that kind,".into() } else { all.join(", ") };
+    context.ui.result(&document, || format!("wrote {what} to `{}`", path.display()))?;
     Ok(exit)
 }
 

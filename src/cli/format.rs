@@ -1,5 +1,8 @@
 //! How a list is printed.
 
+use std::path::PathBuf;
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::Ui;
@@ -24,6 +27,17 @@ pub enum OutputFormat {
     Json,
     /// Comma-separated values with a header line
     Csv,
+}
+
+/// A file to write to, instead of standard output.
+pub fn output_file() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| {
+        if path.as_os_str() == "-" {
+            Err("to write to standard output, leave out this option; a file of this name is ./-")
+        } else {
+            Ok(path)
+        }
+    })
 }
 
 impl FormatArgs {

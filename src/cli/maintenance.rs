@@ -15,7 +15,7 @@ use super::lazy::Lazy;
 use super::monitor::PickArgs;
 use super::user::PlannedChange;
 use super::write::{WriteArgs, read_from};
-use crate::backup::datetime::parse_datetime;
+use crate::backup::datetime::parse_future;
 use crate::error::{Error, Exit, InputError, Problem, Result};
 use crate::formats::{At, Node};
 use crate::instance::Instance;
@@ -51,7 +51,7 @@ pub struct StartArgs {
 #[derive(Args, Debug)]
 #[command(override_usage = "kumadb maintenance schedule --from <TIME> --for <DURATION> [MONITOR]...")]
 pub struct ScheduleArgs {
-    /// Set when it begins: '2027-01-31 22:00', RFC 3339 for other time zones
+    /// Set when it begins: '2027-01-31 22:00', 22:00, tomorrow, 12h; RFC 3339 for other time zones
     #[arg(long, value_name = "TIME")]
     from: String,
     #[command(flatten)]
@@ -108,8 +108,7 @@ impl MaintenanceVerb {
 
 impl ScheduleArgs {
     fn start(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
-        let from =
-            parse_datetime(&self.from, now.with_timezone(&Local)).map_err(|why| Error::problem("--from", why))?;
+        let from = parse_future(&self.from, now.with_timezone(&Local)).map_err(|why| Error::problem("--from", why))?;
         if from < now {
             Err(Error::problem("--from", format!("{} is in the past", local_time(from))))
         } else {

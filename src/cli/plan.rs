@@ -11,6 +11,7 @@ use serde_json::json;
 use super::Context;
 use super::document::{self, DocumentArgs, UnmanagedArgs};
 use super::fleet::{self, Fleet, FleetArgs};
+use super::format::output_file;
 use super::tally::{self, summary, summary_json};
 use super::write::{changes_json, shown_lines};
 use crate::error::{Error, Exit, FileError, InputError, Result};
@@ -29,7 +30,7 @@ pub struct PlanArgs {
     #[command(flatten)]
     prune: UnmanagedArgs,
     /// Save the plan for `kumadb apply`; it contains secrets (mode 0600)
-    #[arg(short, long, value_name = "PLAN")]
+    #[arg(short, long, value_name = "PLAN", value_parser = output_file())]
     pub output: Option<PathBuf>,
     /// Exit with 20 when there are changes
     #[arg(long)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value as Json, json};
 
-use super::format::{self, FormatArgs, OutputFormat};
+use super::format::{self, FormatArgs, OutputFormat, output_file};
 use super::inputs::Inputs;
 use super::write::{WriteArgs, finish, outcome_json, read_from};
 use super::{Context, Ui};
@@ -40,7 +40,7 @@ pub struct SqlArgs {
     #[command(flatten)]
     format: FormatArgs,
     /// Write the rows to this new file (mode 0600)
-    #[arg(short, long, value_name = "FILE", conflicts_with = "change")]
+    #[arg(short, long, value_name = "FILE", value_parser = output_file(), conflicts_with = "change")]
     pub output: Option<PathBuf>,
     /// Change rows, with a preview, a confirmation prompt, a snapshot and one transaction
     #[arg(long = "write")]

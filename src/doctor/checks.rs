@@ -106,8 +106,8 @@ pub const CHECKS: &[Check] = &[
         severity: Critical,
         explanation: "\"Duplicate column name\", \"already exists\" or \"Unknown column\" at startup: the tables do \
                       not match the recorded migrations. MariaDB commits each schema change (DDL) immediately, so an \
-                      interrupted migration is left incomplete.",
-        fix: "the missing tables and columns are created as in that release, and the migration is recorded as \
+                      interrupted migration is left incomplete. Or records in `knex_migrations` were lost.",
+        fix: "the missing tables and columns are created as in that release, and the migrations are recorded as \
                applied; existing data is not changed. The server then continues with the next migration: run `kumadb \
                doctor` again. A migration that also renames columns or converts data is not completed automatically: \
                restore the snapshot from before the upgrade",
@@ -211,13 +211,14 @@ pub const CHECKS: &[Check] = &[
     },
     Check {
         code: "K019",
-        title: "a monitor has an interval or timeout out of range",
+        title: "a number or flag of a monitor is out of range",
         severity: Error,
         explanation: "The server checks the monitor without a pause, or never: `interval`, `retry_interval`, `timeout` \
-                      or `active` is text, negative, zero or too large.",
-        fix: "the number is set to the nearest value that the server accepts",
+                      or `active` is text, negative, zero or too large. Or another number or flag is text, which SQLite \
+                      stores in any column: the server takes the flag `no` for true.",
+        fix: "the number is set to the nearest value that the server accepts, or to the default; a flag to what its text means",
         explains: &[],
-        find: monitors::find_bad_numbers,
+        find: values::find_bad_numbers,
     },
     Check {
         code: "K020",

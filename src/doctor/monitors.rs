@@ -7,15 +7,11 @@ use serde_json::Value as Json;
 use super::evidence::DatabaseContent;
 use super::{Evidence, Fault, Fix, Subject};
 use crate::model::entities::noun;
-use crate::model::release::{R2_1, R2_5};
 use crate::model::state::{ConfigRows, monitor_paths};
 use crate::plan::user::plan_adopt;
 use crate::plan::{Assignment, Change, PlanStep};
 use crate::text::counted;
 use crate::value::{Row, Value};
-
-/// The longest wait of a timer of the server, in seconds; with more, it does not wait at all.
-const LONGEST: i64 = 2_073_600;
 
 /// The required shape of a JSON column of `monitor`.
 struct JsonShape {
@@ -204,68 +200,6 @@ fn some_of(names: &[String]) -> String {
     }
 }
 
-/// Seconds that are not a number, or out of the range of the server's timers; `active` that is neither 0 nor 1.
-pub(super) fn find_bad_numbers(evidence: &Evidence, faults: &mut Vec<Fault>) {
-    let Some(monitors) = Monitors::of(evidence) else { return };
-    let release = monitors.content.config.database.release.release;
-    let least = if release < R2_1 { 20 } else { 1 };
-    // 2.5 has only the limit of the timer.
-    let most = if release < R2_5 { LONGEST } else { i64::from(i32::MAX / 1000) };
-    for row in monitors.rows {
-        let interval = whole(row.cell("interval")).filter(|n| *n > 0).unwrap_or(60).clamp(least, LONGEST);
-        let limits = [
-            ("interval", least, most, interval, "the monitor is checked without a pause, or never"),
-            ("retry_interval", 0, most, interval, "the monitor is retried without a pause, or never"),
-            (
-                "timeout",
-                0,
-                most,
-                (interval * 4 / 5).max(1),
-                "checks of the monitor never time out, or time out \
-                                                             immediately",
-            ),
-        ];
-        for (column, least, most, right, means) in limits {
-            let cell = row.cell(column);
-            if !row.columns().iter().any(|name| name == column) || (column != "interval" && cell.is_null()) {
-                continue;
-            }
-            let fits = match cell {
-                Value::Int(n) => (least..=most).contains(n),
-                // A timeout may be a fraction: the page computes it.
-                Value::Real(x) => column == "timeout" && *x >= 0.0 && *x <= most as f64,
-                // DOUBLE and DECIMAL are read as text.
-                Value::Text(text) => {
-                    text.parse().is_ok_and(|x: f64| column == "timeout" && x >= 0.0 && x <= most as f64)
-                }
-                _ => false,
-            };
-            if !fits {
-                // Zero and negative numbers mean no pause at all, which is never intended.
-                let right = whole(cell).filter(|n| *n > 0).map_or(right, |n| n.clamp(least.max(1), LONGEST));
-                faults.push(Fault {
-                    subject: monitors.subject(row, column),
-                    what: format!("{}: column `{column}` is {}; {means}", monitors.name(row), shown(cell)),
-                    fix: Fix::Rows(vec![monitors.set(row, &[(column, right.into())])]),
-                });
-            }
-        }
-        let active = row.cell("active");
-        if !matches!(active, Value::Int(0 | 1)) {
-            let right = i64::from(active.truthy() || active.text() == Some("true"));
-            faults.push(Fault {
-                subject: monitors.subject(row, "active"),
-                what: format!(
-                    "{}: column `active` is {}, neither 0 nor 1; the monitor may never start, or never stop",
-                    monitors.name(row),
-                    shown(active)
-                ),
-                fix: Fix::Rows(vec![monitors.set(row, &[("active", right.into())])]),
-            });
-        }
-    }
-}
-
 /// Notifications that cannot be sent, and duplicate links.
 pub(super) fn find_mute(evidence: &Evidence, faults: &mut Vec<Fault>) {
     let Some(monitors) = Monitors::of(evidence) else { return };
@@ -361,14 +295,6 @@ pub(super) fn delete(table: &str, name: &str, column: &str, value: i64, rows: u6
         table: table.into(),
         subject: name.into(),
         change: Change::Delete { column: column.into(), value, rows },
-    }
-}
-
-/// The integer in a numeric cell.
-fn whole(cell: &Value) -> Option<i64> {
-    match cell {
-        Value::Int(n) => Some(*n),
-        other => number(other).map(|x| x.round() as i64),
     }
 }
 

@@ -4,15 +4,128 @@ use serde_json::Value as Json;
 
 use super::monitors::{Monitors, id, number, shown, subject};
 use super::{Evidence, Fault, Fix, Subject};
-use crate::model;
+use crate::model::defaults::page_default;
+use crate::model::fields::FIELDS;
 use crate::model::games::renamed_game;
 use crate::model::providers::{Missing, missing_provider};
+use crate::model::release::{R2_1, R2_5};
+use crate::model::{self, ValueShape};
 use crate::schema::{self, Release};
 use crate::text::{counted, meant};
-use crate::value::Value;
+use crate::value::{Row, Value};
+
+/// The longest wait of a timer of the server, in seconds; with more, it does not wait at all.
+const LONGEST: i64 = 2_073_600;
 
 /// The longest plausible timeout, in intervals: a monitor with an interval of 20 s that was edited keeps its 48 s.
 const MOST: f64 = 10.0;
+
+/// Seconds that are not a number, or out of the range of the server's timers; `active` that is neither 0 nor 1.
+pub(super) fn find_bad_numbers(evidence: &Evidence, faults: &mut Vec<Fault>) {
+    let Some(monitors) = Monitors::of(evidence) else { return };
+    let release = monitors.content.config.database.release.release;
+    let least = if release < R2_1 { 20 } else { 1 };
+    // 2.5 has only the limit of the timer.
+    let most = if release < R2_5 { LONGEST } else { i64::from(i32::MAX / 1000) };
+    for row in monitors.rows {
+        let interval = whole(row.cell("interval")).filter(|n| *n > 0).unwrap_or(60).clamp(least, LONGEST);
+        let limits = [
+            ("interval", least, most, interval, "the monitor is checked without a pause, or never"),
+            ("retry_interval", 0, most, interval, "the monitor is retried without a pause, or never"),
+            (
+                "timeout",
+                0,
+                most,
+                (interval * 4 / 5).max(1),
+                "checks of the monitor never time out, or time out \
+                                                             immediately",
+            ),
+        ];
+        for (column, least, most, right, means) in limits {
+            let cell = row.cell(column);
+            if !row.columns().iter().any(|name| name == column) || (column != "interval" && cell.is_null()) {
+                continue;
+            }
+            let fits = match cell {
+                Value::Int(n) => (least..=most).contains(n),
+                // A timeout may be a fraction: the page computes it.
+                Value::Real(x) => column == "timeout" && *x >= 0.0 && *x <= most as f64,
+                // DOUBLE and DECIMAL are read as text.
+                Value::Text(text) => {
+                    text.parse().is_ok_and(|x: f64| column == "timeout" && x >= 0.0 && x <= most as f64)
+                }
+                _ => false,
+            };
+            if !fits {
+                // Zero and negative numbers mean no pause at all, which is never intended.
+                let right = whole(cell).filter(|n| *n > 0).map_or(right, |n| n.clamp(least.max(1), LONGEST));
+                faults.push(Fault {
+                    subject: monitors.subject(row, column),
+                    what: format!("{}: column `{column}` is {}; {means}", monitors.name(row), shown(cell)),
+                    fix: Fix::Rows(vec![monitors.set(row, &[(column, right.into())])]),
+                });
+            }
+        }
+        let active = row.cell("active");
+        if !matches!(active, Value::Int(0 | 1)) {
+            let right = i64::from(active.truthy() || active.text() == Some("true"));
+            faults.push(Fault {
+                subject: monitors.subject(row, "active"),
+                what: format!(
+                    "{}: column `active` is {}, neither 0 nor 1; the monitor may never start, or never stop",
+                    monitors.name(row),
+                    shown(active)
+                ),
+                fix: Fix::Rows(vec![monitors.set(row, &[("active", right.into())])]),
+            });
+        }
+        find_texts(&monitors, row, faults);
+    }
+}
+
+/// The integer in a numeric cell.
+fn whole(cell: &Value) -> Option<i64> {
+    match cell {
+        Value::Int(n) => Some(*n),
+        other => number(other).map(|x| x.round() as i64),
+    }
+}
+
+/// Flags and whole numbers of a monitor that are texts, which SQLite stores in any column. The columns of which more is known are
+/// checked with their ranges.
+fn find_texts(monitors: &Monitors<'_>, row: &Row, faults: &mut Vec<Fault>) {
+    const RANGED: [&str; 4] = ["active", "interval", "retry_interval", "timeout"];
+    let database = &monitors.content.config.database;
+    let (release, name) = (database.release.release, row.text("type").unwrap_or_default());
+    let own = model::kind(name);
+    for field in FIELDS.iter().filter(|field| own.is_none_or(|kind| kind.has(field.column, release))) {
+        let column = field.column;
+        let cell = row.cell(column);
+        let Some(text) = cell.text().filter(|_| number(cell).is_none() && !RANGED.contains(&column)) else { continue };
+        let (means, right) = match field.shape {
+            ValueShape::Flag => {
+                let is_false = ["", "no", "false", "off", "n", "f"].contains(&text.trim().to_lowercase().as_str());
+                let means = if text.is_empty() { "false" } else { "true" };
+                (format!("which the server takes for {means}"), Some(Value::Int(i64::from(!is_false))))
+            }
+            ValueShape::Whole(..) => {
+                let default = page_default(column, name, release).filter(|default| default.int().is_some());
+                let live = database.schema.table("monitor").and_then(|table| table.column(column));
+                let null = live.filter(|live| !live.not_null).map(|_| Value::Null);
+                ("which is not a number".to_owned(), default.or(null))
+            }
+            _ => continue,
+        };
+        faults.push(Fault {
+            subject: monitors.subject(row, column),
+            what: format!("{}: column `{column}` is {}, {means}", monitors.name(row), shown(cell)),
+            fix: match right {
+                Some(right) => Fix::Rows(vec![monitors.set(row, &[(column, right)])]),
+                None => Fix::Advice(format!("set it: kumadb monitor edit {} --set {column}=NUMBER", id(row))),
+            },
+        });
+    }
+}
 
 /// Timeouts of 0, for which the server waits 800 times the interval, and timeouts of many intervals (1.23.17, 2.5.3).
 pub(super) fn find_bad_timeouts(evidence: &Evidence, faults: &mut Vec<Fault>) {

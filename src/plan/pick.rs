@@ -6,7 +6,7 @@ use super::names::{find_group, find_monitor};
 use crate::error::{Error, InputError, Problem, Result};
 use crate::model::state::{Monitor, MonitorConfig};
 use crate::model::{kind, nearest_kind};
-use crate::text::meant;
+use crate::text::{meant, quoted};
 
 /// Names and filters; a monitor is selected if it matches all filters that are set.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,7 @@ impl Pick {
     /// The selection as shown in messages.
     pub fn words(&self) -> String {
         let filter = |option: &str, values: &[String]| {
-            values.iter().map(|value| format!("--{option} {value}")).collect::<Vec<_>>()
+            values.iter().map(|value| format!("--{option} {}", quoted(value))).collect::<Vec<_>>()
         };
         let mut parts: Vec<String> = self.named.iter().map(|name| format!("`{name}`")).collect();
         parts.extend(filter("tag", &self.tags));

@@ -179,6 +179,15 @@ fn says_why_a_password_cannot_be_checked() {
 }
 
 #[test]
+fn fixes_texts_where_flags_and_numbers_belong() {
+    let sql = "UPDATE monitor SET upside_down = 'no', ignore_tls = 'YES', maxretries = 'many' WHERE id = 3";
+    for (lab, _) in fixes(vec![Lab::sqlite("2.5.3"), Lab::sqlite("1.23.17")], "K019", sql) {
+        let found = lab.sql("SELECT upside_down, ignore_tls, maxretries FROM monitor WHERE id = 3");
+        assert_eq!(found.trim(), "0\t1\t0");
+    }
+}
+
+#[test]
 fn a_missing_table_is_not_called_a_new_instance() {
     let lab = Lab::sqlite("2.5.3");
     furnish(&lab);
