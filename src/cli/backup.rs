@@ -306,7 +306,8 @@ fn list(args: &ListArgs, context: &mut Context<'_>) -> Result<Exit> {
     for found in &listing.elsewhere {
         context.ui.warn(&crate::backup::no_snapshots(found).to_string());
     }
-    Ok(warn_of(&listing.unusable, context.ui))
+    let damaged = snapshots.iter().filter_map(|snapshot| snapshot.check_size().err());
+    Ok(warn_of(&listing.unusable.into_iter().chain(damaged).collect::<Vec<_>>(), context.ui))
 }
 
 /// The cells of `snapshot` that every list has.

@@ -287,7 +287,7 @@ fn look(args: &CheckArgs, subjects: Vec<Subject>, config: &ConfigFile, now: Date
             };
             check.verdict = match listing.as_ref().map_err(ToString::to_string).and_then(|listing| {
                 check.read(store, listing, owner, args.full).map_err(|error| error.to_string())?;
-                let cut_off = listing.snapshots.iter().filter(|snapshot| !snapshot.has_its_size());
+                let cut_off = listing.snapshots.iter().filter(|snapshot| snapshot.check_size().is_err());
                 Ok(listing.unusable.len() + cut_off.count())
             }) {
                 Err(error) => Verdict::new(PluginStatus::Unknown, format!("unreachable: {error}")),
@@ -324,7 +324,7 @@ impl Check {
     fn read(&mut self, store: &Store, listing: &Listing, owner: &SnapshotOwner, full: bool) -> Result<()> {
         let is_backup = |snapshot: &&Snapshot| {
             let manifest = &snapshot.manifest;
-            let counts = !manifest.undo && !manifest.raw && snapshot.has_its_size();
+            let counts = !manifest.undo && !manifest.raw && snapshot.check_size().is_ok();
             owner.has(manifest) && counts && (!full || manifest.is_whole())
         };
         let backups: Vec<&Snapshot> = listing.snapshots.iter().filter(is_backup).collect();

@@ -197,7 +197,11 @@ impl Saved {
         let is_backup = |Snapshot { manifest, .. }: &Snapshot| {
             stores.is_of(manifest, &instance.origin()) && !manifest.undo && !manifest.raw
         };
-        let last = listing.snapshots.into_iter().rev().find(is_backup);
+        let is_whole = |snapshot: &Snapshot| {
+            snapshot.check_size().inspect_err(|error| context.ui.warn(&error.to_string())).is_ok()
+        };
+        let mut own = listing.snapshots.into_iter().rev().filter(is_backup);
+        let last = own.find(is_whole);
         let max_age = check::status_max_age(args.max_age, context)?;
         let age = last.as_ref().map(|snapshot| Utc::now() - snapshot.manifest.created);
         let backups = match age {

@@ -147,7 +147,7 @@ fn check(snapshot: &Snapshot, drill: Option<&mut RestoreTest>, document: &mut Js
     let proof = snapshot.verify()?;
     document["files"] = json!(proof.members);
     document["bytes"] = json!(proof.bytes);
-    let mut line = format!("ok, {} files, {}", proof.members, bytes(proof.bytes));
+    let mut line = format!("ok, {}, {}", counted(proof.members, "file"), bytes(proof.bytes));
     if proof.encrypted {
         document["encrypted"] = json!(true);
         let read = bytes(proof.bytes);

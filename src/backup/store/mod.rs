@@ -31,6 +31,7 @@ use super::undo::Bounds;
 use crate::engine::sqlite::other_format;
 use crate::error::{Error, FileError, InputError, Result, SnapshotError};
 use crate::files;
+use crate::text::bytes;
 use cache::cache_file;
 use folder::FolderStore;
 use objects::{Object, Objects};
@@ -375,9 +376,18 @@ impl Snapshot {
         &self.store
     }
 
-    /// Whether its archive has its original size, as far as that was recorded.
-    pub fn has_its_size(&self) -> bool {
-        self.manifest.archive_size.is_none_or(|size| size == self.size)
+    /// Fails if its archive does not have its original size, as far as that was recorded.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Invalid`].
+    pub fn check_size(&self) -> Result<()> {
+        match self.manifest.archive_size.filter(|size| *size != self.size) {
+            Some(size) => Err(Error::Snapshot(SnapshotError::Invalid {
+                name: self.location(),
+                why: format!("the archive has {} instead of {}", bytes(self.size), bytes(size)),
+            })),
+            None => Ok(()),
+        }
     }
 
     /// Whether its archive is encrypted.

@@ -41,6 +41,22 @@ fn age_and_verification_decide() {
 }
 
 #[test]
+fn an_archive_that_was_cut_off_is_named_wherever_it_is_listed() {
+    let lab = Lab::sqlite("2.5.3");
+    lab.ok("backup create");
+    let folder = std::fs::read_dir(lab.store().join("data")).unwrap().flatten().map(|entry| entry.path());
+    let archive = folder.into_iter().find(|path| path.extension().is_some_and(|end| end == "zst")).unwrap();
+    std::fs::File::options().write(true).open(&archive).unwrap().set_len(3000).unwrap();
+    for line in ["backup list", "status"] {
+        let ran = lab.run(line);
+        assert!(ran.err.contains("the archive has 3.0 KB instead of "), "{line}: {}", ran.err);
+        assert!(line == "status" || ran.exit == 3, "{}", ran.exit);
+    }
+    assert!(lab.json("status")["last_snapshot"].is_null());
+    assert!(check(&lab, 2, "").contains("no backup; cannot read 1 archive in the store"));
+}
+
+#[test]
 fn a_restore_test_counts_as_verification() {
     let lab = Lab::sqlite("2.5.3");
     lab.ok("backup create");
