@@ -7,44 +7,9 @@ use serde_json::Value as Json;
 use super::migrations::is_up;
 use super::monitors::{delete, set, subject};
 use super::{Evidence, Fault, Fix};
+use crate::model::entities::SETTING_KEYS;
 use crate::text::counted;
 use crate::value::Row;
-
-/// Keys of settings as written by the servers from 1.23 to 2.5.3.
-const KEYS: [&str; 32] = [
-    "apiKeysEnabled",
-    "checkBeta",
-    "checkUpdate",
-    "chromeExecutable",
-    "cloudflaredTunnelToken",
-    "databasePatchedFiles",
-    "database_version",
-    "description",
-    "disableAuth",
-    "dnsCache",
-    "domainExpiryNotifyDays",
-    "entryPage",
-    "globalpingApiToken",
-    "icon",
-    "initServerTimezone",
-    "jwtSecret",
-    "keepDataPeriodDays",
-    "migrateAggregateTableState",
-    "nscd",
-    "primaryBaseURL",
-    "rdapDnsData",
-    "searchEngineIndex",
-    "serverTimezone",
-    "statusPagePublished",
-    "statusPageTags",
-    "statusPageTheme",
-    "steamAPIKey",
-    "title",
-    "tlsExpiryNotifyDays",
-    "trustProxy",
-    "webpushPrivateVapidKey",
-    "webpushPublicVapidKey",
-];
 
 /// The value of `migrateAggregateTableState` while the upgrade to 2.x aggregates old heartbeats.
 const MIGRATING: &str = "migrating";
@@ -253,7 +218,7 @@ pub(super) fn find_doubled(evidence: &Evidence, faults: &mut Vec<Fault>) {
             .collect::<Vec<_>>()
             .join(" and ");
         // The server reads the row whose key is spelled as in its source; of two equal keys it reads either.
-        let known = |row: &&&Row| KEYS.contains(&row.text("key").unwrap_or_default());
+        let known = |row: &&&Row| SETTING_KEYS.contains(&row.text("key").unwrap_or_default());
         let fix = match rows.iter().filter(known).count() {
             1 => Fix::Rows(
                 rows.iter()

@@ -482,13 +482,15 @@ static SETTING_FIELDS: [Field; 2] = [
     entry("value", "value", LongText, "value, as JSON").example("180"),
 ];
 
-/// Settings that a server reads (1.23.17 and 2.5.3), without [`SERVER_SETTINGS`].
-pub const KNOWN_SETTINGS: &[&str] = &[
+/// Keys of settings as written by the servers from 1.23 to 2.5.3.
+pub const SETTING_KEYS: [&str; 32] = [
     "apiKeysEnabled",
     "checkBeta",
     "checkUpdate",
     "chromeExecutable",
     "cloudflaredTunnelToken",
+    "databasePatchedFiles",
+    "database_version",
     "description",
     "disableAuth",
     "dnsCache",
@@ -496,7 +498,10 @@ pub const KNOWN_SETTINGS: &[&str] = &[
     "entryPage",
     "globalpingApiToken",
     "icon",
+    "initServerTimezone",
+    "jwtSecret",
     "keepDataPeriodDays",
+    "migrateAggregateTableState",
     "nscd",
     "primaryBaseURL",
     "rdapDnsData",
