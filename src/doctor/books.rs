@@ -9,7 +9,7 @@ use super::evidence::DatabaseContent;
 use super::monitors::{set, subject};
 use super::{Evidence, Fault, Fix, Subject};
 use crate::plan::{Cell, Change, PlanStep};
-use crate::schema::{self, EngineKind, Recording, Schema};
+use crate::schema::{self, Column, EngineKind, Recording, Schema};
 use crate::value::{Row, Value};
 
 /// The number of the last schema change of 1.x.
@@ -47,13 +47,15 @@ fn recording(content: &DatabaseContent) -> Option<&'static Recording> {
     }
 }
 
-fn has_tables_of(live: &Schema, recorded: &Schema) -> bool {
+/// Whether `live` has the tables of `recorded`, with the same columns.
+pub(super) fn has_tables_of(live: &Schema, recorded: &Schema) -> bool {
+    fn definition(column: &Column) -> (&str, bool, &[String]) {
+        (&column.sql_type, column.not_null, &column.choices)
+    }
     recorded.tables.iter().all(|(name, table)| {
         live.table(name).is_some_and(|now| {
-            let is_same = |column: &schema::Column| {
-                now.column(&column.name)
-                    .is_some_and(|other| (&other.sql_type, other.not_null) == (&column.sql_type, column.not_null))
-            };
+            let is_same =
+                |column: &Column| now.column(&column.name).is_some_and(|other| definition(other) == definition(column));
             table.columns.len() == now.columns.len()
                 && table.columns.iter().all(is_same)
                 && table.foreign_keys.len() == now.foreign_keys.len()

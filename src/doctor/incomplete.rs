@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::Evidence;
+use super::books::has_tables_of;
 use super::evidence::DatabaseContent;
-use crate::schema::{self, Column, EngineKind, Recording, Release, Schema, Table, quote};
+use crate::schema::{self, EngineKind, Recording, Release, Schema, quote};
 
 /// Columns, or whole tables if no column is named, that a migration creates (read in the migrations of 2.5.3).
 /// Migrations that only change columns or rows can be run again.
@@ -77,9 +78,17 @@ const RENAMES: &str = "2025-02-17-2142-generalize-analytics.js";
 /// It also computes cron expressions for maintenance windows.
 const RECKONS: &str = "2025-06-13-0000-maintenance-add-last-start.js";
 
+/// They change only rows, so the tables do not show whether they were applied.
+const ROWS_ONLY: [&str; 4] = [
+    "2024-10-31-0000-fix-snmp-monitor.js",
+    "2025-12-29-0000-remove-line-notify.js",
+    "2026-01-02-0713-gamedig-v4-to-v5.js",
+    "2026-02-07-0000-disable-domain-expiry-unsupported-tlds.js",
+];
+
 /// Migrations that are not recorded as applied, although what they create exists.
 pub(super) struct Unrecorded {
-    /// Their names, in their order: one, or all that are missing where the tables are those of `release`.
+    /// Their names, in their order: one that is incomplete, or all that are complete.
     pub migrations: Vec<&'static str>,
     /// The oldest recorded release that has them.
     pub release: Release,
@@ -108,26 +117,48 @@ pub(super) fn unrecorded(evidence: &Evidence) -> Option<Unrecorded> {
         Some(column) => database.schema.has(table, column),
         None => database.schema.table(table).is_some(),
     };
-    let mut not_applied = order.iter().filter(|name| !applied.contains(*name));
-    let (first, there, missing) = not_applied.find_map(|name| {
+    let not_applied: Vec<&str> = order.iter().copied().filter(|name| !applied.contains(name)).collect();
+    let (first, there, missing) = not_applied.iter().find_map(|name| {
         let (there, missing): (Vec<_>, Vec<_>) = parts(name).into_iter().partition(exists);
         there.first().map(|part| (*name, *part, missing))
     })?;
-    // Where the records of several were lost, those that change columns and rows are recorded too: applied once more, they
-    // would undo what later ones did (`2025-10-15-0000-stat-table-fix.js` rounds the response times).
-    let mut possible = all.iter().filter(|one| one.release.major > 1).filter(|one| {
-        let migrations: BTreeSet<&str> = one.migrations().collect();
-        migrations.contains(first) && applied.is_subset(&migrations) && has_columns_of(&database.schema, one, name_of)
-    });
-    let oldest = possible.next();
-    let same = |one: &&'static Recording| has_columns_of(&database.schema, one, definition_of);
-    let complete = oldest.filter(same).or_else(|| possible.find(same)).or(oldest);
-    let (recording, migrations, missing) = match complete {
-        Some(one) => (one, one.migrations().filter(|name| !applied.contains(name)).collect(), Vec::new()),
-        None => (all.iter().find(|one| one.migrations().any(|name| name == first))?, vec![first], missing),
+    let is_complete = |name: &&str| !parts(name).is_empty() && parts(name).iter().all(exists);
+    let migrations = if missing.is_empty() {
+        all_of_release(&database.schema, all, &applied, first)
+            .unwrap_or_else(|| not_applied.iter().copied().filter(is_complete).collect())
+    } else {
+        vec![first]
     };
+    let has_all = |one: &&Recording| migrations.iter().all(|name| one.migrations().any(|other| other == *name));
+    let recording = all.iter().find(has_all)?;
     let statements = finish(content, recording, &migrations, &missing);
     Some(Unrecorded { migrations, release: recording.release, table: there.0, column: there.1, statements })
+}
+
+/// The migrations of the release whose tables a database has, that are not `applied`, if `first` is one of them. Those that change
+/// columns and rows are among them: applied once more, they would undo what later ones did
+/// (`2025-10-15-0000-stat-table-fix.js` rounds the response times). Only the last ones may not have been applied yet.
+fn all_of_release(
+    live: &Schema,
+    all: &'static [Recording],
+    applied: &BTreeSet<&str>,
+    first: &str,
+) -> Option<Vec<&'static str>> {
+    let is_it = |one: &&Recording| {
+        let migrations: BTreeSet<&str> = one.migrations().collect();
+        let is_other =
+            |name: &String| !one.schema().tables.contains_key(name) && schema::is_of_server(one.engine, name);
+        migrations.contains(first)
+            && applied.is_subset(&migrations)
+            && has_tables_of(live, one.schema())
+            && !live.tables.keys().any(is_other)
+    };
+    let recording = all.iter().filter(|one| one.release.major > 1).find(is_it)?;
+    let mut migrations: Vec<&str> = recording.migrations().filter(|name| !applied.contains(name)).collect();
+    while migrations.last().is_some_and(|last| ROWS_ONLY.contains(last)) {
+        migrations.pop();
+    }
+    Some(migrations)
 }
 
 /// What `migration` creates: tables, and columns of tables.
@@ -139,23 +170,6 @@ fn parts(migration: &str) -> Vec<(&'static str, Option<&'static str>)> {
             columns => columns.iter().map(|column| (*table, Some(*column))).collect(),
         })
         .collect()
-}
-
-/// Whether each table of the server has exactly the columns that it has in `recording`, as far as `what` shows.
-fn has_columns_of<'s, T: Ord>(live: &'s Schema, recording: &'static Recording, what: fn(&'s Column) -> T) -> bool {
-    let recorded = recording.schema();
-    let columns = |table: &'s Table| table.columns.iter().map(what).collect::<BTreeSet<_>>();
-    let is_other = |name: &String| !recorded.tables.contains_key(name) && schema::is_of_server(recording.engine, name);
-    recorded.tables.iter().all(|(name, table)| live.table(name).is_some_and(|now| columns(now) == columns(table)))
-        && !live.tables.keys().any(is_other)
-}
-
-fn name_of(column: &Column) -> &str {
-    &column.name
-}
-
-fn definition_of(column: &Column) -> (&str, String, &[String]) {
-    (&column.name, column.sql_type.to_lowercase(), &column.choices)
 }
 
 fn finish(

@@ -114,9 +114,9 @@ fn not_recorded(evidence: &Evidence, found: Unrecorded) -> Fault {
         (1, Some(column)) => {
             format!("column `{column}` of `{table}` exists, but migration `{first}` of {release}, which creates it, is")
         }
-        (several, _) => {
-            format!("the tables are those of {release}, but {several} of its migrations, from `{first}` on, are")
-        }
+        (several, _) => format!(
+            "all tables and columns of {several} migrations of {release} or older, from `{first}` on, exist, but they are"
+        ),
     };
     // An older server ignores it, and would not start with the migration recorded.
     if is_up(evidence) && !runs(evidence, release) {
@@ -130,7 +130,7 @@ fn not_recorded(evidence: &Evidence, found: Unrecorded) -> Fault {
     let end = if is_up(evidence) {
         "the server applies it again at its next start, and fails because a part exists already"
     } else {
-        "a migration was interrupted, or its record was lost, and the server cannot finish it"
+        "a migration was interrupted, or records of migrations were lost, and the server cannot finish them"
     };
     half(table, column, format!("{what} not recorded as applied; {end}"), statements)
 }

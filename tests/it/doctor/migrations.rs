@@ -116,6 +116,31 @@ fn records_again_what_was_applied() {
 }
 
 #[test]
+fn records_nothing_that_was_not_applied() {
+    // Those after the first of 2.5.0 change columns that exist; 2.4.0 has only these two.
+    let ntp = [
+        "ntp_stratum_threshold INTEGER DEFAULT 5",
+        "ntp_time_offset_threshold INTEGER DEFAULT 1000",
+        "ntp_root_dispersion_threshold INTEGER DEFAULT 500",
+    ];
+    let tokens = ["bearer_token TEXT", "gamedig_token TEXT"];
+    let named = ["2026-05-20-0000-add-bearer-token.js", "2026-05-25-0000-add-gamedig-token.js"];
+    for (release, added, expected) in [("2.4.0", &ntp[..], &[NTP][..]), ("2.3.2", &tokens, &named)] {
+        for lab in Lab::both(release) {
+            furnish(&lab);
+            let recorded = "SELECT name FROM knex_migrations ORDER BY name";
+            let before = lab.sql(recorded);
+            let add = |column: &&str| format!("ALTER TABLE monitor ADD COLUMN {column}");
+            damage(&lab, &added.iter().map(add).collect::<Vec<_>>().join("; "));
+            fixed(&lab, "K009");
+            let after = lab.sql(recorded);
+            let new: Vec<&str> = after.lines().filter(|name| !before.contains(name)).collect();
+            assert_eq!(new, expected, "{}", lab.engine());
+        }
+    }
+}
+
+#[test]
 fn finds_a_migration_behind_one_that_can_be_applied_again() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
