@@ -193,14 +193,19 @@ impl<W: Write> Write for Sink<W> {
 /// encrypted one is compared with its own hash only.
 pub(super) fn verify(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest, keys: &Keys) -> Result<Verification> {
     if is_encrypted(name) && keys.is_empty() {
-        let (hash, size) = hash(name, raw)?;
-        return if manifest.archive_blake3.as_ref() == Some(&hash) {
-            Ok(Verification { members: 0, bytes: size, encrypted: true })
-        } else {
-            Err(unusable(name, "its contents differ from the manifest"))
-        };
+        return verify_hash(name, raw, manifest);
     }
     verify_members(name, raw, manifest, keys)
+}
+
+/// Compares the hash of the archive itself with the one that was recorded.
+pub(super) fn verify_hash(name: &str, raw: Box<dyn Read + Send>, manifest: &Manifest) -> Result<Verification> {
+    let (hash, size) = hash(name, raw)?;
+    if manifest.archive_blake3.as_ref() == Some(&hash) {
+        Ok(Verification { members: 0, bytes: size, encrypted: is_encrypted(name) })
+    } else {
+        Err(unusable(name, "its contents differ from the manifest"))
+    }
 }
 
 /// The same for one that `keys` open if it is encrypted.

@@ -62,6 +62,19 @@ impl RestoreTest {
         tried.map(|(tables, rows)| RestoreTestResult { tables, rows, took, unnoted })
     }
 
+    /// Records that `snapshot` cannot be restored, because `error` was found when it was read.
+    ///
+    /// # Errors
+    /// The store cannot be written to.
+    pub fn note_damage(&self, snapshot: &Snapshot, error: &Error) -> Result<()> {
+        if error.exit() != Exit::Verification {
+            return Ok(());
+        }
+        let error = Some(error.to_string());
+        let note = RestoreTestRecord { at: Utc::now(), seconds: 0.0, tables: 0, rows: 0, error };
+        snapshot.note_restore_test(note, &self.folder)
+    }
+
     /// Tables and rows that match.
     fn try_restore(&mut self, snapshot: &Snapshot) -> Result<(usize, u64)> {
         let staged = snapshot.unpack(&self.folder.join("held"))?;

@@ -331,7 +331,14 @@ fn guard(members: &[usize], kept: &mut [RetentionEntry<'_>], now: DateTime<Utc>,
         return;
     }
     let mut good = members.iter().filter(|n| !kept[**n].manifest.raw && kept[**n].manifest.created <= now);
-    if let Some(n) = good.find(|n| (guards.verifies)(kept[**n].manifest)).copied() {
-        kept[n].reasons.push("newest verified".into());
+    match good.clone().find(|n| (guards.verifies)(kept[**n].manifest)).copied() {
+        Some(n) => kept[n].reasons.push("newest verified".into()),
+        // Any of them may be the only good one: the others were damaged, or the key is the wrong one.
+        None if good.next().is_some() => {
+            for n in members.iter().filter(|n| kept[**n].reasons.is_empty()).copied().collect::<Vec<_>>() {
+                kept[n].reasons.push("none could be verified".into());
+            }
+        }
+        None => {}
     }
 }

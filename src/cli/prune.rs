@@ -138,15 +138,17 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     };
     let undo = if args.undo { Some(context.undo_bounds()?) } else { None };
     let choice = PruneChoice { policy, undo, raw: args.raw, proven: None, about: &about };
-    let pruning = Pruning::plan(&stores, &choice, Utc::now(), &Local, &state_folder())?;
+    let mut pruning = Pruning::plan(&stores, &choice, Utc::now(), &Local, &state_folder())?;
     let has_several_stores = stores.iter().count() > 1;
     let asks = pruning.removed().count() > 0 && !args.dry_run;
     if asks {
         context.ui.say_text(&table(&pruning, has_several_stores));
         context.ui.ask(&format!("delete {}?", removed_words(&pruning)))?;
     }
-    let (young, old): (Vec<&Orphan>, Vec<&Orphan>) = pruning.orphans.iter().partition(|orphan| orphan.young);
-    let mut leftovers: Vec<String> = old.into_iter().map(Orphan::location).collect();
+    let places = |is_young: bool| {
+        pruning.orphans.iter().filter(|orphan| orphan.young == is_young).map(Orphan::location).collect()
+    };
+    let (young, mut leftovers): (Vec<String>, Vec<String>) = (places(true), places(false));
     let mut failed = Vec::new();
     if !args.dry_run {
         leftovers.extend(stores.clear()?.iter().map(|folder| folder.display().to_string()));
@@ -155,7 +157,7 @@ pub fn run(args: &PruneArgs, context: &mut Context<'_>) -> Result<Exit> {
     let pruned = Pruned {
         is_dry_run: args.dry_run,
         leftovers,
-        young: young.into_iter().map(Orphan::location).collect(),
+        young,
         warnings: pruning.warnings.iter().chain(&failed).map(Error::to_string).collect(),
     };
     context.ui.result(&pruned.json(&pruning), || {
@@ -193,7 +195,7 @@ impl Pruned {
 
     fn lines(&self, pruning: &Pruning) -> Vec<String> {
         let left = self.leftovers.iter().map(|place| format!("left by an interrupted run: {}", one_line(place)));
-        let words = "incomplete: another run may be storing it; it is deleted after 24 hours";
+        let words = "incomplete: another run may be storing it; a later run deletes it";
         let young = self.young.iter().map(|place| format!("{words}: {}", one_line(place)));
         let sum = removed_words(pruning);
         let last = match (pruning.removed().count(), self.is_dry_run) {

@@ -144,7 +144,15 @@ pub fn run(args: &VerifyArgs, context: &mut Context<'_>) -> Result<Exit> {
 
 /// Verifies one copy and runs a restore test where requested; details go into `document`, the summary line is returned.
 fn check(snapshot: &Snapshot, drill: Option<&mut RestoreTest>, document: &mut Json, ui: &mut Ui) -> Result<String> {
-    let proof = snapshot.verify()?;
+    let drill = drill.filter(|_| !snapshot.manifest.raw);
+    let proof = match snapshot.verify() {
+        Ok(proof) => proof,
+        Err(error) => {
+            let unnoted = drill.and_then(|drill| drill.note_damage(snapshot, &error).err());
+            warn_unnoted(snapshot, unnoted, ui);
+            return Err(error);
+        }
+    };
     document["files"] = json!(proof.members);
     document["bytes"] = json!(proof.bytes);
     let mut line = format!("ok, {}, {}", counted(proof.members, "file"), bytes(proof.bytes));
@@ -153,18 +161,22 @@ fn check(snapshot: &Snapshot, drill: Option<&mut RestoreTest>, document: &mut Js
         let read = bytes(proof.bytes);
         line = format!("ok, archive hash of {read}; encrypted: contents not checked without a key");
     }
-    if let Some(drill) = drill.filter(|_| !snapshot.manifest.raw) {
+    if let Some(drill) = drill {
         let restore_tested = drill.restore(snapshot)?;
         let seconds = restore_tested.took.as_secs_f64();
         let (tables, rows) = (counted(restore_tested.tables, "table"), counted(restore_tested.rows as usize, "row"));
         line.push_str(&format!(", restore test passed in {seconds:.1} s: {tables} with {rows} match"));
-        if let Some(error) = restore_tested.unnoted {
-            ui.warn(&format!("cannot record the restore test of `{}` in the store: {error}", snapshot.manifest.id));
-        }
+        warn_unnoted(snapshot, restore_tested.unnoted, ui);
         document["restore_test"] =
             json!({"tables": restore_tested.tables, "rows": restore_tested.rows, "seconds": seconds});
     }
     Ok(line)
+}
+
+fn warn_unnoted(snapshot: &Snapshot, error: Option<Error>, ui: &mut Ui) {
+    if let Some(error) = error {
+        ui.warn(&format!("cannot record the restore test of `{}` in the store: {error}", snapshot.manifest.id));
+    }
 }
 
 /// Summary of one instance for the table of many.

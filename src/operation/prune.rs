@@ -10,7 +10,7 @@ use crate::backup::retention::{Guards, Policy, judge};
 use crate::backup::store::Orphan;
 use crate::backup::undo::{Bounds, Of, of};
 use crate::backup::{Manifest, Snapshot, Store, Stores};
-use crate::error::{Error, Hint, InputError, OperationError, Result, StoreError};
+use crate::error::{Error, Hint, InputError, OperationError, Result, SnapshotError, StoreError};
 use crate::instance;
 
 /// Which snapshots are considered, and by which rules.
@@ -83,11 +83,12 @@ impl Pruning {
                 if choice.proven == Some(desired.id.as_str()) {
                     return true;
                 }
-                let found = here.iter().find(|snapshot| snapshot.manifest.id == desired.id);
-                let failed = found.and_then(|snapshot| snapshot.verify().err());
-                let good = failed.is_none();
-                warnings.extend(failed);
-                good
+                let Some(found) = here.iter().find(|snapshot| snapshot.manifest.id == desired.id) else { return true };
+                let Err(error) = found.verify() else { return true };
+                // With the wrong key it may still be the archive that was written.
+                let is_locked = matches!(error, Error::Snapshot(SnapshotError::Key { .. }));
+                warnings.push(error);
+                is_locked && found.verify_hash().map_err(|error| warnings.push(error)).is_ok()
             };
             let mut guards =
                 Guards { raw: choice.raw, unfinished: &|of| is_unfinished(of, state), verifies: &mut verifies };
@@ -126,24 +127,28 @@ impl Pruning {
     }
 
     /// Deletes the snapshots, and the leftovers of interrupted runs. One that cannot be deleted does not stop the others; the
-    /// errors are returned. After an interruption, a snapshot is listed and complete, or not listed; the
+    /// errors are returned, and it is one of those that are kept. After an interruption, a snapshot is listed and complete, or not listed; the
     /// next run on the same `stores` deletes the rest of it.
     ///
     /// # Errors
     /// The observer refuses to continue; the remaining snapshots stay.
-    pub fn carry_out(&self, stores: &Stores, observer: &mut dyn Observer) -> Result<Vec<Error>> {
+    pub fn carry_out(&mut self, stores: &Stores, observer: &mut dyn Observer) -> Result<Vec<Error>> {
         let mut failed = Vec::new();
         // A full disk, which is what this is often for, must not be in the way.
         let scratch = match self.removed().next() {
             Some(_) => stores.scratch().ok(),
             None => None,
         };
-        for snapshot in self.removed() {
+        for Judged { snapshot, reasons } in self.judged.iter_mut().filter(|one| one.reasons.is_empty()) {
             observer.step(&Step::Remove { snapshot: snapshot.manifest.id.clone() })?;
-            failed.extend(match &scratch {
-                Some(scratch) => snapshot.remove_noted(scratch).err(),
-                None => snapshot.remove().err(),
-            });
+            let removed = match &scratch {
+                Some(scratch) => snapshot.remove_noted(scratch),
+                None => snapshot.remove(),
+            };
+            if let Err(error) = removed {
+                reasons.push("cannot be deleted".into());
+                failed.push(error);
+            }
         }
         for orphan in self.orphans.iter().filter(|orphan| !orphan.young) {
             failed.extend(orphan.remove().err());

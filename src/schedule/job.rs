@@ -267,14 +267,14 @@ impl InstanceBackup<'_> {
         let (name, origin, stores) = (&self.instance.name, self.instance.origin(), self.stores);
         let choice =
             PruneChoice { policy, undo: None, raw: false, proven, about: &|manifest| stores.is_of(manifest, &origin) };
-        let pruning = Pruning::plan(stores, &choice, host.now(), &job.when.zone(), &env.instances)?;
-        let removed = pruning.removed().count();
-        ended.removed += removed;
+        let mut pruning = Pruning::plan(stores, &choice, host.now(), &job.when.zone(), &env.instances)?;
         for orphan in pruning.orphans.iter().filter(|orphan| !orphan.young) {
             let given = format!("deleting leftovers of an interrupted run: {}", orphan.location());
             host.log(&self.event(Level::Info, "leftover_deleted", given).with(json!({"path": orphan.location()})));
         }
         let failed = pruning.carry_out(stores, host)?;
+        let removed = pruning.removed().count();
+        ended.removed += removed;
         if removed > 0 {
             let given = format!("deleted {} by the retention policy", counted(removed, "snapshot"));
             host.log(&self.event(Level::Info, "snapshots_deleted", given).with(json!({"deleted": removed})));

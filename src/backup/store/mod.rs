@@ -401,6 +401,11 @@ impl Snapshot {
         archive::verify(&self.location(), self.store.objects.open(&self.name)?, &self.manifest, &self.store.keys)
     }
 
+    /// Reads the whole archive and compares only its own hash.
+    pub fn verify_hash(&self) -> Result<Verification> {
+        archive::verify_hash(&self.location(), self.store.objects.open(&self.name)?, &self.manifest)
+    }
+
     /// The path of the rows that the protected command deleted deliberately: readable, or encrypted like the archive;
     /// `None`
     /// where its store is not a folder.

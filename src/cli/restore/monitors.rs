@@ -8,12 +8,12 @@ use crate::cli::apply::carry_out_planned;
 use crate::cli::document::{Read, plan_on, read_written, write_down};
 use crate::cli::tally::report;
 use crate::cli::write::{WriteArgs, read_from};
-use crate::error::{Exit, Result};
+use crate::error::{Error, Exit, InputError, Problem, Result};
 use crate::formats::export::ExportChoice;
 use crate::instance::Instance;
 use crate::kuma::read::{read_config, read_shown_state};
 use crate::model::fixture::Fixture;
-use crate::model::state::ConfigRows;
+use crate::model::state::{ConfigRows, MonitorConfig};
 use crate::model::view::existing_names;
 use crate::plan::fixture::ApplyOptions;
 use crate::plan::pick::Pick;
@@ -27,14 +27,16 @@ pub fn restore(
     context: &mut Context<'_>,
 ) -> Result<Exit> {
     let mut reader = staged.reader()?;
-    let pick = Pick { globs: names.to_vec(), ..Pick::default() };
     let then = read_shown_state(&mut *reader, "the snapshot")?;
-    let mut monitors: BTreeSet<i64> = pick.ids(&then)?.into_iter().collect();
+    let mut monitors = pick(names, &then, &staged.manifest.id)?;
     let groups: Vec<i64> = monitors.iter().flat_map(|id| then.ancestors(*id)).collect();
     let config = read_config(&mut *reader, "the snapshot")?;
     let now = read_from(instance, read_config)?;
     let missing = names_missing(&config, &now);
-    monitors.extend(groups.into_iter().filter(|group| missing.contains(&("monitors", then.path(*group)))));
+    let is_missing = |id: &i64| missing.contains(&("monitors", then.path(*id)));
+    monitors.extend(groups.into_iter().filter(is_missing));
+    let absent = monitors.iter().copied().filter(is_missing).flat_map(|id| memberships(&config, id, &then.path(id)));
+    let absent: Vec<String> = absent.collect();
     let kinds = ["tags", "proxies", "docker_hosts", "remote_browsers", "notifications", "monitors"];
     let choice = ExportChoice {
         kinds: kinds.map(str::to_owned).into(),
@@ -49,9 +51,43 @@ pub fn restore(
         thing.entity.key == "monitors" || named.contains(&name) && missing.contains(&name)
     });
     let options = ApplyOptions { skip_unsupported: true, ..ApplyOptions::default() };
-    let planned = plan_on(now, read, &options)?;
+    let mut planned = plan_on(now, read, &options)?;
+    planned.report.warnings.extend(absent);
     report(&planned, context);
     carry_out_planned("restore", planned, write, instance, context)
+}
+
+/// The monitors that `names` select, each at least one.
+fn pick(names: &[String], then: &MonitorConfig, snapshot: &str) -> Result<BTreeSet<i64>> {
+    let (mut monitors, mut problems) = (BTreeSet::new(), Vec::new());
+    for name in names {
+        match (Pick { globs: vec![name.clone()], ..Pick::default() }).ids(then) {
+            Ok(ids) => monitors.extend(ids),
+            Err(Error::Input(InputError::NoMonitor { .. })) => {
+                let message = format!("snapshot `{snapshot}` has no monitor `{name}`");
+                let list = format!("kumadb backup show {snapshot} --monitors");
+                problems.push(Problem::new("--monitor", message).command(list).not_found());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if problems.is_empty() { Ok(monitors) } else { Err(Error::input(problems)) }
+}
+
+/// Where the monitor `id` of the configuration `then`, which will be a new one, has to be added again.
+fn memberships(then: &ConfigRows, id: i64, path: &str) -> Vec<String> {
+    let of = |table: &'static str, parent: &'static str| {
+        let links = then.rows(table).iter().filter(move |row| row.int("monitor_id") == Some(id));
+        links.filter_map(move |row| row.int(parent)).collect::<Vec<i64>>()
+    };
+    let pages = of("monitor_group", "group_id").into_iter().filter_map(|group| {
+        let page = then.row("status_page", then.row("group", group)?.int("status_page_id")?)?;
+        Some(format!("status page `{}`", page.text("slug")?))
+    });
+    let windows = of("monitor_maintenance", "maintenance_id").into_iter();
+    let windows = windows
+        .filter_map(|window| Some(format!("maintenance window `{}`", then.row("maintenance", window)?.text("title")?)));
+    pages.chain(windows).map(|place| format!("monitor `{path}` was part of {place}: add it there again")).collect()
 }
 
 /// What existed then and is missing now, by kind and name.

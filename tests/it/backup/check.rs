@@ -69,6 +69,16 @@ fn a_restore_test_counts_as_verification() {
     let failed = "[{\"at\": \"2026-01-01T00:00:00Z\", \"seconds\": 1.0, \"tables\": 0, \"rows\": 0, \"error\": \"row 3 differs\"}]";
     std::fs::write(&notes[0], failed).unwrap();
     assert!(check(&lab, 2, "").contains("its last restore test failed: row 3 differs | "));
+    lab.ok("backup verify --restore-test");
+    check(&lab, 0, "");
+    // One that fails because the archive cannot be read.
+    let archive = std::fs::read_dir(lab.store().join("data")).unwrap().flatten().map(|entry| entry.path());
+    let archive = { archive }.find(|path| path.extension().is_some_and(|end| end == "zst")).unwrap();
+    let mut bytes = std::fs::read(&archive).unwrap();
+    bytes[5000] ^= 0xff;
+    std::fs::write(&archive, bytes).unwrap();
+    lab.fails(7, "backup verify --restore-test");
+    assert!(check(&lab, 2, "").contains("its last restore test failed: "));
 }
 
 #[test]

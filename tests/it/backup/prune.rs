@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use age::secrecy::ExposeSecret as _;
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::backup::encrypted::{identity, recipient};
 use crate::backup::stores::{Away, json};
 use crate::support::cloud::Trouble;
 use crate::support::lab::{Lab, Ran, words};
@@ -103,6 +105,30 @@ fn keeps_the_newest_that_verifies_and_names_those_that_do_not() {
     assert_eq!(ran.exit, 3, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("newest verified") && ran.err.contains(&ids[0]), "{}", ran.err);
     assert_eq!(listed(&lab), ids[..2].iter().cloned().collect());
+}
+
+#[test]
+fn nothing_is_deleted_where_nothing_can_be_verified() {
+    let lab = Lab::sqlite("2.5.3");
+    let (key, made) = (identity(&lab).display().to_string(), format!("backup create --encrypt-to {}", recipient()));
+    let paths: Vec<PathBuf> = (0..2).map(|_| lab.json(&made)["path"].as_str().unwrap().into()).collect();
+    let damage = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        bytes[9000] ^= 0xff;
+        fs::write(path, bytes).unwrap();
+        lab.leave_out(path);
+    };
+    damage(&paths[1]);
+    // The wrong key opens none, but the hash of the archive shows which is damaged.
+    let wrong = lab.root.path().join("wrong.txt");
+    fs::write(&wrong, age::x25519::Identity::generate().to_string().expose_secret()).unwrap();
+    let ran = lab.fails(3, &format!("backup prune --keep-last 1 --yes --identity {}", wrong.display()));
+    assert!(ran.err.contains("none of the identities can decrypt it"), "{}", ran.err);
+    assert_eq!(listed(&lab).len(), 2, "{}", ran.err);
+    damage(&paths[0]);
+    let ran = lab.fails(3, &format!("backup prune --keep-last 1 --yes --identity {key}"));
+    assert!(ran.out.contains("none could be verified"), "{}", ran.out);
+    assert_eq!(listed(&lab).len(), 2);
 }
 
 #[test]

@@ -77,19 +77,28 @@ fn a_few_monitors_come_back_with_what_they_need() {
     for lab in Lab::both("2.5.3") {
         furnish(&lab);
         let token = lab.sql("SELECT push_token FROM monitor WHERE name = 'Cron'");
+        let shown = "status_pages: [{slug: home, title: Home, groups: [{name: G, monitors: [Cron]}]}]\n\
+                     maintenance: [{title: Night, strategy: manual, monitors: [Cron]}]\n";
+        fs::write(lab.root.path().join("shown.yaml"), shown).unwrap();
+        lab.ok("apply shown.yaml --yes");
         let made = id(&lab.json("backup create"));
         lab.ok("monitor delete --name '*' --yes");
         lab.sql("DELETE FROM tag");
         lab.sql("DELETE FROM notification WHERE name = 'night'");
-        lab.ok(&format!("restore {made} --monitor Network/Router --monitor 'Cr*' --yes"));
+        let unknown = lab.fails(8, &format!("restore {made} --monitor Network/Router --monitor Nobody --yes"));
+        assert!(unknown.err.contains(&format!("snapshot `{made}` has no monitor `Nobody`")), "{}", unknown.err);
+        lab.ok(&format!("backup show {made} --monitors"));
+        let ran = lab.fails(3, &format!("restore {made} --monitor Network/Router --monitor 'Cr*' --yes"));
+        for place in ["status page `home`", "maintenance window `Night`"] {
+            let words = format!("monitor `Cron` was part of {place}: add it there again");
+            assert!(ran.err.contains(&words), "{}", ran.err);
+        }
         assert_eq!(lab.sql("SELECT name FROM monitor ORDER BY name"), "Cron\nNetwork\nRouter\n", "{}", lab.engine());
         assert_eq!(lab.sql("SELECT name FROM tag"), "env\n");
         assert_eq!(lab.sql("SELECT name FROM notification"), "ops\n", "what they do not need stays away");
         assert_eq!(lab.sql("SELECT push_token FROM monitor WHERE name = 'Cron'"), token);
         let again = lab.ok(&format!("restore {made} --monitor Network/Router --yes"));
         assert_eq!(again, "1 unchanged\n");
-        let unknown = lab.fails(8, &format!("restore {made} --monitor Nobody --yes"));
-        assert!(unknown.err.contains("--name Nobody"), "{}", unknown.err);
     }
 }
 
