@@ -328,7 +328,7 @@ fn pushes_only_what_the_server_would_take() {
         ran.err
     );
     assert!(fails(2, "Shop").err.contains("not a push monitor"));
-    assert!(fails(2, "Corn").err.contains("Cron"));
+    assert!(fails(8, "Corn").err.contains("Cron"));
     fails(2, "Cron --ping fast");
     lab.ok("monitor pause Cron");
     assert!(fails(9, "Cron").err.contains("is paused"));
