@@ -301,7 +301,10 @@ fn killed_at_any_time_it_leaves_whole_snapshots_and_continues() {
             let exit = end(&mut service);
             ended += u32::from(exit.is_none());
             assert!(exit.is_none() || exit == Some(0), "{how}: {exit:?}");
-            lab.ok("backup verify");
+            // The first run may be killed before its snapshot is stored.
+            if !ids(&lab).is_empty() {
+                lab.ok("backup verify");
+            }
         }
         assert_eq!(ended as usize, rounds.len() / 2);
         // The next run clears away what was left.
